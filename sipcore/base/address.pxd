@@ -1,0 +1,30 @@
+"""An IP address and port in a fixed 24-byte form: what sockets, the trie and the transactions share."""
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from .slice cimport Slice
+
+cdef enum Transport:
+    TRANSPORT_UDP = 0
+    TRANSPORT_TCP = 1
+    TRANSPORT_TLS = 2
+    TRANSPORT_WS = 3
+    TRANSPORT_WSS = 4
+    TRANSPORT_SCTP = 5
+    TRANSPORT_OTHER = 15
+
+cdef struct Address:
+    uint8_t family          # 4, 6, or 0 for none
+    uint8_t transport       # Transport
+    uint16_t port           # host byte order
+    uint32_t scope          # IPv6 scope id, 0 otherwise
+    uint8_t ip[16]          # network byte order; IPv4 in the first four bytes, the rest zero
+
+cdef enum:
+    ADDRESS_TEXT = 48       # bytes enough for any rendered address, IPv6 with brackets
+
+
+cdef bint address_equal(const Address* a, const Address* b) noexcept nogil
+cdef bint address_same_host(const Address* a, const Address* b) noexcept nogil
+cdef int parse_ip(Slice text, Address* out) noexcept nogil
+cdef uint32_t render_ip(const Address* a, uint8_t* out, bint brackets) noexcept nogil
+cdef object address_host(const Address* a)
+cdef int address_from(str host, int port, Address* out) except -1

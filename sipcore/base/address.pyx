@@ -1,0 +1,146 @@
+"""Addresses between text and the fixed form. IPv4 text is read by hand (it stands in every Via and URI);
+IPv6 goes through inet_pton, and IPv4-mapped addresses become IPv4 (one peer, one address)."""
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.string cimport memcmp, memcpy, memset
+from .slice cimport Slice
+
+cdef extern from "arpa/inet.h" nogil:
+    int inet_pton(int family, const char* text, void* out)
+    const char* inet_ntop(int family, const void* source, char* out, uint32_t size)
+
+cdef extern from "sys/socket.h" nogil:
+    int AF_INET6
+
+
+cdef bint address_equal(const Address* a, const Address* b) noexcept nogil:
+    """Same host, port and transport."""
+    return a.port == b.port and a.transport == b.transport and address_same_host(a, b)
+
+
+cdef bint address_same_host(const Address* a, const Address* b) noexcept nogil:
+    return a.family == b.family and memcmp(a.ip, b.ip, 4 if a.family == 4 else 16) == 0 and a.scope == b.scope
+
+
+cdef int parse_ip(Slice text, Address* out) noexcept nogil:
+    """Read an IPv4 literal or an IPv6 literal (with or without brackets) into out.
+
+    Port and transport of out stay as they are. Returns 0, or -1 where text is no address literal; leading
+    zeros in IPv4 are refused because peers read them as octal or as decimal.
+    """
+    cdef uint32_t i = 0, part, digits
+    cdef int n = 0
+    cdef uint8_t quad[16]
+    cdef char copy[46]
+    cdef bint v6 = False
+    for i in range(text.n):
+        if text.p[i] == c':':
+            v6 = True
+            break
+    if v6:
+        if text.n >= 2 and text.p[0] == c'[' and text.p[text.n - 1] == c']':
+            text.p += 1
+            text.n -= 2
+        if text.n < 2 or text.n > 45:
+            return -1
+        memcpy(copy, text.p, text.n)
+        copy[text.n] = 0
+        memset(quad, 0, 16)
+        if inet_pton(AF_INET6, copy, quad) != 1:
+            return -1
+        out.scope = 0
+        if memcmp(quad, b"\0\0\0\0\0\0\0\0\0\0\xff\xff", 12) == 0:
+            out.family = 4
+            memset(out.ip, 0, 16)
+            memcpy(out.ip, &quad[12], 4)
+        else:
+            out.family = 6
+            memcpy(out.ip, quad, 16)
+        return 0
+    i = 0
+    while n < 4:
+        part = 0
+        digits = 0
+        while i < text.n and c'0' <= text.p[i] <= c'9' and digits < 4:
+            part = part * 10 + (text.p[i] - c'0')
+            digits += 1
+            i += 1
+        if digits == 0 or digits > 3 or part > 255 or (digits > 1 and text.p[i - digits] == c'0'):
+            return -1
+        quad[n] = <uint8_t>part
+        n += 1
+        if n < 4:
+            if i >= text.n or text.p[i] != c'.':
+                return -1
+            i += 1
+    if i != text.n:
+        return -1
+    out.family = 4
+    out.scope = 0
+    memset(out.ip, 0, 16)
+    memcpy(out.ip, quad, 4)
+    return 0
+
+
+cdef uint32_t render_ip(const Address* a, uint8_t* out, bint brackets) noexcept nogil:
+    """Write the literal into out (ADDRESS_TEXT bytes); returns its length, 0 for no address."""
+    cdef uint32_t n = 0, v
+    cdef int i
+    cdef char text[46]
+    if a.family == 4:
+        for i in range(4):
+            v = a.ip[i]
+            if i:
+                out[n] = c'.'
+                n += 1
+            if v >= 100:
+                out[n] = <uint8_t>(c'0' + v // 100)
+                n += 1
+            if v >= 10:
+                out[n] = <uint8_t>(c'0' + v // 10 % 10)
+                n += 1
+            out[n] = <uint8_t>(c'0' + v % 10)
+            n += 1
+        return n
+    if a.family != 6 or inet_ntop(AF_INET6, a.ip, text, 46) == NULL:
+        return 0
+    if brackets:
+        out[0] = c'['
+        n = 1
+    i = 0
+    while text[i]:
+        out[n] = <uint8_t>text[i]
+        n += 1
+        i += 1
+    if brackets:
+        out[n] = c']'
+        n += 1
+    return n
+
+
+cdef object address_host(const Address* a):
+    """The host as str, without brackets."""
+    cdef uint8_t text[ADDRESS_TEXT]
+    cdef uint32_t n = render_ip(a, text, False)
+    return (<const char*>text)[:n].decode("ascii")
+
+
+cdef int address_from(str host, int port, Address* out) except -1:
+    """Fill out from Python values; ValueError where host is no IP literal or port is out of range."""
+    cdef bytes raw = host.encode("utf-8")
+    cdef Slice text
+    text.p = <const uint8_t*><const char*>raw
+    text.n = <uint32_t>len(raw)
+    memset(out, 0, sizeof(Address))
+    if parse_ip(text, out) != 0:
+        raise ValueError(f"not an IP address literal: {host!r}")
+    if not 0 <= port <= 65535:
+        raise ValueError(f"not a port number: {port}")
+    out.port = <uint16_t>port
+    return 0
+
+
+def canonical_ip(host: str) -> str:
+    """The canonical text of an IP literal (IPv4-mapped IPv6 as IPv4); ValueError where it is none."""
+    cdef Address a
+    address_from(host, 0, &a)
+    return address_host(&a)

@@ -1,0 +1,75 @@
+"""A borrowed run of bytes: pointer and length, never owning.
+
+Lifetime: a Slice is valid only as long as the buffer that it points into; nothing that outlives one
+datagram keeps a Slice. Reads go through `slice_at`, which checks its index in debug and fuzz builds
+(SIPCORE_CHECKED) and is a plain load otherwise.
+"""
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.string cimport memcmp
+
+cdef extern from "checked.h" nogil:
+    void SIPCORE_CHECK_INDEX(const char* what, unsigned long index, unsigned long limit)
+    void SIPCORE_CHECK(bint condition)
+
+cdef struct Slice:
+    const uint8_t* p    # first byte; may be NULL only where n is 0
+    uint32_t n          # bytes
+
+
+cdef inline Slice slice_of(const uint8_t* p, uint32_t n) noexcept nogil:
+    cdef Slice s
+    s.p = p
+    s.n = n
+    return s
+
+
+cdef inline uint8_t slice_at(Slice s, uint32_t i) noexcept nogil:
+    SIPCORE_CHECK_INDEX("slice_at", i, s.n)
+    return s.p[i]
+
+
+cdef inline Slice slice_sub(Slice s, uint32_t start, uint32_t stop) noexcept nogil:
+    """Bytes start..stop of s; both are clamped to its length."""
+    if stop > s.n:
+        stop = s.n
+    if start > stop:
+        start = stop
+    return slice_of(s.p + start, stop - start)
+
+
+cdef inline uint8_t ascii_lower(uint8_t c) noexcept nogil:
+    return c | 0x20 if c'A' <= c <= c'Z' else c
+
+
+cdef inline bint slice_equal(Slice a, Slice b) noexcept nogil:
+    return a.n == b.n and (a.n == 0 or memcmp(a.p, b.p, a.n) == 0)
+
+
+cdef inline bint slice_iequal(Slice a, Slice b) noexcept nogil:
+    """Equal without regard to ASCII case (tokens: RFC 3261 7.3.1)."""
+    cdef uint32_t i
+    if a.n != b.n:
+        return False
+    for i in range(a.n):
+        if a.p[i] != b.p[i] and ascii_lower(a.p[i]) != ascii_lower(b.p[i]):
+            return False
+    return True
+
+
+cdef inline bint slice_is(Slice a, const char* text, uint32_t n) noexcept nogil:
+    return a.n == n and memcmp(a.p, text, n) == 0
+
+
+cdef inline bint slice_iis(Slice a, const char* text, uint32_t n) noexcept nogil:
+    """Equal to text (n bytes) without regard to ASCII case."""
+    return slice_iequal(a, slice_of(<const uint8_t*>text, n))
+
+
+cdef inline bytes slice_bytes(Slice s):
+    """A copy as a Python object."""
+    return (<const char*>s.p)[:s.n] if s.n else b""
+
+
+cdef inline Slice slice_from(bytes data):
+    """Borrow a bytes object; valid while the caller holds it."""
+    return slice_of(<const uint8_t*><const char*>data, <uint32_t>len(data))
