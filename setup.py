@@ -1,7 +1,8 @@
 """Builds one Cython extension for each .pyx under sipcore/.
 
 SIPCORE_DEBUG=1 adds index checks and live-object counters, SIPCORE_SANITIZE=1 AddressSanitizer and
-UndefinedBehaviorSanitizer, SIPCORE_COVERAGE=1 line tracing for coverage.
+UndefinedBehaviorSanitizer, SIPCORE_COVERAGE=1 line tracing for coverage. A built file does not know its switches:
+give each combination a source tree of its own (`make debug-test` does).
 """
 import os
 from pathlib import Path
@@ -10,6 +11,7 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 
 DEBUG, SANITIZE, COVERAGE = (os.environ.get(f"SIPCORE_{name}") == "1" for name in ("DEBUG", "SANITIZE", "COVERAGE"))
+JOBS = os.cpu_count() or 1
 DIRECTIVES = {
     "language_level": 3,
     "embedsignature": True,
@@ -20,14 +22,17 @@ DIRECTIVES = {
     "linetrace": COVERAGE,
 }
 
-cflags, ldflags, macros = ["-O3", "-fno-semantic-interposition", "-Wno-unreachable-code"], [], []
+# Flags stand behind the interpreter's own (-O2 or -O3, -DNDEBUG), and the last one wins.
 if DEBUG:
-    cflags += ["-O1", "-g"]
-    macros.append(("SIPCORE_CHECKED", "1"))
+    cflags, macros = ["-O1", "-g", "-UNDEBUG"], [("SIPCORE_CHECKED", "1")]
+else:
+    cflags, macros = ["-O3", "-fno-semantic-interposition"], []
+# Cython leaves code behind a return, and functions and names of inline code that a module does not call.
+cflags += ["-Wno-unreachable-code", "-Wno-unused-function", "-Wno-unused-const-variable"]
+ldflags = []
 if SANITIZE:
-    flags = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer", "-g"]
-    cflags += flags
-    ldflags += flags
+    ldflags = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer", "-g"]
+    cflags += ldflags
 if COVERAGE:
     macros.append(("CYTHON_TRACE", "1"))
 
@@ -43,4 +48,7 @@ extensions = [
     )
     for path in sorted(Path("sipcore").rglob("*.pyx"))
 ]
-setup(ext_modules=cythonize(extensions, compiler_directives=DIRECTIVES, nthreads=os.cpu_count() or 1))
+setup(
+    ext_modules=cythonize(extensions, compiler_directives=DIRECTIVES, nthreads=JOBS),
+    options={"build_ext": {"parallel": JOBS}},
+)

@@ -1,0 +1,82 @@
+# Every target does all set-up that it needs; what is up to date is not done again.
+
+BIN     := .venv/bin
+SOURCES := $(shell find sipcore -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
+CYTHON  := $(shell find sipcore benchmarks -name '*.pyx' -o -name '*.pxd')
+
+# The unit tests of sipcore: the ones worth running under the sanitizers.
+UNITS := $(wildcard $(addprefix tests/,base wire stack anchor media net))
+DEBUG := build/debug
+TREE  := sipcore proxy benchmarks tests setup.py pyproject.toml README.md LICENSE
+FUZZ_SECONDS ?= 15
+
+.DELETE_ON_ERROR:
+.PHONY: setup run test bench lint debug-test fuzz lock clean
+
+setup: .venv/.built
+
+run: .venv/.built
+	$(BIN)/sipedge run --demo
+
+test: .venv/.built .venv/.test-packages
+	$(BIN)/python -m pytest
+
+bench: .venv/.built
+	$(BIN)/python -m pytest benchmarks --benchmark-enable --benchmark-only
+	$(BIN)/python -m benchmarks.load
+
+lint: .venv/.built
+	$(BIN)/ruff check .
+	$(BIN)/cython-lint $(CYTHON)
+	$(BIN)/mypy
+
+# A copy of the tree, so that checked and plain builds never mix; -p keeps times, so that only changes are rebuilt.
+# Leak detection stays off: the interpreter itself leaks at exit, and every stack of ours runs through it. Objects
+# of ours are counted by the debug build instead. PYTHONMALLOC shows reads past the end of a bytes object.
+debug-test: .venv/.built .venv/.test-packages
+	mkdir -p $(DEBUG)
+	cd $(DEBUG) && rm -rf sanitizer.* && find . -type f -not -name '*.so' -not -path './build/*' -delete
+	find $(TREE) -name __pycache__ -prune -o -type f -not -name '*.so' -print0 | xargs -0 cp -p --parents -t $(DEBUG)
+	ln -sfn ../../shared build/shared
+	cd $(DEBUG) && SIPCORE_DEBUG=1 SIPCORE_SANITIZE=1 ../../$(BIN)/python setup.py -q build_ext --inplace
+	cd $(DEBUG) && \
+		LD_PRELOAD=$$(gcc -print-file-name=libasan.so) PYTHONMALLOC=malloc \
+		ASAN_OPTIONS=detect_leaks=0:log_path=$$PWD/sanitizer UBSAN_OPTIONS=print_stacktrace=1:log_path=$$PWD/sanitizer \
+		../../$(BIN)/python -m pytest --timeout 300 $(UNITS); \
+		status=$$?; cat sanitizer.* 2>/dev/null && exit 1; exit $$status
+
+fuzz: .venv/.built
+	for target in $(wildcard tests/fuzz/fuzz_*.py); do \
+		$(BIN)/python $$target -max_total_time=$(FUZZ_SECONDS) || exit 1; \
+	done
+
+# Hashes for every platform and every supported Python; needs uv.
+lock:
+	uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--no-annotate --no-header --group build --group test --group lint pyproject.toml -o requirements.lock
+
+clean:
+	rm -rf build dist out *.egg-info .venv/.built .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	find sipcore -name '*.so' -delete
+	find sipcore -name '*.pyx' | sed 's/pyx$$/c/' | xargs rm -f
+	find sipcore proxy benchmarks tests -name __pycache__ -prune -exec rm -rf {} +
+
+.venv/.packages: .ci/packages .ci/python
+	.ci/packages build
+	mkdir -p .venv
+	touch $@
+
+.venv/.test-packages: .ci/packages | .venv/.packages
+	.ci/packages test
+	touch $@
+
+.venv/.locked: requirements.lock | .venv/.packages
+	test -x $(BIN)/pip || "$$(.ci/python)" -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	touch $@
+
+.venv/.built: .venv/.locked pyproject.toml setup.py $(SOURCES)
+	$(BIN)/python setup.py -q build_ext --inplace
+	test $(BIN)/sipedge -nt pyproject.toml || \
+		$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
+	touch $@
