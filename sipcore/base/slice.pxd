@@ -70,6 +70,6 @@ cdef inline bytes slice_bytes(Slice s):
     return (<const char*>s.p)[:s.n] if s.n else b""
 
 
-cdef inline Slice slice_from(bytes data):
+cdef inline Slice slice_from(bytes data) except *:
     """Borrow a bytes object; valid while the caller holds it."""
     return slice_of(<const uint8_t*><const char*>data, <uint32_t>len(data))
