@@ -1,0 +1,6 @@
+class WireFault(ValueError):
+    code: int
+    text: bytes
+    def __init__(self, code: int, text: bytes = ...) -> None: ...
+
+def fault_codes() -> dict[int, str]: ...

@@ -1,0 +1,3 @@
+from .uri import URI
+
+def same_uri(a: URI, b: URI) -> bool: ...
