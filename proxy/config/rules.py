@@ -1,0 +1,73 @@
+"""What happens to a request: routes, header sets, and rules for REFER."""
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from .table import Count, Name, Names, Table, doc
+
+
+class Route(Table, frozen=True, kw_only=True):
+    """A way for requests that begin something. Of the routes that match, the one with the longest matching
+    prefix is taken; among equals, the first in the file. No route: 404."""
+
+    to: Annotated[Name, doc("Name of an upstream; `request-uri` (where the request URI says; an IP address in this "
+                            "version); `local` (answered by the edge, only OPTIONS in this version).")]
+    groups: Annotated[Names, doc("Groups that it is for; empty means all.")] = ()
+    methods: Annotated[Names, doc("Methods that it is for.")] = ("INVITE",)
+    prefixes: Annotated[tuple[str, ...], doc(
+        "Beginnings of the called number, such as `+49` or `00`; visual separators in the number are "
+        "ignored.")] = ()
+    users: Annotated[tuple[str, ...], doc(
+        "Patterns for the user part of the request URI: `*`, `?`, `[0-9]`.")] = ()
+    domains: Annotated[tuple[str, ...], doc(
+        "Hosts of the request URI: `example.com`, `*.example.com`, `192.0.2.1`.")] = ()
+    headers: Annotated[Names, doc("Header sets to apply.")] = ()
+    record_route: Annotated[bool, doc("The edge stays in the dialog's path.")] = True
+
+
+class Header(Table, frozen=True, kw_only=True):
+    """A header that is set. One of the same name in the received request is replaced."""
+
+    name: Annotated[str, doc("`X-` and then letters, digits, `-` and `_`.")]
+    value: Annotated[str, doc(
+        "Text in which `{call_id}`, `{from_phone_number}`, `{to_phone_number}` and `{X-Name}` (a header of the "
+        "received request) are replaced; `{{` and `}}` stand for braces. No control characters, neither here nor "
+        "after filling: a value that has them is left out and noted.")]
+    missing: Annotated[Literal["omit", "empty", "fail"], doc(
+        "When a variable has no value: leave the header out, put empty text in the variable's place, or refuse "
+        "the request (400).")] = "omit"
+    priority: Annotated[Count, doc("When the request is too big, the lowest are dropped first; among equals the "
+                                   "last in the file.")] = 0
+
+
+class HeaderSet(Table, frozen=True, kw_only=True):
+    """Headers that belong together. Routes and REFER rules name the sets that they apply."""
+
+    name: Annotated[Name, doc("How routes and rules call it.")]
+    on: Annotated[tuple[Literal["INVITE", "REFER"], ...], Meta(min_length=1), doc("Requests that get them.")] = (
+        "INVITE", "REFER")
+    add: Annotated[tuple[Header, ...], Meta(min_length=1), doc("The headers.")]
+
+
+class Internal(Table, frozen=True, kw_only=True):
+    """Headers that must not leave."""
+
+    headers: Annotated[tuple[str, ...], doc(
+        "Names or patterns (`X-Internal-*`). Removed in every spelling unless they go from a trusted group to a "
+        "trusted one.")] = ("X-Internal-*",)
+
+
+class Refer(Table, frozen=True, kw_only=True):
+    """A rule for REFER inside a forwarded dialog (a blind or attended transfer). The first rule whose groups and
+    target match acts; no rule: 603. With none of the four target conditions it is for every target."""
+
+    groups: Annotated[Names, doc("Who may send it; empty means all groups. `unlisted` names peers in no group.")] = ()
+    prefixes: Annotated[tuple[str, ...], doc("Beginnings of the target's number.")] = ()
+    users: Annotated[tuple[str, ...], doc("Patterns for the target's user part.")] = ()
+    domains: Annotated[tuple[str, ...], doc("Hosts of the target.")] = ()
+    targets: Annotated[Names, doc("Upstreams: the target's host and port must be one of their addresses.")] = ()
+    action: Annotated[Literal["forward", "refuse"], doc("Pass it on, or answer 603.")] = "forward"
+    headers: Annotated[Names, doc("Header sets to apply.")] = ()
+    upstream: Annotated[str, doc(
+        "Upstream whose `refer_headers`, `user_to_user`, size policy and URI template (for `tel:` targets) are "
+        "used.")] = ""
