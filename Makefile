@@ -27,22 +27,23 @@ bench: .venv/.built
 
 lint: .venv/.built
 	$(BIN)/ruff check .
-	$(BIN)/cython-lint $(CYTHON)
+	PATH=$(BIN):$$PATH cython-lint $(CYTHON)
 	$(BIN)/mypy
 
 # A copy of the tree, so that checked and plain builds never mix; -p keeps times, so that only changes are rebuilt.
 # Leak detection stays off: the interpreter itself leaks at exit, and every stack of ours runs through it. Objects
-# of ours are counted by the debug build instead. PYTHONMALLOC shows reads past the end of a bytes object.
+# of ours are counted by the debug build instead. PYTHONMALLOC shows reads past the end of a bytes object. Each
+# report, a failed check's too, ends the process and leaves a file, so that none is missed in a process of a test.
+SANITIZED = LD_PRELOAD=$$(gcc -print-file-name=libasan.so) PYTHONMALLOC=malloc \
+	ASAN_OPTIONS=detect_leaks=0:handle_abort=1:log_path=$$PWD/sanitizer \
+	UBSAN_OPTIONS=abort_on_error=1:log_path=$$PWD/sanitizer
 debug-test: .venv/.built .venv/.test-packages
 	mkdir -p $(DEBUG)
 	cd $(DEBUG) && rm -rf sanitizer.* && find . -type f -not -name '*.so' -not -path './build/*' -delete
 	find $(TREE) -name __pycache__ -prune -o -type f -not -name '*.so' -print0 | xargs -0 cp -p --parents -t $(DEBUG)
 	ln -sfn ../../shared build/shared
 	cd $(DEBUG) && SIPCORE_DEBUG=1 SIPCORE_SANITIZE=1 ../../$(BIN)/python setup.py -q build_ext --inplace
-	cd $(DEBUG) && \
-		LD_PRELOAD=$$(gcc -print-file-name=libasan.so) PYTHONMALLOC=malloc \
-		ASAN_OPTIONS=detect_leaks=0:log_path=$$PWD/sanitizer UBSAN_OPTIONS=print_stacktrace=1:log_path=$$PWD/sanitizer \
-		../../$(BIN)/python -m pytest --timeout 300 $(UNITS); \
+	cd $(DEBUG) && $(SANITIZED) ../../$(BIN)/python -m pytest --capture sys --timeout 300 $(UNITS); \
 		status=$$?; cat sanitizer.* 2>/dev/null && exit 1; exit $$status
 
 fuzz: .venv/.built
