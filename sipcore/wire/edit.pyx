@@ -24,7 +24,8 @@ cdef void edit_replace(Edit* e, uint32_t at, uint32_t cut, Slice text) noexcept 
     if i >= MAX_PATCHES:
         e.overflow = True
         return
-    while i > 0 and e.patches[i - 1].at > at:
+    # At one offset, what is inserted comes before what is cut.
+    while i > 0 and (e.patches[i - 1].at > at or (cut == 0 and e.patches[i - 1].at == at and e.patches[i - 1].cut)):
         i -= 1
     if i < e.count:
         memmove(&e.patches[i + 1], &e.patches[i], (e.count - i) * sizeof(Patch))

@@ -40,6 +40,23 @@ cdef dict FAULT_TEXT = {
     FAULT_SDP_PORT: "bad SDP port, expected 0 to 65535",
     FAULT_SDP_FORMAT: "bad SDP format, expected tokens, 64 at most",
     FAULT_SDP_ATTRIBUTE: "bad SDP attribute, expected a=name or a=name:value",
+    FAULT_START_LINE: "bad start line, expected METHOD SP URI SP SIP/2.0 or SIP/2.0 SP code SP reason",
+    FAULT_VERSION: "unknown version, expected SIP/2.0",
+    FAULT_STATUS: "bad status code, expected 100 to 699",
+    FAULT_LINE_LONG: "line longer than the limit",
+    FAULT_HEADERS_MANY: "more headers than the limit",
+    FAULT_MESSAGE_LONG: "message longer than the limit",
+    FAULT_HEADER_NAME: "bad header name, expected a token and a colon",
+    FAULT_CONTROL: "control character, expected it in a quoted pair only",
+    FAULT_LINE_END: "bare CR, bare LF or blank continuation, expected CRLF",
+    FAULT_NO_END: "headers without an end, expected an empty line",
+    FAULT_REPEATED: "header repeated that may stand once",
+    FAULT_MISSING: "mandatory header missing, expected Via, From, To, Call-ID and CSeq",
+    FAULT_CONTENT_LENGTH: "bad Content-Length, expected the length of the body",
+    FAULT_METHOD_MISMATCH: "CSeq method differs from the request line, expected the same",
+    FAULT_URI_HEADERS: "headers in the request URI, expected none",
+    FAULT_MAX_FORWARDS: "bad Max-Forwards, expected 0 to 255",
+    FAULT_CALL_ID: "bad Call-ID, expected word@word",
 }
 
 

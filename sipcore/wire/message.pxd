@@ -16,26 +16,6 @@ cdef enum:
     MAX_MESSAGE = 65535
     NO_HEADER = 255
 
-cdef enum MessageFault:         # continues the codes of fault.pxd
-    FAULT_START_LINE = -40
-    FAULT_VERSION = -41
-    FAULT_METHOD = -42
-    FAULT_STATUS = -43
-    FAULT_LINE_LONG = -44
-    FAULT_HEADERS_MANY = -45
-    FAULT_MESSAGE_LONG = -46
-    FAULT_HEADER_NAME = -47
-    FAULT_CONTROL = -48
-    FAULT_LINE_END = -49
-    FAULT_NO_END = -50
-    FAULT_REPEATED = -51
-    FAULT_MISSING = -52
-    FAULT_CONTENT_LENGTH = -53
-    FAULT_CSEQ_METHOD = -54
-    FAULT_URI_HEADERS = -55
-    FAULT_MAX_FORWARDS = -56
-    FAULT_CALL_ID = -57
-
 cdef enum HeaderForm:
     FORM_FOLDED = 1             # continued on following lines (RFC 3261 7.3.1)
     FORM_SPACED = 2             # white space between name and colon
@@ -91,7 +71,7 @@ cdef struct Msg:
     uint32_t max_forwards
     Header headers[MAX_HEADERS]
 
-cdef const Limits DEFAULT_LIMITS
+cdef Limits DEFAULT_LIMITS
 
 cdef int index_message(Msg* m, const uint8_t* data, uint32_t n, const Limits* limits) noexcept nogil
 

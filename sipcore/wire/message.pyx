@@ -12,7 +12,12 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.string cimport memchr, memset
 from sipcore.base.slice cimport Slice, slice_bytes, slice_equal, slice_from, slice_iequal, slice_of
 from sipcore.wire.cseq cimport parse_cseq, parse_uint
-from sipcore.wire.fault cimport fault_text
+from sipcore.wire.fault cimport (
+    FAULT_START_LINE, FAULT_VERSION, FAULT_METHOD, FAULT_STATUS,
+    FAULT_LINE_LONG, FAULT_HEADERS_MANY, FAULT_MESSAGE_LONG, FAULT_HEADER_NAME, FAULT_CONTROL,
+    FAULT_LINE_END, FAULT_NO_END, FAULT_REPEATED, FAULT_MISSING, FAULT_CONTENT_LENGTH,
+    FAULT_METHOD_MISMATCH, FAULT_URI_HEADERS, FAULT_MAX_FORWARDS, FAULT_CALL_ID, fault_text,
+)
 from sipcore.wire.nameaddr cimport NameAddr, next_value, parse_name_addr
 from sipcore.wire.tables cimport (
     CHAR_CLASS, CHAR_TOKEN, CHAR_WORD, H_CALL_ID, H_CONTACT, H_CONTENT_LENGTH, H_CSEQ, H_FROM, H_MAX_FORWARDS,
@@ -34,11 +39,9 @@ cdef enum Parsed:
     PARSED_CSEQ = 64
     PARSED_MAX_FORWARDS = 128
 
-cdef Limits _defaults
-_defaults.message = MAX_MESSAGE
-_defaults.headers = 128
-_defaults.line = 8192
-cdef const Limits DEFAULT_LIMITS = _defaults
+DEFAULT_LIMITS.message = MAX_MESSAGE
+DEFAULT_LIMITS.headers = 128
+DEFAULT_LIMITS.line = 8192
 
 
 cdef inline bint _has_controls(const uint8_t* p, uint32_t n) noexcept nogil:
@@ -329,6 +332,10 @@ cdef int msg_uri(Msg* m) noexcept nogil:
         if fault:
             m.fault_at = <uint32_t>(m.uri_text.p - m.base)
             return fault
+        if m.uri.headers.n:
+            # RFC 3261 19.1.1: a request URI carries none, and what one peer takes for a Route another ignores.
+            m.fault_at = <uint32_t>(m.uri.headers.p - m.base)
+            return FAULT_URI_HEADERS
         m.parsed |= PARSED_URI
     return 0
 
@@ -452,7 +459,7 @@ cdef int msg_check(Msg* m) noexcept nogil:
         if not CHAR_CLASS[call_id.p[i]] & CHAR_WORD and call_id.p[i] != c'@':
             return _at(m, H_CALL_ID, FAULT_CALL_ID)
     if m.kind == KIND_REQUEST and not slice_equal(m.method_text, m.cseq_method):
-        return _at(m, H_CSEQ, FAULT_CSEQ_METHOD)
+        return _at(m, H_CSEQ, FAULT_METHOD_MISMATCH)
     return 0
 
 
@@ -471,11 +478,10 @@ cdef class Message:
     says what is wrong and at which offset.
     """
 
-    def __cinit__(self, bytes data not None):
-        self.data = data
-
     def __init__(self, bytes data not None, bint check=True):
-        cdef int fault = index_message(&self.msg, <const uint8_t*><const char*>data, <uint32_t>len(data),
+        cdef int fault
+        self.data = data
+        fault = index_message(&self.msg, <const uint8_t*><const char*>data, <uint32_t>len(data),
                                        &DEFAULT_LIMITS)
         if fault == 0 and self.msg.kind == KIND_NONE:
             fault = FAULT_START_LINE

@@ -5,7 +5,7 @@ The names, compact forms and flags of these ids stand in tables.pyx, in one tabl
 from libc.stdint cimport uint8_t, uint32_t
 from sipcore.base.slice cimport Slice
 
-cdef enum HeaderId:
+cdef enum:                  # header ids
     H_OTHER = 0
     H_VIA
     H_FROM
@@ -82,7 +82,7 @@ cdef enum HeaderFlag:
     HEADER_LIST = 1         # several values, in one line with commas or in several lines
     HEADER_SINGLE = 2       # a second one is refused: peers differ on which one counts
 
-cdef enum Method:
+cdef enum:                  # methods
     METHOD_OTHER = 0
     METHOD_INVITE
     METHOD_ACK

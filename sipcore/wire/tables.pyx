@@ -110,7 +110,7 @@ REASONS = {
 
 cdef enum:
     HASH_SIZE = 1024
-    REASON_SIZE = 700
+    REASON_SIZE = 701
 
 cdef uint8_t _slots[HASH_SIZE]
 cdef uint32_t _m0, _m1, _m2
@@ -185,7 +185,7 @@ cdef Slice method_name(uint8_t method) noexcept nogil:
 
 cdef Slice reason_phrase(uint32_t status) noexcept nogil:
     """The registered phrase, or that of the class's x00 code."""
-    if status >= REASON_SIZE or status < 100:
+    if status > 699 or status < 100:
         return _reasons[500]
     if _reasons[status].n:
         return _reasons[status]

@@ -1,0 +1,59 @@
+"""How a request is changed on its way through: one plan of patches, whose size is known before it is rendered."""
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from sipcore.base.address cimport Address
+from sipcore.base.slice cimport Slice
+from sipcore.stack.verdict cimport Target, Verdict
+from sipcore.wire.edit cimport Edit
+from sipcore.wire.message cimport Msg
+from sipcore.wire.uri cimport Uri
+
+cdef enum:
+    MAX_LISTENERS = 32
+    MAX_ROUTES = 32         # Route values looked at in one request
+    LISTENER_TEXT = 160
+
+cdef struct Listener:
+    Address bound
+    Address advertised      # what we write into Via and Record-Route, and recognise in Route
+    uint16_t via_n
+    uint16_t record_route_n
+    uint16_t contact_n
+    uint8_t via[LISTENER_TEXT]              # "Via: SIP/2.0/UDP host:port;branch="
+    uint8_t record_route[LISTENER_TEXT]     # "Record-Route: <sip:host:port;lr;t="
+    uint8_t contact[LISTENER_TEXT]          # "host:port"
+
+cdef struct RouteValue:
+    Slice item              # the value, within its header line
+    Slice uri_text
+    uint8_t header          # index of its header
+    bint ours
+    Uri uri
+
+cdef struct Routing:
+    uint32_t count          # Route values
+    uint32_t own            # leading ones that are ours and are removed
+    bint to_uri             # the request URI was ours by a strict router: the last Route value takes its place
+    bint strict             # the next hop is a strict router (no lr)
+    bint changed            # the request URI changes by the two rules above
+    Slice uri               # request URI after them
+    Slice next_hop          # URI that says where the request goes
+    Slice token             # our dialog token, as found in a Route value or in the request URI
+    uint8_t out             # listener to send from, as the second of a double Record-Route names it; 255: any
+    RouteValue values[MAX_ROUTES]
+
+cdef struct Passage:
+    const Listener* listener_in
+    const Listener* listener_out
+    const Address* source
+    Slice branch            # BRANCH_TEXT bytes
+    Slice token             # TOKEN_TEXT bytes, or empty: no Record-Route
+
+
+cdef int make_listener(Listener* listener, Address* bound, Address* advertised) except -1
+cdef int find_listener(const Listener* listeners, uint32_t count, const Uri* uri) noexcept nogil
+cdef int plan_routing(Msg* m, Routing* r, const Listener* listeners, uint32_t count) noexcept nogil
+cdef int plan_request(Edit* e, Msg* m, const Routing* r, const Passage* passage, Verdict verdict,
+                      Target target) except -1
+cdef int plan_removals(Edit* e, const Msg* m, tuple removals) except -1
+cdef void plan_normal_form(Edit* e, const Msg* m) noexcept nogil
+cdef void plan_via_source(Edit* e, Msg* m, const Address* source) noexcept nogil

@@ -1,0 +1,3 @@
+from collections.abc import Iterable
+
+def use_listeners(listeners: Iterable[tuple[str, int, str, int]]) -> None: ...

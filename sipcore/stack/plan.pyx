@@ -1,0 +1,432 @@
+"""The patches of a forwarded request (RFC 3261 16.4, 16.6), and their size before anything is rendered.
+
+What is done to every request: our Via on top, received and rport on the sender's, Max-Forwards one lower, our
+own Route values taken off, folds and space before a colon brought to the plain form. What a verdict adds:
+Record-Route, another request URI, headers put in, replaced and taken out, short names, another body.
+"""
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.string cimport memcpy, memset
+from sipcore.base.address cimport (
+    ADDRESS_TEXT, Address, address_from, address_same_host, parse_ip, render_ip,
+)
+from sipcore.base.slice cimport Slice, slice_from, slice_iequal, slice_of
+from sipcore.stack.identity cimport BRANCH_TEXT, TOKEN_TEXT
+from sipcore.stack.verdict cimport Request, Target, Verdict
+from sipcore.wire.edit cimport (
+    Edit, edit_begin, edit_delete, edit_insert, edit_number, edit_replace, edit_room, edit_size, edit_text,
+)
+from sipcore.wire.fault cimport FAULT_LIST
+from sipcore.wire.message cimport (
+    FORM_FOLDED, FORM_SPACED, Header, Msg, NO_HEADER, header_text, header_value, msg_find, msg_has,
+    msg_max_forwards, msg_uri, msg_via, msg_value,
+)
+from sipcore.wire.nameaddr cimport NameAddr, next_value, parse_name_addr
+from sipcore.wire.tables cimport (
+    H_CONTENT_LENGTH, H_MAX_FORWARDS, H_RECORD_ROUTE, H_ROUTE, H_VIA, header_compact, header_name,
+)
+from sipcore.wire.uri cimport SCHEME_SIP, SCHEME_SIPS, Uri, parse_uri, uri_param
+from sipcore.wire.via cimport RPORT_ABSENT
+cimport sipcore.stack.verdict as verdict_module
+
+cdef Slice _CRLF = slice_of(<const uint8_t*>b"\r\n", 2)
+cdef Slice _SPACE = slice_of(<const uint8_t*>b" ", 1)
+
+
+cdef int make_listener(Listener* listener, Address* bound, Address* advertised) except -1:
+    """Fill a Listener and the texts that name it; advertised may equal bound."""
+    cdef uint8_t host[ADDRESS_TEXT]
+    cdef bytes name
+    memset(listener, 0, sizeof(Listener))
+    listener.bound = bound[0]
+    listener.advertised = advertised[0]
+    name = (<const char*>host)[:render_ip(advertised, host, True)] + b":%d" % advertised.port
+    listener.via_n = _write(listener.via, b"Via: SIP/2.0/UDP " + name + b";branch=")
+    listener.record_route_n = _write(listener.record_route, b"Record-Route: <sip:" + name + b";lr;t=")
+    listener.contact_n = _write(listener.contact, name)
+    return 0
+
+
+cdef uint16_t _write(uint8_t* out, bytes text):
+    memcpy(out, <const char*>text, len(text))
+    return <uint16_t>len(text)
+
+
+cdef int find_listener(const Listener* listeners, uint32_t count, const Uri* uri) noexcept nogil:
+    """The listener that a URI names by its advertised or bound address; -1: it is not us."""
+    cdef Address a
+    cdef uint32_t i
+    cdef uint16_t port = uri.port if uri.port else 5060
+    if uri.scheme != SCHEME_SIP and uri.scheme != SCHEME_SIPS:
+        return -1
+    if parse_ip(uri.host, &a) != 0:
+        return -1
+    for i in range(count):
+        if listeners[i].advertised.port == port and address_same_host(&listeners[i].advertised, &a):
+            return <int>i
+        if listeners[i].bound.port == port and address_same_host(&listeners[i].bound, &a):
+            return <int>i
+    return -1
+
+
+cdef int plan_routing(Msg* m, Routing* r, const Listener* listeners, uint32_t count) noexcept nogil:
+    """RFC 3261 16.4 and 16.6 step 6: what is ours in the Route set, and where the request goes next.
+
+    Needs the request URI parsed. Returns 0 or a fault code (a Route value that is no URI, or too many of them).
+    """
+    cdef uint32_t h, i
+    cdef Slice rest
+    cdef NameAddr address
+    cdef RouteValue* v
+    cdef int fault, found
+    r.count = 0
+    r.own = 0
+    r.to_uri = False
+    r.strict = False
+    r.changed = False
+    r.uri = m.uri_text
+    r.next_hop = m.uri_text
+    r.token = slice_of(m.base, 0)
+    r.out = 255
+    h = m.first[H_ROUTE]
+    while h != NO_HEADER:
+        rest = header_value(m, h)
+        while True:
+            if r.count == MAX_ROUTES:
+                m.fault_at = m.headers[h].value
+                return FAULT_LIST
+            v = &r.values[r.count]
+            found = next_value(&rest, &v.item)
+            if found == 0:
+                break
+            m.fault_at = m.headers[h].value
+            if found < 0:
+                return found
+            fault = parse_name_addr(v.item, &address)
+            if fault == 0:
+                fault = parse_uri(address.uri, &v.uri)
+            if fault:
+                return fault
+            v.header = <uint8_t>h
+            v.uri_text = address.uri
+            v.ours = False
+            r.count += 1
+        h = m.headers[h].next
+    if m.uri.lr and r.count and find_listener(listeners, count, &m.uri) >= 0:
+        # A strict router put our own Record-Route value into the request URI (16.4).
+        uri_param(&m.uri, b"t", 1, &r.token)
+        r.to_uri = True
+        r.changed = True
+        r.count -= 1
+        r.uri = r.values[r.count].uri_text
+        r.next_hop = r.uri
+    for i in range(r.count):
+        found = find_listener(listeners, count, &r.values[i].uri)
+        if found < 0:
+            break
+        r.values[i].ours = True
+        r.out = <uint8_t>found
+        if r.token.n == 0:
+            uri_param(&r.values[i].uri, b"t", 1, &r.token)
+        r.own += 1
+        if r.own == 2:
+            break       # double Record-Route; a third would be another passage through us
+    if r.own < r.count:
+        r.next_hop = r.values[r.own].uri_text
+        if not r.values[r.own].uri.lr:
+            r.strict = True
+            r.changed = True
+    return 0
+
+
+cdef void _delete_routes(Edit* e, const Msg* m, const Routing* r, uint32_t first, uint32_t stop) noexcept nogil:
+    """Take Route values first..stop off: whole lines where nothing of them is left."""
+    cdef uint32_t i = first, k, total, gone
+    cdef const Header* h
+    cdef uint32_t begin, end, of_line = r.count + (1 if r.to_uri else 0)
+    while i < stop:
+        h = &m.headers[r.values[i].header]
+        k = i
+        while k < stop and r.values[k].header == r.values[i].header:
+            k += 1
+        gone = k - i
+        total = 0
+        for begin in range(of_line):
+            if r.values[begin].header == r.values[i].header:
+                total += 1
+        if gone == total:
+            edit_delete(e, h.name, h.end - h.name)
+        elif k < of_line and r.values[k].header == r.values[i].header:
+            begin = <uint32_t>(r.values[i].item.p - m.base)
+            end = <uint32_t>(r.values[k].item.p - m.base)
+            edit_delete(e, begin, end - begin)
+        else:
+            # The last ones of their line: from the end of the value before, with its comma.
+            begin = <uint32_t>(r.values[i - 1].item.p - m.base) + r.values[i - 1].item.n
+            edit_delete(e, begin, <uint32_t>h.value + h.value_n - begin)
+        i = k
+
+
+cdef void plan_via_source(Edit* e, Msg* m, const Address* source) noexcept nogil:
+    """Write where the request came from into its topmost Via (RFC 3261 18.2.1, RFC 3581 4)."""
+    cdef Address sent_by
+    cdef bint differs
+    cdef uint8_t* room
+    cdef uint8_t* o
+    cdef Slice text
+    sent_by.family = 0
+    differs = parse_ip(m.via.host, &sent_by) != 0 or not address_same_host(&sent_by, source)
+    if m.via.received_text.n:
+        # Whatever the sender claims, only we know where it came from.
+        differs = True
+        o = <uint8_t*>m.via.received_text.p
+        while o[0] != c';':
+            o -= 1
+        edit_delete(e, <uint32_t>(o - m.base), <uint32_t>(m.via.received_text.p - o) + m.via.received_text.n)
+    if not differs and m.via.rport == RPORT_ABSENT:
+        return
+    room = edit_room(e, 32 + ADDRESS_TEXT)
+    if room == NULL:
+        return
+    o = room
+    memcpy(o, b";received=", 10)
+    o += 10
+    o += render_ip(source, o, False)
+    text = edit_text(e, room, o)
+    edit_insert(e, <uint32_t>(m.via.text.p - m.base) + m.via.text.n, text)
+    if m.via.rport != RPORT_ABSENT:
+        room = edit_room(e, 16)
+        if room == NULL:
+            return
+        memcpy(room, b"rport=", 6)
+        text = edit_text(e, room, room + 6)
+        text.n += edit_number(e, source.port).n
+        edit_replace(e, <uint32_t>(m.via.rport_text.p - m.base), m.via.rport_text.n, text)
+
+
+cdef void plan_normal_form(Edit* e, const Msg* m) noexcept nogil:
+    """Folds become one space and space before a colon goes: no next hop can read them in another way."""
+    cdef uint32_t i, at, end, begin
+    cdef const uint8_t* p = m.base
+    cdef const Header* h
+    if not m.forms:
+        return
+    for i in range(m.count):
+        h = &m.headers[i]
+        if h.form & FORM_SPACED:
+            begin = h.name + h.name_n
+            at = begin
+            while p[at] != c':':
+                at += 1
+            edit_delete(e, begin, at - begin)
+        if h.form & FORM_FOLDED:
+            at = h.name + h.name_n
+            end = h.end - 2
+            while at < end:
+                if p[at] == 13:
+                    begin = at
+                    while begin > h.name and (p[begin - 1] == c' ' or p[begin - 1] == c'\t'):
+                        begin -= 1
+                    at += 2
+                    while at < end and (p[at] == c' ' or p[at] == c'\t'):
+                        at += 1
+                    edit_replace(e, begin, at - begin, _SPACE)
+                else:
+                    at += 1
+
+
+cdef int plan_removals(Edit* e, const Msg* m, tuple removals) except -1:
+    """Take out headers by (lower-case long name, is a pattern), in every spelling: case, short form, folded."""
+    cdef uint32_t i
+    cdef Slice name, wanted
+    cdef bytes text
+    for i in range(m.count):
+        name = header_name(m.headers[i].id)
+        if name.n == 0:
+            name = header_text(m, i)
+        for text, pattern in removals:
+            wanted = slice_from(text)
+            if pattern and name.n > wanted.n:
+                name.n = wanted.n
+            if slice_iequal(name, wanted):
+                edit_delete(e, m.headers[i].name, <uint32_t>m.headers[i].end - m.headers[i].name)
+                break
+            name = header_name(m.headers[i].id)
+            if name.n == 0:
+                name = header_text(m, i)
+    return 0
+
+
+cdef void _compact(Edit* e, const Msg* m) noexcept nogil:
+    cdef uint32_t i
+    cdef Slice short
+    for i in range(m.count):
+        short = header_compact(m.headers[i].id)
+        if short.n and m.headers[i].name_n > 1:
+            edit_replace(e, m.headers[i].name, m.headers[i].name_n, short)
+
+
+cdef void _put_record_route(Edit* e, uint32_t at, const Listener* listener, Slice token) noexcept nogil:
+    cdef uint8_t* room = edit_room(e, listener.record_route_n + TOKEN_TEXT + 3)
+    cdef uint8_t* o = room
+    if room == NULL:
+        return
+    memcpy(o, listener.record_route, listener.record_route_n)
+    o += listener.record_route_n
+    memcpy(o, token.p, token.n)
+    o += token.n
+    memcpy(o, b">\r\n", 3)
+    edit_insert(e, at, edit_text(e, room, o + 3))
+
+
+cdef int plan_request(Edit* e, Msg* m, const Routing* r, const Passage* passage, Verdict verdict,
+                      Target target) except -1:
+    """Fill e with all that changes in the request. verdict is None inside a dialog, target may be None.
+
+    The values that the plan needs (request URI, top Via) must parse; callers have checked that. The texts that
+    patches point to belong to the message, the passage, the verdict and the edit itself.
+    """
+    cdef uint32_t at, i
+    cdef uint8_t* room
+    cdef uint8_t* o
+    cdef Slice text
+    cdef bint short_names = verdict is not None and verdict.compact
+    cdef bytes name, value
+    edit_begin(e, m.base, m.start, m.n)
+
+    # Request URI: another target's, the verdict's, or what the routing rules made of it.
+    if target is not None and target.uri:
+        edit_replace(e, <uint32_t>(m.uri_text.p - m.base), m.uri_text.n, slice_from(target.uri))
+    elif verdict is not None and verdict.uri:
+        edit_replace(e, <uint32_t>(m.uri_text.p - m.base), m.uri_text.n, slice_from(verdict.uri))
+    elif r.strict:
+        edit_replace(e, <uint32_t>(m.uri_text.p - m.base), m.uri_text.n, r.next_hop)
+    elif r.to_uri:
+        edit_replace(e, <uint32_t>(m.uri_text.p - m.base), m.uri_text.n, r.uri)
+
+    # Our Via, above all others; our Record-Route, above all others.
+    at = m.headers[m.first[H_VIA]].name
+    if msg_has(m, H_RECORD_ROUTE) and m.headers[m.first[H_RECORD_ROUTE]].name < at:
+        at = m.headers[m.first[H_RECORD_ROUTE]].name
+    room = edit_room(e, passage.listener_out.via_n + BRANCH_TEXT + 2)
+    if room != NULL:
+        o = room
+        if short_names:
+            o[0] = c'v'
+            memcpy(o + 1, &passage.listener_out.via[3], passage.listener_out.via_n - 3)
+            o += passage.listener_out.via_n - 2
+        else:
+            memcpy(o, passage.listener_out.via, passage.listener_out.via_n)
+            o += passage.listener_out.via_n
+        memcpy(o, passage.branch.p, passage.branch.n)
+        o += passage.branch.n
+        memcpy(o, b"\r\n", 2)
+        edit_insert(e, at, edit_text(e, room, o + 2))
+    if passage.token.n:
+        _put_record_route(e, at, passage.listener_out, passage.token)
+        if passage.listener_in != passage.listener_out:
+            # RFC 5658: one for each side, the side that the request left by on top.
+            _put_record_route(e, at, passage.listener_in, passage.token)
+    plan_via_source(e, m, passage.source)
+
+    if msg_has(m, H_MAX_FORWARDS):
+        msg_max_forwards(m)
+        text = header_value(m, m.first[H_MAX_FORWARDS])
+        edit_replace(e, <uint32_t>(text.p - m.base), text.n, edit_number(e, m.max_forwards - 1))
+    else:
+        edit_insert(e, at, slice_of(<const uint8_t*>b"Max-Forwards: 70\r\n", 18))
+
+    if r.own:
+        _delete_routes(e, m, r, 0, r.own)
+    if r.to_uri:
+        _delete_routes(e, m, r, r.count, r.count + 1)
+    if r.strict:
+        # 16.6 step 6: the next hop takes the place of the request URI, which goes to the end of the route set.
+        _delete_routes(e, m, r, r.own, r.own + 1)
+        room = edit_room(e, r.uri.n + 12)
+        if room != NULL:
+            o = room
+            memcpy(o, b"Route: <", 8)
+            memcpy(o + 8, r.uri.p, r.uri.n)
+            o += 8 + r.uri.n
+            memcpy(o, b">\r\n", 3)
+            edit_insert(e, m.body - 2, edit_text(e, room, o + 3))
+
+    if verdict is not None:
+        for name, value in verdict.replacements:
+            i = msg_find(m, slice_from(name))
+            if i != NO_HEADER:
+                edit_replace(e, m.headers[i].value, m.headers[i].value_n, slice_from(value))
+        if verdict.insert:
+            edit_insert(e, m.body - 2, slice_from(verdict.insert))
+        if verdict.removals:
+            plan_removals(e, m, verdict.removals)
+        if short_names:
+            _compact(e, m)
+        if verdict.body is not None:
+            value = verdict.body
+            edit_replace(e, m.body, m.n - m.body, slice_from(value))
+            text = edit_number(e, <uint32_t>len(value))
+            if msg_has(m, H_CONTENT_LENGTH):
+                i = m.first[H_CONTENT_LENGTH]
+                edit_replace(e, m.headers[i].value, m.headers[i].value_n, text)
+            else:
+                edit_insert(e, m.body - 2, slice_of(<const uint8_t*>b"Content-Length: ", 16))
+                edit_insert(e, m.body - 2, text)
+                edit_insert(e, m.body - 2, _CRLF)
+    plan_normal_form(e, m)
+    return 0
+
+
+cdef uint32_t _planned_size(Request request, Verdict verdict, int i) except? 0:
+    """size_with: the plan of a first request through the default listener of Request.parse, or the real one."""
+    cdef Edit* e = &_scratch_edit
+    cdef Routing* r = &_scratch_routing
+    cdef Passage passage
+    cdef Msg* m = <Msg*>request.msg
+    cdef Target target = verdict.targets[i] if i < len(verdict.targets) else None
+    cdef uint8_t filler[BRANCH_TEXT]
+    cdef uint32_t listener = _listener_count if request.listener < 0 else <uint32_t>request.listener
+    if listener >= _listener_count:
+        raise ValueError(f"no listener of number {request.listener}")
+    if plan_routing(m, r, _listeners, _listener_count):
+        raise ValueError("a Route value does not parse")
+    memset(filler, c'-', BRANCH_TEXT)
+    passage.listener_in = &_listeners[listener]
+    passage.listener_out = passage.listener_in
+    if target is not None and 0 <= target.listener < <int>_listener_count:
+        passage.listener_out = &_listeners[target.listener]
+    elif target is not None and target.address.family != passage.listener_in.bound.family:
+        for listener in range(_listener_count):
+            if _listeners[listener].bound.family == target.address.family:
+                passage.listener_out = &_listeners[listener]
+                break
+    passage.source = &request.source_address
+    passage.branch = slice_of(filler, BRANCH_TEXT)
+    passage.token = slice_of(filler, TOKEN_TEXT if verdict.record_route and not request.in_dialog else 0)
+    plan_request(e, m, r, &passage, verdict, target)
+    return edit_size(e)
+
+
+cdef Edit _scratch_edit
+cdef Routing _scratch_routing
+cdef Listener _listeners[MAX_LISTENERS]
+cdef uint32_t _listener_count = 0
+
+
+def use_listeners(listeners):
+    """Set the (bound host, port, advertised host, port) list that Request.size_with reckons with."""
+    global _listener_count
+    cdef Address bound, advertised
+    cdef uint32_t n = 0
+    for host, port, public_host, public_port in listeners:
+        if n == MAX_LISTENERS:
+            raise ValueError(f"more than {MAX_LISTENERS} listeners")
+        address_from(host, port, &bound)
+        address_from(public_host, public_port, &advertised)
+        make_listener(&_listeners[n], &bound, &advertised)
+        n += 1
+    _listener_count = n
+
+
+verdict_module.planned_size = _planned_size
+use_listeners([("127.0.0.1", 5060, "127.0.0.1", 5060)])

@@ -1,0 +1,93 @@
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+class Target:
+    listener: int
+    uri: bytes
+    host: str
+    port: int
+    def __init__(self, host: str, port: int = 5060, listener: int = -1, uri: bytes = b"") -> None: ...
+
+class Verdict:
+    FORWARD: ClassVar[int]
+    REJECT: ClassVar[int]
+    DROP: ClassVar[int]
+    LOCAL: ClassVar[int]
+    action: int
+    status: int
+    reason: str
+    headers: bytes
+    targets: tuple[Target, ...]
+    uri: bytes
+    insert: bytes
+    remove: tuple[str, ...]
+    replace: tuple[tuple[str, bytes], ...]
+    body: bytes | None
+    compact: bool
+    record_route: bool
+    budget: int
+    upstream: int
+    max_calls: int
+    try_timeout: int
+    ring_timeout: int
+    max_duration: int
+    scope: int
+    note: str
+    warn: str
+    def __init__(
+        self,
+        *,
+        action: int = ...,
+        status: int = ...,
+        reason: str = ...,
+        headers: bytes = ...,
+        targets: tuple[Target, ...] = ...,
+        uri: bytes = ...,
+        insert: bytes = ...,
+        remove: tuple[str, ...] = ...,
+        replace: tuple[tuple[str, bytes], ...] = ...,
+        body: bytes | None = ...,
+        compact: bool = ...,
+        record_route: bool = ...,
+        budget: int = ...,
+        upstream: int = ...,
+        max_calls: int = ...,
+        try_timeout: int = ...,
+        ring_timeout: int = ...,
+        max_duration: int = ...,
+        scope: int = ...,
+        note: str = ...,
+        warn: str = ...,
+    ) -> None: ...
+    def changed(self, **fields: Any) -> Verdict: ...
+
+class Request:
+    group: int
+    listener: int
+    in_dialog: bool
+    method: str
+    source: tuple[str, int]
+    uri: str
+    scheme: str
+    user: str
+    host: str
+    port: int
+    call_id: str
+    to_tag: str
+    from_uri: str
+    to_uri: str
+    body: bytes
+    size: int
+    @staticmethod
+    def parse(
+        data: bytes,
+        *,
+        group: int = 0,
+        listener: int = 0,
+        source: Sequence[Any] = ...,
+        in_dialog: bool = False,
+    ) -> Request: ...
+    def header(self, name: str) -> str | None: ...
+    def headers(self, name: str) -> list[str]: ...
+    def x_headers(self) -> dict[str, str]: ...
+    def size_with(self, verdict: Verdict, target: int = 0) -> int: ...

@@ -1,0 +1,297 @@
+"""Request and Verdict: the one synchronous question that the stack asks of the policy.
+
+A Request is a view over the message that is being decided; it is valid only until `decide` returns. A Verdict is
+immutable, and what the configuration makes constant is one prebuilt Verdict for all calls.
+"""
+from libc.stdlib cimport free, malloc
+from libc.string cimport memset
+from sipcore.base.address cimport Address, address_from, address_host
+from sipcore.base.slice cimport Slice, slice_bytes, slice_from, slice_iequal, slice_of
+from sipcore.wire.fault cimport fault_text
+from sipcore.wire.message cimport (
+    DEFAULT_LIMITS, KIND_REQUEST, Msg, NO_HEADER, header_text, header_value, index_message, msg_check, msg_find,
+    msg_from, msg_to, msg_uri, msg_value,
+)
+from sipcore.wire.nameaddr cimport next_value
+from sipcore.wire.tables cimport H_CALL_ID, H_OTHER, HEADER_LIST, header_flags, header_id
+
+from sipcore.base.errors import MalformedMessage
+from sipcore.wire.tables import canonical_name
+
+planned_size = NULL
+
+
+cdef class Target:
+    """Where a request goes: Target(host, port, listener=-1, uri=b""). host is an IP literal."""
+
+    def __init__(self, str host not None, int port=5060, int listener=-1, bytes uri not None=b""):
+        address_from(host, port, &self.address)
+        self.listener = listener
+        self.uri = uri
+
+    @property
+    def host(self):
+        return address_host(&self.address)
+
+    @property
+    def port(self):
+        return self.address.port
+
+    def __repr__(self):
+        return f"Target({self.host!r}, {self.port}, listener={self.listener}, uri={self.uri!r})"
+
+
+cdef class Verdict:
+    """What is to be done with a request. All fields by keyword; see verdict.pxd for each one's meaning.
+
+    ValueError where header lines could break the message: every line of `insert` and `headers` must end in CRLF
+    and hold no other CR, LF or NUL, and so must `uri` and the values of `replace` hold none.
+    """
+    FORWARD = ACTION_FORWARD
+    REJECT = ACTION_REJECT
+    DROP = ACTION_DROP
+    LOCAL = ACTION_LOCAL
+
+    def __init__(self, *, int action=ACTION_FORWARD, int status=0, str reason not None="",
+                 bytes headers not None=b"", tuple targets not None=(), bytes uri not None=b"",
+                 bytes insert not None=b"", tuple remove not None=(), tuple replace not None=(), body=None,
+                 bint compact=False, bint record_route=True, int budget=0, int upstream=-1, int max_calls=0,
+                 int try_timeout=2000, int ring_timeout=180_000, int max_duration=0, int scope=SCOPE_REQUEST,
+                 str note not None="", str warn not None=""):
+        if action == ACTION_REJECT and not 300 <= status <= 699:
+            raise ValueError(f"a rejection needs a status of 300..699, not {status}")
+        _check_lines(headers)
+        _check_lines(insert)
+        _check_value(uri)
+        if body is not None and not isinstance(body, bytes):
+            raise TypeError("body must be bytes or None")
+        for target in targets:
+            if not isinstance(target, Target):
+                raise TypeError(f"not a Target: {target!r}")
+        self.action = action
+        self.status = status
+        self.reason = reason
+        self.headers = headers
+        self.targets = targets
+        self.uri = uri
+        self.insert = insert
+        self.remove = remove
+        self.replace = replace
+        self.body = body
+        self.compact = compact
+        self.record_route = record_route
+        self.budget = <uint32_t>budget
+        self.upstream = upstream
+        self.max_calls = <uint32_t>max_calls
+        self.try_timeout = <uint32_t>try_timeout
+        self.ring_timeout = <uint32_t>ring_timeout
+        self.max_duration = <uint32_t>max_duration
+        self.scope = scope
+        self.note = note
+        self.warn = warn
+        removals = []
+        for name in remove:
+            pattern = name.endswith("*")
+            full = name.removesuffix("*") if pattern else canonical_name(name)
+            removals.append((full.lower().encode("ascii"), pattern))
+        self.removals = tuple(removals)
+        replacements = []
+        for name, value in replace:
+            _check_value(value)
+            replacements.append((canonical_name(name).encode("ascii"), value))
+        self.replacements = tuple(replacements)
+
+    def changed(self, **fields):
+        """A copy with these fields changed."""
+        kept = {name: getattr(self, name) for name in _FIELDS}
+        return Verdict(**(kept | fields))
+
+    def __repr__(self):
+        default = Verdict()
+        shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in _FIELDS
+                          if getattr(self, name) != getattr(default, name))
+        return f"Verdict({shown})"
+
+    def __eq__(self, other):
+        if not isinstance(other, Verdict):
+            return NotImplemented
+        return all(getattr(self, name) == getattr(other, name) for name in _FIELDS)
+
+    __hash__ = None
+
+
+_FIELDS = ("action", "status", "reason", "headers", "targets", "uri", "insert", "remove", "replace", "body",
+           "compact", "record_route", "budget", "upstream", "max_calls", "try_timeout", "ring_timeout",
+           "max_duration", "scope", "note", "warn")
+
+
+cdef int _check_value(bytes value) except -1:
+    if b"\r" in value or b"\n" in value or b"\0" in value:
+        raise ValueError(f"CR, LF or NUL in {value!r}")
+    return 0
+
+
+cdef int _check_lines(bytes lines) except -1:
+    if lines:
+        if not lines.endswith(b"\r\n"):
+            raise ValueError(f"header lines must end in CRLF: {lines!r}")
+        for line in lines.removesuffix(b"\r\n").split(b"\r\n"):
+            _check_value(line)
+            if b":" not in line or line.startswith((b" ", b"\t", b":")):
+                raise ValueError(f"not a header line: {line!r}")
+    return 0
+
+
+cdef str _text(Slice s):
+    return slice_bytes(s).decode("utf-8", "surrogateescape")
+
+
+cdef str _value(Slice s):
+    cdef str text = _text(s)
+    return " ".join(line.strip(" \t") for line in text.split("\r\n")) if "\r\n" in text else text
+
+
+cdef class Request:
+    """The message being decided, read-only. Text is UTF-8 with surrogateescape; nothing is unescaped."""
+
+    def __cinit__(self):
+        self.msg = NULL
+        self.own = NULL
+
+    def __dealloc__(self):
+        free(self.own)
+
+    cdef void point(self, const Msg* msg, int group, int listener, const Address* source, bint in_dialog) noexcept:
+        self.msg = msg
+        self.group = group
+        self.listener = listener
+        self.source_address = source[0]
+        self.in_dialog = in_dialog
+
+    @staticmethod
+    def parse(bytes data not None, *, int group=0, int listener=0, source=("127.0.0.1", 5060), bint in_dialog=False):
+        """A Request over its own bytes, for tests and checks. MalformedMessage where the bytes are no request."""
+        cdef Request request = Request()
+        cdef Address address
+        cdef int fault
+        address_from(source[0], source[1], &address)
+        request.data = data
+        request.own = <Msg*>malloc(sizeof(Msg))
+        if request.own == NULL:
+            raise MemoryError
+        fault = index_message(request.own, slice_from(data).p, <uint32_t>len(data), &DEFAULT_LIMITS)
+        if fault == 0:
+            fault = msg_check(request.own)
+        if fault == 0 and request.own.kind == KIND_REQUEST:
+            fault = msg_uri(request.own)
+        if fault or request.own.kind != KIND_REQUEST:
+            raise MalformedMessage(fault_text(fault) if fault else "not a request", status=400)
+        request.point(request.own, group, listener, &address, in_dialog)
+        return request
+
+    cdef Msg* _message(self) except NULL:
+        if self.msg == NULL:
+            raise ValueError("a Request is valid only while it is being decided")
+        return <Msg*>self.msg
+
+    @property
+    def method(self):
+        return _text(self._message().method_text)
+
+    @property
+    def source(self):
+        """(host, port) that the packet came from."""
+        return address_host(&self.source_address), self.source_address.port
+
+    @property
+    def uri(self):
+        return _text(self._message().uri_text)
+
+    @property
+    def scheme(self):
+        return _text(self._message().uri.scheme_text).lower()
+
+    @property
+    def user(self):
+        """User part of the request URI, or the number of a tel URI; as written, still escaped."""
+        return _text(self._message().uri.user)
+
+    @property
+    def host(self):
+        """Host of the request URI; IPv6 without brackets."""
+        return _text(self._message().uri.host)
+
+    @property
+    def port(self):
+        return self._message().uri.port
+
+    @property
+    def call_id(self):
+        return _text(msg_value(self._message(), H_CALL_ID))
+
+    @property
+    def to_tag(self):
+        return _text(self._message().to.tag) if msg_to(self._message()) == 0 else ""
+
+    @property
+    def from_uri(self):
+        return _text(self._message().from_.uri) if msg_from(self._message()) == 0 else ""
+
+    @property
+    def to_uri(self):
+        return _text(self._message().to.uri) if msg_to(self._message()) == 0 else ""
+
+    @property
+    def body(self):
+        cdef Msg* m = self._message()
+        return slice_bytes(slice_of(m.base + m.body, m.n - m.body))
+
+    @property
+    def size(self):
+        """Bytes as received."""
+        cdef Msg* m = self._message()
+        return m.n - m.start
+
+    def header(self, str name not None):
+        """First line of a header, unfolded, in whatever spelling it stands; None where it is absent."""
+        cdef bytes raw = name.encode("utf-8", "surrogateescape")
+        cdef uint8_t i = msg_find(self._message(), slice_from(raw))
+        return None if i == NO_HEADER else _value(header_value(self.msg, i))
+
+    def headers(self, str name not None):
+        """All values of a header; the comma lists of list headers are split."""
+        cdef bytes raw = name.encode("utf-8", "surrogateescape")
+        cdef uint8_t id = header_id(slice_from(raw).p, <uint32_t>len(raw))
+        cdef uint32_t i = msg_find(self._message(), slice_from(raw))
+        cdef Slice rest, item
+        values = []
+        while i != NO_HEADER:
+            if id != H_OTHER or slice_iequal(header_text(self.msg, i), slice_from(raw)):
+                rest = header_value(self.msg, i)
+                if header_flags(id) & HEADER_LIST:
+                    while next_value(&rest, &item) > 0:
+                        values.append(_value(item))
+                else:
+                    values.append(_value(rest))
+            i = self.msg.headers[i].next
+        return values
+
+    def x_headers(self):
+        """Headers whose name begins with X-: the name as written to the first value."""
+        cdef Msg* m = self._message()
+        cdef uint32_t i = m.first[H_OTHER]
+        cdef Slice name
+        found = {}
+        while i != NO_HEADER:
+            name = header_text(m, i)
+            if name.n > 2 and (name.p[0] | 0x20) == c'x' and name.p[1] == c'-':
+                found.setdefault(_text(name), _value(header_value(m, i)))
+            i = m.headers[i].next
+        return found
+
+    def size_with(self, Verdict verdict not None, int target=0):
+        """Exact bytes of the request as it would go out under that verdict to its target of that number."""
+        self._message()
+        if planned_size == NULL:
+            raise RuntimeError("sipcore.stack.plan is not loaded")
+        return planned_size(self, verdict, target)
