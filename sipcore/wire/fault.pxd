@@ -65,4 +65,4 @@ cdef enum Fault:
 
 
 cdef str fault_text(int code)
-cdef object wire_fault(int code, bytes text)
+cdef object wire_fault(int code, bytes value)

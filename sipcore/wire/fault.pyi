@@ -1,6 +1,8 @@
-class WireFault(ValueError):
+from sipcore.base.errors import MalformedMessage
+
+class WireFault(MalformedMessage, ValueError):
     code: int
-    text: bytes
-    def __init__(self, code: int, text: bytes = ...) -> None: ...
+    value: bytes
+    def __init__(self, code: int, value: bytes = ...) -> None: ...
 
 def fault_codes() -> dict[int, str]: ...

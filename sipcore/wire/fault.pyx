@@ -1,4 +1,5 @@
 """Fault codes as words: one table, and the exception that carries a code into Python."""
+from sipcore.base.errors import MalformedMessage
 
 cdef dict FAULT_TEXT = {
     FAULT_URI_EMPTY: "empty URI, expected scheme:...",
@@ -36,7 +37,7 @@ cdef dict FAULT_TEXT = {
     FAULT_SDP_CONNECTION: "bad SDP connection, expected c=IN IP4|IP6 address",
     FAULT_SDP_BANDWIDTH: "bad SDP bandwidth, expected b=type:number",
     FAULT_SDP_MEDIA: "bad SDP media line, expected m=kind port proto formats",
-    FAULT_SDP_MEDIA_COUNT: "too many SDP media sections, expected 32 at most",
+    FAULT_SDP_MEDIA_COUNT: "SDP too long, expected 32 media sections and 512 lines at most",
     FAULT_SDP_PORT: "bad SDP port, expected 0 to 65535",
     FAULT_SDP_FORMAT: "bad SDP format, expected tokens, 64 at most",
     FAULT_SDP_ATTRIBUTE: "bad SDP attribute, expected a=name or a=name:value",
@@ -60,15 +61,15 @@ cdef dict FAULT_TEXT = {
 }
 
 
-class WireFault(ValueError):
-    """A value that the grammar refuses; `code` is the fault code, `text` the bytes (cut to 80)."""
+class WireFault(MalformedMessage, ValueError):
+    """A value that the grammar refuses. Its text is the phrase for `code`; `value` has the bytes, cut to 80."""
     code: int = WIRE_OK
-    text: bytes = b""
+    value: bytes = b""
 
-    def __init__(self, code: int, text: bytes = b"") -> None:
+    def __init__(self, code: int, value: bytes = b"") -> None:
+        super().__init__(fault_text(code))
         self.code = code
-        self.text = text[:80]
-        super().__init__(f"{fault_text(code)}; got {self.text!r}" if text else fault_text(code))
+        self.value = value[:80]
 
 
 cdef str fault_text(int code):
@@ -76,9 +77,9 @@ cdef str fault_text(int code):
     return FAULT_TEXT.get(code, "malformed value")
 
 
-cdef object wire_fault(int code, bytes text):
+cdef object wire_fault(int code, bytes value):
     """The exception for code, to be raised by the caller."""
-    return WireFault(code, text)
+    return WireFault(code, value)
 
 
 def fault_codes() -> dict[int, str]:

@@ -239,6 +239,14 @@ cdef class NameAddress:
         """Header parameters, names in lower case, values as received."""
         return param_dict(self._addr.params)
 
+    def param(self, name: str) -> str | None:
+        """Value of one header parameter as received, "" where it has none; None where there is no such parameter."""
+        cdef bytes key = name.encode("ascii")
+        cdef Slice value
+        if not param_value(self._addr.params, key, <uint32_t>len(key), &value):
+            return None
+        return slice_bytes(value).decode("utf-8", "surrogateescape")
+
     def render(self) -> bytes:
         """The value in canonical form: display as received, URI in brackets, parameters without LWS."""
         if self._addr.star:

@@ -408,6 +408,14 @@ cdef class URI:
         """Parameters, names in lower case; None for one without a value."""
         return {name.lower(): value for name, value in reversed(_pairs(self._uri.params, c";"))}
 
+    def param(self, name: str) -> str | None:
+        """Value of one parameter, "" where it has none; None where the URI has no such parameter."""
+        cdef bytes key = name.encode("utf-8", "surrogateescape")
+        cdef Slice value
+        if not uri_param(&self._uri, key, <uint32_t>len(key), &value):
+            return None
+        return decoded(value)
+
     @property
     def headers(self) -> dict[str, str]:
         """Headers by name as written; of headers with one name the first (see `header_list`)."""

@@ -3,7 +3,7 @@
 One pass over the value; the extents of the value and of its rport and received parameters are kept so that a
 response can be routed, and a request amended, by offset.
 """
-from libc.stdint cimport int16_t, int32_t, uint16_t, uint32_t
+from libc.stdint cimport int16_t, int32_t, uint8_t, uint16_t, uint32_t
 from libc.string cimport memset
 from sipcore.base.address cimport (TRANSPORT_OTHER, TRANSPORT_SCTP, TRANSPORT_TCP, TRANSPORT_TLS, TRANSPORT_UDP,
                                    TRANSPORT_WS, TRANSPORT_WSS, Transport)
@@ -206,6 +206,20 @@ cdef class ViaValue:
     def rport(self) -> int | None:
         """None: absent, 0: asked for, else the port."""
         return None if self._via.rport == RPORT_ABSENT else self._via.rport_port
+
+    @property
+    def rport_extent(self) -> tuple[int, int] | None:
+        """Offsets of the whole rport parameter (without its ";"), where a server writes the port (RFC 3581 4)."""
+        return self._extent(self._via.rport_text)
+
+    @property
+    def received_extent(self) -> tuple[int, int] | None:
+        """Offsets of the whole received parameter."""
+        return self._extent(self._via.received_text)
+
+    cdef tuple _extent(self, Slice part):
+        cdef Py_ssize_t start = part.p - <const uint8_t*><const char*>self._raw
+        return (start, start + part.n) if part.n else None
 
     @property
     def ttl(self) -> int | None:
