@@ -162,21 +162,3 @@ cdef class Trie:
     def memory(self) -> int:
         """Bytes of the ranges."""
         return self.count4 * (sizeof(uint32_t) + sizeof(int64_t)) + self.count6 * (sizeof(Wide) + sizeof(int64_t))
-
-    def time_lookups(self, ips: list[str], int rounds) -> int:
-        """For benchmarks: look all addresses up, rounds times, without Python in between; returns the sum."""
-        cdef Address* addresses = <Address*>malloc(len(ips) * sizeof(Address))
-        cdef int64_t total = 0
-        cdef int i, n = len(ips)
-        if addresses == NULL:
-            raise MemoryError()
-        try:
-            for i in range(n):
-                address_from(ips[i], 0, &addresses[i])
-            with nogil:
-                for _ in range(rounds):
-                    for i in range(n):
-                        total += self.find(&addresses[i])
-            return total
-        finally:
-            free(addresses)

@@ -94,7 +94,8 @@ cdef class Wheel:
     cdef int expire(self, uint64_t now, uint32_t* out, int limit) noexcept nogil:
         """Disarm up to limit ids that are due at now (ms) and write them to out; returns how many.
 
-        Earlier ticks first, and in the order of arming within a tick where none was moved between levels.
+        First those that were overdue when they were armed, then earlier ticks before later ones; the order within
+        a tick is free.
         Where it returns limit, or `next_deadline` is still not after now, there is more to fetch. What is done
         about one id of out may arm or free another one of the same batch: the caller looks before it acts.
         """
