@@ -1,7 +1,7 @@
 # Every target does all set-up that it needs; what is up to date is not done again.
 
 BIN     := .venv/bin
-SOURCES := $(shell find sipcore -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
+SOURCES := $(shell find sipcore benchmarks -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 CYTHON  := $(shell find sipcore benchmarks -name '*.pyx' -o -name '*.pxd')
 
 # The unit tests of sipcore: the ones worth running under the sanitizers.
@@ -58,8 +58,8 @@ lock:
 
 clean:
 	rm -rf build dist out *.egg-info .venv/.built .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
-	find sipcore -name '*.so' -delete
-	find sipcore -name '*.pyx' | sed 's/pyx$$/c/' | xargs rm -f
+	find sipcore benchmarks -name '*.so' -delete
+	find sipcore benchmarks -name '*.pyx' | sed 's/pyx$$/c/' | xargs rm -f
 	find sipcore proxy benchmarks tests -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/.packages: .ci/packages .ci/python

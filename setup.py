@@ -1,4 +1,4 @@
-"""Builds one Cython extension for each .pyx under sipcore/.
+"""Builds one Cython extension for each .pyx under sipcore/ and benchmarks/.
 
 SIPCORE_DEBUG=1 adds index checks and live-object counters, SIPCORE_SANITIZE=1 AddressSanitizer and
 UndefinedBehaviorSanitizer, SIPCORE_COVERAGE=1 line tracing for coverage. A built file does not know its switches:
@@ -46,7 +46,7 @@ extensions = [
         define_macros=macros,
         depends=[str(header) for header in Path("sipcore/base").glob("*.h")],
     )
-    for path in sorted(Path("sipcore").rglob("*.pyx"))
+    for path in sorted([*Path("sipcore").rglob("*.pyx"), *Path("benchmarks").rglob("*.pyx")])
 ]
 setup(
     ext_modules=cythonize(extensions, compiler_directives=DIRECTIVES, nthreads=JOBS),
