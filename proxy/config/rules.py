@@ -53,8 +53,8 @@ class Internal(Table, frozen=True, kw_only=True):
     """Headers that must not leave."""
 
     headers: Annotated[tuple[str, ...], doc(
-        "Names or patterns (`X-Internal-*`). Removed in every spelling unless they go from a trusted group to a "
-        "trusted one.")] = ("X-Internal-*",)
+        "Names, or beginnings of names (`X-Internal-*`). Removed in every spelling unless they go from a trusted group "
+        "to a trusted one.")] = ("X-Internal-*",)
 
 
 class Refer(Table, frozen=True, kw_only=True):

@@ -3,7 +3,6 @@
 Names and values are checked twice, when the configuration loads and after variables are filled in: what a
 variable holds (an inbound header, an escaped user part) can never end a line or begin another header.
 """
-import fnmatch
 import json
 import re
 from collections.abc import Callable, Iterable
@@ -12,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote_to_bytes
 
 if TYPE_CHECKING:
-    from sipcore.stack.verdict import Request
-
     from proxy.config import Header, HeaderSet, UserToUser
+    from sipcore.stack.verdict import Request
 
 _NAME = re.compile(r"X-[A-Za-z0-9\-_]+", re.ASCII)
 # Control characters (C0, DEL, C1), the line separators that some peers split at, and lone surrogates (octets
@@ -77,6 +75,11 @@ class Template:
     @property
     def constant(self) -> bool:
         return all(read is None for _, _, read in self.pieces)
+
+    @property
+    def format(self) -> str:
+        """The template for the operator `%`."""
+        return "".join(f"{literal.replace('%', '%%')}{'%s' if read else ''}" for literal, _, read in self.pieces)
 
 
 def parse_template(text: str) -> Template:
@@ -157,15 +160,16 @@ class Setter:
 
 
 class Patterns:
-    """Names and `X-Internal-*` patterns, matched in any case."""
+    """Header names and `X-Internal-*` prefixes, matched in any case."""
 
     def __init__(self, patterns: Iterable[str]):
         self.patterns = tuple(patterns)
-        joined = "|".join(fnmatch.translate(pattern) for pattern in self.patterns)
-        self._compiled = re.compile(joined, re.IGNORECASE) if joined else None
+        self._names = frozenset(pattern.lower() for pattern in self.patterns if not pattern.endswith("*"))
+        self._prefixes = tuple(pattern[:-1].lower() for pattern in self.patterns if pattern.endswith("*"))
 
     def match(self, name: str) -> bool:
-        return self._compiled is not None and self._compiled.match(name) is not None
+        name = name.lower()
+        return name in self._names or name.startswith(self._prefixes)
 
 
 def compile_sets(sets: Iterable["HeaderSet"], method: str) -> tuple[Setter, ...]:

@@ -112,6 +112,7 @@ class Table(Generic[Way]):
                 plain.append(way)
                 if way.condition.always:
                     break
+        self.ways = tuple(ways)
         self._by_prefix = by_prefix
         self._lengths = tuple(sorted({len(prefix) for prefix in by_prefix}, reverse=True))
         self._plain = tuple(plain)

@@ -41,15 +41,7 @@ class Uri:
         self.prefix = upstream.prefix
         self.tel = upstream.uri.startswith("tel:")
         self.reads_domain = "{domain}" in upstream.uri
-        pieces = [""]
-        for index, piece in enumerate(_PIECE.split(upstream.uri)):
-            if index % 2:
-                pieces.append(piece)
-                pieces.append("")
-            else:
-                pieces[-1] = piece
-        self._literals = tuple(pieces[::2])
-        self._variables = tuple(pieces[1::2])
+        self._pieces = _PIECE.split(upstream.uri or "sip:{user}@{host}")
 
     def user(self, scheme: str, user: str) -> str | None:
         """`{user}` for a received user part (escaped) or number; None where `tel:` is wanted and it is none."""
@@ -64,11 +56,14 @@ class Uri:
         user = self.prefix + user
         return user if _USER.fullmatch(user) else quote(user, safe=_USER_SAFE, errors="surrogateescape")
 
-    def fill(self, user: str, target: Address, domain: str) -> str:
+    def parts(self, target: Address, domain: str = "") -> tuple[str, str]:
+        """What stands before and after the user part in the URI for a target; domain: host of the received URI."""
+        values = {"user": "\0", "host": str(target), "domain": domain or str(target)}
+        before, _, after = "".join(
+            values[piece] if index % 2 else piece for index, piece in enumerate(self._pieces)).partition("\0")
+        return before, after
+
+    def fill(self, user: str, target: Address, domain: str = "") -> str:
         """The URI; without a user part its `@` goes as well."""
-        values = {"user": user, "host": str(target), "domain": domain or str(target)}
-        text = self._literals[0]
-        for variable, literal in zip(self._variables, self._literals[1:], strict=True):
-            text += values[variable]
-            text += literal
-        return text if user else text.replace("@", "", 1)
+        before, after = self.parts(target, domain)
+        return before + user + (after if user else after.removeprefix("@"))

@@ -15,7 +15,7 @@ UNLISTED = "unlisted"
 
 _METHOD = re.compile(r"[A-Z][A-Z0-9\-.!%*_+`'~]*", re.ASCII)
 _TOKEN = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]*", re.ASCII)
-_PATTERN = re.compile(r"[A-Za-z0-9\-_.*?]+", re.ASCII)
+_PATTERN = re.compile(r"[A-Za-z0-9\-_.]+\*?", re.ASCII)
 
 
 def problems_of(config: Config) -> list[Problem]:
@@ -162,7 +162,7 @@ def _header_sets(config: Config) -> Iterator[Problem]:
             yield from _check((*path, "value"), parse_template, header.value)
     for index, pattern in enumerate(config.internal.headers):
         if not _PATTERN.fullmatch(pattern):
-            yield Problem(("internal", "headers", index), f'expected a header name or a pattern such as '
+            yield Problem(("internal", "headers", index), f'expected a header name or a beginning such as '
                                                           f'"X-Internal-*", found "{pattern}"')
 
 

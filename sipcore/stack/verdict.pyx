@@ -106,6 +106,36 @@ cdef class Verdict:
         kept = {name: getattr(self, name) for name in _FIELDS}
         return Verdict(**(kept | fields))
 
+    def routed(self, tuple targets not None, bytes insert not None):
+        """A copy with these targets and inserted lines, for this request alone: what differs between calls of one
+        route. It costs a third of a microsecond, where `changed` costs several."""
+        cdef Verdict copy = Verdict.__new__(Verdict)
+        _check_lines(insert)
+        copy.action = self.action
+        copy.status = self.status
+        copy.reason = self.reason
+        copy.headers = self.headers
+        copy.targets = targets
+        copy.uri = self.uri
+        copy.insert = insert
+        copy.remove = self.remove
+        copy.replace = self.replace
+        copy.body = self.body
+        copy.compact = self.compact
+        copy.record_route = self.record_route
+        copy.budget = self.budget
+        copy.upstream = self.upstream
+        copy.max_calls = self.max_calls
+        copy.try_timeout = self.try_timeout
+        copy.ring_timeout = self.ring_timeout
+        copy.max_duration = self.max_duration
+        copy.scope = SCOPE_REQUEST
+        copy.note = self.note
+        copy.warn = self.warn
+        copy.removals = self.removals
+        copy.replacements = self.replacements
+        return copy
+
     def __repr__(self):
         default = Verdict()
         shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in _FIELDS

@@ -373,12 +373,13 @@ def keep_codecs(body: bytes, names: Sequence[str]) -> bytes:
             continue
         n = section_codecs(&index, i, codecs)
         memset(keep, 0, sizeof(keep))
-        kept = False
+        kept, dropped = False, False
         for k in range(n):
             name = _text(codecs[k].name).lower()
             keep[codecs[k].payload] = name in wanted or name == "telephone-event"
             kept = kept or (name in wanted and name != "telephone-event")
-        if not kept:
+            dropped = dropped or not keep[codecs[k].payload]
+        if not kept or not dropped:
             continue
         for k in range(index.media[i].first_line, <uint32_t>index.media[i].first_line + index.media[i].line_count):
             line = sdp_line(&index, k)

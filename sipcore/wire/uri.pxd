@@ -1,6 +1,7 @@
 """URIs: sip, sips and tel in parts, any other scheme opaque (RFC 3261 19.1, RFC 3966)."""
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
-from sipcore.base.slice cimport Slice
+from libc.string cimport memchr
+from sipcore.base.slice cimport Slice, slice_of
 
 cdef enum Scheme:
     SCHEME_OTHER = 0
@@ -44,8 +45,27 @@ cdef struct Uri:
 
 cdef int parse_uri(Slice text, Uri* out) noexcept nogil
 cdef bint uri_param(const Uri* uri, const char* name, uint32_t n, Slice* value) noexcept nogil
-cdef bint next_uri_part(Slice* rest, uint8_t separator, Slice* name, Slice* value) noexcept nogil
 cdef Known known_param(Slice name) noexcept nogil
+
+
+cdef inline bint next_uri_part(Slice* rest, uint8_t separator, Slice* name, Slice* value) noexcept nogil:
+    """Take the next name[=value] off parameters (separator ";") or headers ("&") of a parsed URI.
+
+    value.p is NULL where there is no "=". False at the end.
+    """
+    cdef uint32_t stop, equals
+    cdef const uint8_t* found
+    if rest.n == 0:
+        return False
+    found = <const uint8_t*>memchr(rest.p, separator, rest.n)
+    stop = <uint32_t>(found - rest.p) if found != NULL else rest.n
+    found = <const uint8_t*>memchr(rest.p, c'=', stop)
+    equals = <uint32_t>(found - rest.p) if found != NULL else stop
+    name[0] = slice_of(rest.p, equals)
+    value[0] = slice_of(rest.p + equals + 1, stop - equals - 1) if found != NULL else slice_of(NULL, 0)
+    stop = stop + 1 if stop < rest.n else stop
+    rest[0] = slice_of(rest.p + stop, rest.n - stop)
+    return True
 
 
 cdef class URI:

@@ -4,8 +4,8 @@ _Parts = Mapping[str, str | None] | Iterable[tuple[str, str | None]]
 
 class URI:
     def __init__(self, text: str | bytes) -> None: ...
-    @classmethod
-    def build(cls, scheme: str, host: str = ..., *, user: str | None = ..., password: str | None = ...,
+    @staticmethod
+    def build(scheme: str, host: str = ..., *, user: str | None = ..., password: str | None = ...,
               port: int = ..., params: _Parts = ..., headers: _Parts = ...) -> URI: ...
     def replace(self, *, scheme: str = ..., user: str | None = ..., host: str = ..., port: int = ...,
                 params: _Parts = ..., headers: _Parts = ...) -> URI: ...

@@ -271,26 +271,6 @@ cdef int parse_uri(Slice text, Uri* out) noexcept nogil:
     return _parse_opaque(text, out)
 
 
-cdef bint next_uri_part(Slice* rest, uint8_t separator, Slice* name, Slice* value) noexcept nogil:
-    """Take the next name[=value] off parameters (separator ";") or headers ("&") of a parsed URI.
-
-    value.p is NULL where there is no "=". False at the end.
-    """
-    cdef uint32_t stop, equals
-    cdef const uint8_t* found
-    if rest.n == 0:
-        return False
-    found = <const uint8_t*>memchr(rest.p, separator, rest.n)
-    stop = <uint32_t>(found - rest.p) if found != NULL else rest.n
-    found = <const uint8_t*>memchr(rest.p, c'=', stop)
-    equals = <uint32_t>(found - rest.p) if found != NULL else stop
-    name[0] = slice_of(rest.p, equals)
-    value[0] = slice_of(rest.p + equals + 1, stop - equals - 1) if found != NULL else slice_of(NULL, 0)
-    stop = stop + 1 if stop < rest.n else stop
-    rest[0] = slice_of(rest.p + stop, rest.n - stop)
-    return True
-
-
 cdef bint uri_param(const Uri* uri, const char* name, uint32_t n, Slice* value) noexcept nogil:
     """Whether uri has the parameter name (n bytes, unescaped); value becomes its value as received.
 
@@ -325,6 +305,18 @@ cdef str _joined(object pairs, str separator, uint16_t kind):
 _KEEP = object()
 
 
+cdef object _exact(str text, str scheme, str host, object user):
+    """The URI of text, which must have just these parts: none of them may bring a part of another kind along."""
+    uri = URI(text)
+    if uri.scheme != scheme.lower():
+        raise wire_fault(FAULT_URI_SCHEME, scheme.encode("utf-8", "replace"))
+    if uri.host != host:
+        raise wire_fault(FAULT_HOST, host.encode("utf-8", "replace"))
+    if uri.user != user:
+        raise wire_fault(FAULT_URI_USER, text.encode("utf-8", "replace"))
+    return uri
+
+
 cdef class URI:
     """A URI in parts, immutable, for code above the GIL.
 
@@ -338,8 +330,8 @@ cdef class URI:
         if code != 0:
             raise wire_fault(code, self._raw)
 
-    @classmethod
-    def build(cls, scheme: str, host: str = "", *, user: str | None = None, password: str | None = None,
+    @staticmethod
+    def build(scheme: str, host: str = "", *, user: str | None = None, password: str | None = None,
               port: int = 0, params=(), headers=()) -> URI:
         """A sip, sips or tel URI from plain parts, each escaped once; tel takes user and params only.
 
@@ -355,7 +347,7 @@ cdef class URI:
             head += (f"[{host}]" if ":" in host else host) + (f":{port}" if port else "")
         params = _joined(params, ";", CH_URI_PARAM)
         headers = _joined(headers, "&", CH_URI_HEADER)
-        return cls(head + (f";{params}" if params else "") + (f"?{headers}" if headers else ""))
+        return _exact(head + (f";{params}" if params else "") + (f"?{headers}" if headers else ""), scheme, host, user)
 
     def replace(self, *, scheme=_KEEP, user=_KEEP, host=_KEEP, port=_KEEP, params=_KEEP, headers=_KEEP) -> URI:
         """A sip or sips URI with some parts changed (plain, as in `build`) and the others as they were received."""
@@ -375,9 +367,10 @@ cdef class URI:
         tail = slice_bytes(self._uri.params).decode("ascii") if params is _KEEP else _joined(params, ";", CH_URI_PARAM)
         query = (slice_bytes(self._uri.headers).decode("ascii") if headers is _KEEP
                  else _joined(headers, "&", CH_URI_HEADER))
-        return URI((self.scheme if scheme is _KEEP else scheme) + ":" + userinfo
-                   + (f"[{host}]" if ":" in host else host) + (f":{port}" if port else "")
-                   + (f";{tail}" if tail else "") + (f"?{query}" if query else ""))
+        scheme = self.scheme if scheme is _KEEP else scheme
+        return _exact(f"{scheme}:{userinfo}" + (f"[{host}]" if ":" in host else host) + (f":{port}" if port else "")
+                      + (f";{tail}" if tail else "") + (f"?{query}" if query else ""),
+                      scheme, host, self.user if user is _KEEP else user)
 
     @property
     def scheme(self) -> str:

@@ -131,7 +131,7 @@ def test_an_unknown_table_names_its_line_and_the_known_ones():
      '6: route[1].headers: "h" sets X-Internal-A, which is internal and would not leave; expected an upstream whose '
      "addresses are all in a trusted group"),
     ('[internal]\nheaders = ["X Internal"]\n',
-     '2: internal.headers[0]: expected a header name or a pattern such as "X-Internal-*", found "X Internal"'),
+     '2: internal.headers[0]: expected a header name or a beginning such as "X-Internal-*", found "X Internal"'),
     ('[[refer]]\naction = "run"\n', '2: refer[0].action: expected one of "forward", "refuse", found "run"'),
     ('[[refer]]\ntargets = ["trunk"]\n',
      '2: refer[0].targets[0]: no upstream is called "trunk"; expected one of: "pbx"'),

@@ -1,0 +1,241 @@
+"""The one decision: access, route, headers and size joined into `decide`.
+
+Everything that the configuration makes constant is made when it is loaded. A request whose verdict depends on
+nothing but its group and method gets the same Verdict object every time (scope 1).
+"""
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from proxy.config import Config, Route
+from sipcore.stack.verdict import Request, Verdict
+
+from .acl import UNLISTED, group_of, prefixes
+from .drafts import Draft, Injection
+from .fragmentation import Budget, fit
+from .headers import Patterns
+from .refer_to import RAW
+from .refusals import Refused, forbidden, not_allowed, refuse, silent
+from .routing import LOCAL, REQUEST_URI, Condition, Table
+from .transfers import Transfers
+from .upstreams import Peer, compile_peers
+
+Drafted = tuple[Draft, Peer]
+_ANSWERED = Verdict(action=Verdict.LOCAL, status=200, reason="OK", note="route: answered by the edge")
+
+
+class Way:
+    """A route, compiled for one group and method."""
+
+    def __init__(self, engine: "Policy", route: Route, group: int, method: str):
+        config = engine.config
+        self.condition = Condition(route)
+        self.local = route.to == LOCAL
+        self.peer = engine.peers[REQUEST_URI if self.local else route.to]
+        trusting = config.groups[group].trusted
+        sets = [one for one in config.headers if one.name in route.headers]
+        self.injection = Injection(sets, method, self.peer.settings, engine.internal, trusting and self.peer.trusted)
+        self.fields: dict[str, Any] = {
+            **self.peer.verdict, "record_route": route.record_route, "remove": self.injection.remove}
+        # Along the request URI the receiver may be trusted as well; only then its host is looked up.
+        self._looks_up_trust = trusting and self.peer.along_uri and engine.trusts
+        self._engine = engine
+        self._base = Verdict(**self.fields)
+        self.ready: tuple[Verdict, ...] = ()
+
+    def prepare(self, only: bool) -> "Way":
+        """Build verdicts ahead where nothing of a request goes into them; only: the choice needs no look either."""
+        if self.local:
+            self.ready = (_ANSWERED.changed(scope=int(only)),)
+        elif self.peer.constant and self.injection.constant and not self._looks_up_trust:
+            orders = self.peer.members.orders
+            filled = self.injection.fill_constant()
+            scope = int(only and len(orders) == 1)
+            self.ready = tuple(
+                Draft(self.fields, self.injection, filled, [], self.peer.plain(order)).verdict(scope=scope)
+                for order in orders)
+        return self
+
+    def decide(self, request: Request) -> Verdict:
+        ready = self.ready
+        if ready:
+            return ready[0] if len(ready) == 1 else ready[self.peer.members.slot(request.call_id)]
+        if not self._looks_up_trust:
+            lines = self.injection.quick_lines(request)
+            if lines is not None:
+                return self._base.routed(self.peer.targets(request), lines)
+        return self.draft(request).verdict()
+
+    def draft(self, request: Request, raw: str = "") -> Draft:
+        """Raises Refused."""
+        fields = self.fields
+        if self._looks_up_trust and self._engine.trusted_host(request):
+            fields = {**fields, "remove": tuple(name for name in self.injection.remove
+                                                if name not in self._engine.internal.patterns)}
+        filled, notes = self.injection.fill(request)
+        return Draft(fields, self.injection, filled, notes, self.peer.targets(request, raw))
+
+
+class Policy:
+    """A configuration, compiled. `decide` and `oversize` are functions of the request and the configuration;
+    `counters` only counts what they did."""
+
+    def __init__(self, config: Config):
+        self.config = config
+        self.epoch = config.epoch
+        self.counters: Counter[str] = Counter()
+        self.internal = Patterns(config.internal.headers)
+        self.peers = compile_peers(config)
+        self.trusts = any(group.trusted for group in config.groups)
+        self._access = [prefixes(config, index) for index in range(len(config.listeners))]
+        # The last one is that of sources in no group: index -1.
+        self._groups = [GroupRules(self, index) for index in [*range(len(config.groups)), UNLISTED]]
+
+    def decide(self, request: Request) -> Verdict:
+        """What to do with a request that begins something, or with a REFER inside a dialog."""
+        group = self._groups[request.group]
+        if request.in_dialog:
+            return group.inside(request)
+        handler = group.methods.get(request.method)
+        if handler is None:
+            return group.closed
+        return handler if isinstance(handler, Verdict) else handler(request)
+
+    def oversize(self, request: Request, verdict: Verdict, size: int, path_mtu: int = 0) -> Verdict:
+        """A verdict under which a request fits that has `size` bytes under the one given, or one that refuses or
+        warns, by the upstream's size policy.
+
+        size may hold room for a digest answer. path_mtu: what the kernel knows, 0 for nothing.
+        """
+        draft, peer = self._groups[request.group].draft(request)
+        budget = Budget(peer.settings.mtu, path_mtu)
+        outcome = fit(request, draft, peer.settings, budget, size)
+        self.counters.update(outcome.counters)
+        text = f"size {budget.line(size)}: {', '.join(outcome.steps)}; now {outcome.size:,}"
+        note = "; ".join(part for part in (outcome.verdict.note, text) if part)
+        over = outcome.size > budget.limit
+        return outcome.verdict.changed(note=note, warn=text if over else "", budget=0 if over else budget.limit)
+
+    def trusted_host(self, request: Request) -> bool:
+        """Whether the request URI's host is an address in a trusted group of the request's listener."""
+        if not 0 <= request.listener < len(self._access):
+            return False
+        group = group_of(self._access[request.listener], request.host)
+        return group != UNLISTED and self.config.groups[group].trusted
+
+
+class GroupRules:
+    """What one group may do, by method."""
+
+    def __init__(self, engine: Policy, group: int):
+        config = engine.config
+        self._engine = engine
+        self._transfers = Transfers(config, group, engine.peers, engine.internal)
+        self._dialog = Draft(
+            {**engine.peers[REQUEST_URI].verdict, "remove": engine.internal.patterns},
+            Injection((), "INVITE", engine.peers[REQUEST_URI].settings, engine.internal, trusted=False), [], [])
+        self._forwarded = self._dialog.verdict()
+        self.methods: dict[str, Verdict | Callable[[Request], Verdict]] = {}
+        self._routes: dict[str, Routes] = {}
+        if group == UNLISTED:
+            self.dialog_methods = config.unlisted.dialog_methods
+            self.closed = forbidden() if config.unlisted.answer == "forbid" else silent()
+            return
+        settings = config.groups[group]
+        self.dialog_methods = settings.dialog_methods
+        if settings.action != "allow":
+            self.closed = forbidden() if settings.action == "forbid" else silent()
+            self.dialog_methods = ()
+            return
+        self.closed = not_allowed(settings.methods, scope=1)
+        for method in settings.methods:
+            routes = Routes(engine, group, method)
+            self._routes[method] = routes
+            self.methods[method] = self._refer if method == "REFER" else routes.decide
+        self.methods.setdefault("ACK", silent())
+
+    def inside(self, request: Request) -> Verdict:
+        """A request inside a forwarded dialog."""
+        method = request.method
+        if method not in self.dialog_methods:
+            return not_allowed(self.dialog_methods) if self.dialog_methods else self.closed
+        if method != "REFER":
+            return self._forwarded
+        return self._refer(request)
+
+    def _refer(self, request: Request) -> Verdict:
+        try:
+            return self._refer_draft(request)[0].verdict()
+        except Refused as refused:
+            return refused.verdict
+
+    def _refer_draft(self, request: Request) -> Drafted:
+        draft, peer = self._transfers.draft(request)
+        if not request.in_dialog:
+            routed, _ = self._routes["REFER"].draft(request)
+            draft.targets = routed.targets
+            draft.fields = {**routed.fields, "remove": draft.fields["remove"]}
+        return draft, peer
+
+    def draft(self, request: Request) -> Drafted:
+        """What was drafted for a request that `decide` has let pass."""
+        if request.method == "REFER":
+            return self._refer_draft(request)
+        if request.in_dialog:
+            return self._dialog, self._engine.peers[REQUEST_URI]
+        return self._routes[request.method].draft(request)
+
+
+class Routes:
+    """The routes of one group and method."""
+
+    def __init__(self, engine: Policy, group: int, method: str):
+        config = engine.config
+        name = config.groups[group].name
+        self._engine = engine
+        self._method = method
+        self._table = Table([Way(engine, route, group, method) for route in config.routes
+                             if method in route.methods and (not route.groups or name in route.groups)])
+        self._only = self._table.only
+        for way in self._table.ways:
+            way.prepare(only=way is self._only)
+        custom = config.groups[group].custom_telephony
+        self._custom = Way(engine, Route(to=custom, methods=(method,)), group, method) if custom else None
+
+    def decide(self, request: Request) -> Verdict:
+        try:
+            if request.scheme == "sip":
+                way = self._only or self._table.choose(request.user, request.host)
+                if way is not None:
+                    return way.decide(request)
+            else:
+                way, raw = self._choose(request)
+                if way is not None:
+                    return way.draft(request, raw).verdict()
+        except Refused as refused:
+            return refused.verdict
+        if self._method == "OPTIONS" and not request.user:
+            return _ANSWERED
+        return refuse(404, "Not Found", "route: none")
+
+    def draft(self, request: Request) -> Drafted:
+        """Raises Refused."""
+        way, raw = self._choose(request)
+        if way is None:
+            raise Refused(404, "Not Found", "route: none")
+        return way.draft(request, raw), way.peer
+
+    def _choose(self, request: Request) -> tuple[Way | None, str]:
+        """The way of a request with any scheme, and its raw target where it has one. Raises Refused."""
+        scheme = request.scheme
+        if scheme == "sips":
+            # RFC 5630 3.1.2: what asked for TLS on every hop is never sent without.
+            raise Refused(416, "SIPS Needs TLS, Which Is Not Available", "route: sips")
+        if scheme not in ("sip", "tel"):
+            if self._custom is not None and RAW.fullmatch(request.uri):
+                return self._custom, request.uri
+            raise Refused(416, "Unsupported URI Scheme", "route: scheme")
+        way = self._table.choose(request.user, request.host)
+        if way is not None and scheme == "tel" and way.peer.along_uri and not way.local:
+            raise Refused(416, "A tel URI Needs an Upstream", "route: tel along the request URI")
+        return way, ""

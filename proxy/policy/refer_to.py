@@ -1,0 +1,112 @@
+"""Refer-To: the target formats of transfers.md section 2, and changes that leave the rest byte for byte."""
+import re
+from dataclasses import dataclass, replace
+
+from sipcore.wire.nameaddr import NameAddress
+from sipcore.wire.uri import URI
+
+from .headers import Patterns, unescape
+from .refusals import Refused
+from .routing import number_of
+
+RAW = re.compile(r"[A-Za-z0-9][A-Za-z0-9\-_.]*", re.ASCII)
+_MAX_RAW = 64
+
+
+@dataclass(frozen=True, slots=True)
+class ReferTo:
+    """A Refer-To value in parts: what stands before the URI, the URI, what follows."""
+
+    before: str
+    uri: str
+    after: str
+    scheme: str
+    """`sip`, `tel`, or `raw` for a bare extension."""
+    user: str
+    """User part, still escaped; the number of a tel: URI; a raw target itself."""
+    host: str
+    port: int
+    header_names: tuple[str, ...] = ()
+    changed: bool = False
+
+    @property
+    def has_replaces(self) -> bool:
+        return any(name.lower() == "replaces" for name in self.header_names)
+
+    @property
+    def number(self) -> str:
+        return number_of(self.user)
+
+    def with_uri(self, uri: str) -> "ReferTo":
+        """The same value around another URI, which has no headers of its own."""
+        return replace(self, uri=uri, scheme=uri.partition(":")[0], header_names=(), changed=True)
+
+    def without(self, internal: Patterns) -> "ReferTo":
+        """Take internal headers out of the URI; all else, escapes included, stays as written."""
+        if not any(internal.match(name) for name in self.header_names):
+            return self
+        start = _query(self.uri)
+        kept = [part for part in self.uri[start + 1:].split("&")
+                if not internal.match(unescape(part.partition("=")[0]))]
+        return replace(self, uri=self.uri[:start] + (f"?{'&'.join(kept)}" if kept else ""), changed=True,
+                       header_names=tuple(unescape(part.partition("=")[0]) for part in kept))
+
+    def render(self, headers: str) -> bytes | None:
+        """The value with URI headers (escaped) added; None where it is as it came."""
+        if not headers and not self.changed:
+            return None
+        uri = self.uri
+        if headers:
+            uri += f"{'&' if _query(uri) >= 0 else '?'}{headers}"
+        before, after = (self.before, self.after) if self.before.endswith("<") else ("<", f">{self.after}")
+        return f"{before}{uri}{after}".encode("utf-8", "surrogateescape")
+
+
+def _query(uri: str) -> int:
+    """Position of the `?` that begins the headers, -1 for none; a user part may hold others."""
+    return uri.find("?", uri.rfind("@") + 1)
+
+
+def parse_refer_to(values: list[str]) -> ReferTo:
+    """Read the one Refer-To of a request. Raises Refused: 400 for none, several or a malformed one, 416 for a
+    scheme that the edge does not take."""
+    if len(values) != 1:
+        # RFC 3515 2.4.2: exactly one.
+        raise Refused(400, "Exactly One Refer-To Is Needed", f"Refer-To: {len(values)} values")
+    value = values[0].strip()
+    before, text, after = _split(value)
+    if RAW.fullmatch(text):
+        if len(text) > _MAX_RAW:
+            raise Refused(400, "Malformed Refer-To", "Refer-To: raw target too long")
+        return ReferTo(before, text, after, "raw", text, "", 0)
+    try:
+        NameAddress(value.encode("utf-8", "surrogateescape"))
+        uri = URI(text.encode("utf-8", "surrogateescape"))
+    except ValueError:
+        raise Refused(400, "Malformed Refer-To", "Refer-To: malformed") from None
+    if uri.scheme == "sips":
+        raise Refused(416, "SIPS Needs TLS, Which Is Not Available", "Refer-To: sips")
+    if uri.scheme not in ("sip", "tel"):
+        raise Refused(416, "Unsupported URI Scheme", "Refer-To: scheme")
+    if uri.params.get("method", "INVITE") != "INVITE":
+        raise Refused(603, "Decline", "Refer-To: method")
+    names = tuple(name for name, _ in uri.header_list)
+    if uri.scheme == "tel":
+        return ReferTo(before, text, after, "tel", text[4:].partition(";")[0], "", 0, names)
+    user = text.partition(":")[2].rpartition("@")[0].partition(":")[0]
+    return ReferTo(before, text, after, "sip", user, uri.host.lower().strip("[]"), uri.port, names)
+
+
+def _split(value: str) -> tuple[str, str, str]:
+    """What stands before the URI of a name-addr or addr-spec (RFC 3261 25.1), the URI, and the rest."""
+    start = 0
+    if value.startswith('"'):
+        quoted = re.match(r'"(?:[^"\\]|\\.)*"', value, re.DOTALL)
+        start = quoted.end() if quoted else len(value)
+    opening = value.find("<", start)
+    if opening >= 0:
+        closing = value.find(">", opening)
+        if closing >= 0:
+            return value[:opening + 1], value[opening + 1:closing], value[closing:]
+    text, semicolon, rest = value.partition(";")
+    return "", text.strip(), semicolon + rest

@@ -1,0 +1,94 @@
+"""REFER on forwarded calls: forwarded by rule or refused, with headers where the peer reads them."""
+from dataclasses import dataclass
+
+from proxy.config import Config, Refer
+from sipcore.stack.verdict import Request
+
+from .acl import UNLISTED
+from .addresses import Address
+from .drafts import Draft, Injection
+from .headers import Patterns
+from .refer_to import ReferTo, parse_refer_to
+from .refusals import Refused
+from .routing import Condition
+from .upstreams import Peer
+
+SIP_PORT = 5060
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A rule, compiled."""
+
+    condition: Condition
+    addresses: frozenset[Address] | None
+    """Where the target must be; None for anywhere."""
+    forward: bool
+    peer: Peer
+    rewrites_tel: bool
+    injection: Injection
+
+    def matches(self, target: ReferTo) -> bool:
+        if self.addresses is not None and Address(target.host, target.port or SIP_PORT) not in self.addresses:
+            return False
+        if self.condition.prefix_length(target.number) < 0:
+            return False
+        return self.condition.matches_rest(target.user, target.host)
+
+
+class Transfers:
+    """What one group may do with REFER."""
+
+    def __init__(self, config: Config, group: int, peers: dict[str, Peer], internal: Patterns):
+        self.rules = tuple(_rule(config, rule, peers, internal) for rule in config.refer
+                           if _applies(config, rule, group))
+        custom = config.groups[group].custom_telephony if group != UNLISTED else ""
+        self.custom = peers[custom] if custom else None
+        self.internal = internal
+
+    def draft(self, request: Request) -> tuple[Draft, Peer]:
+        """The REFER as it goes on, and the peer whose settings it follows. Raises Refused."""
+        target = self._target(request)
+        rule = next((rule for rule in self.rules if rule.matches(target)), None)
+        if rule is None:
+            raise Refused(603, "Decline", "refer: no rule for this target")
+        if not rule.forward:
+            raise Refused(603, "Decline", "refer: refused by rule")
+        notes: list[str] = []
+        if target.scheme == "tel" and rule.rewrites_tel:
+            user = rule.peer.uri.user("tel", target.user)
+            address = rule.peer.members.orders[0][0]
+            target = target.with_uri(rule.peer.uri.fill(user or target.user, address, ""))
+            notes.append("refer: tel: rewritten for the upstream")
+        cleaned = target.without(self.internal)
+        if cleaned is not target:
+            notes.append("refer: internal headers taken out of Refer-To")
+        filled, left_out = rule.injection.fill(request)
+        fields = {**rule.peer.verdict, "remove": rule.injection.remove}
+        return Draft(fields, rule.injection, filled, notes + left_out, refer_to=cleaned), rule.peer
+
+    def _target(self, request: Request) -> ReferTo:
+        target = parse_refer_to(request.headers("Refer-To"))
+        if target.scheme != "raw":
+            return target
+        if self.custom is None:
+            raise Refused(400, "A Raw Transfer Target Needs Custom Telephony", "refer: raw target")
+        address = self.custom.members.orders[0][0]
+        changed = target.with_uri(f"sip:{target.user}@{address}")
+        return ReferTo(changed.before, changed.uri, changed.after, "sip", target.user, address.host, address.port,
+                       changed=True)
+
+
+def _applies(config: Config, rule: Refer, group: int) -> bool:
+    if group == UNLISTED:
+        return "unlisted" in rule.groups
+    return not rule.groups or config.groups[group].name in rule.groups
+
+
+def _rule(config: Config, rule: Refer, peers: dict[str, Peer], internal: Patterns) -> Rule:
+    peer = peers[rule.upstream or "request-uri"]
+    sets = [one for one in config.headers if one.name in rule.headers]
+    addresses = frozenset(address for name in rule.targets for address in peers[name].addresses)
+    return Rule(Condition(rule), addresses if rule.targets else None, rule.action == "forward", peer,
+                bool(rule.upstream) and not peer.along_uri and not peer.uri.keeps and not peer.uri.tel,
+                Injection(sets, "REFER", peer.settings, internal, trusted=False))
