@@ -20,7 +20,8 @@ MISPRINT = re.compile(rb"\s*(<alice@atlanta\.example\.com>|<[^>]*|.*,)\s*", re.D
 def flows(corpora: Path) -> Iterator[tuple[str, bytes, bytes, bytes]]:
     """(file, header name in lower case, value, body) of each header line, and the start line as header ""."""
     for path in sorted((corpora / "callflows").glob("*/*.sip")):
-        head, _, body = path.read_bytes().lstrip(b"\r\n").partition(b"\r\n\r\n")
+        text = re.sub(rb"\A(.*\r\n)\r\n", rb"\1", path.read_bytes())     # 5359 2.10: a blank line after the start line
+        head, _, body = text.partition(b"\r\n\r\n")
         name = f"{path.parent.name}/{path.stem}"
         start, *lines = re.split(rb"\r\n(?![ \t])", head)
         yield name, b"", start, body
