@@ -18,7 +18,8 @@ Timers D, K and M run as the layer's linger queue of 64*T1 (K is longer than T4 
 from libc.stdint cimport uint32_t, uint64_t
 from sipcore.stack.tx cimport (
     CLIENT_ACCEPTED, CLIENT_CALLING, CLIENT_COMPLETED, CLIENT_PROCEEDING, CLIENT_TERMINATED, STEP_ACK, STEP_LINGER,
-    STEP_NONE, STEP_PASS, STEP_RESEND_REQUEST, STEP_TIMEOUT, STEP_TRYING_100, TimerValues, Tx,
+    STEP_NONE, STEP_PASS, STEP_RESEND_REQUEST, STEP_TIMEOUT, STEP_TRYING_100, TX_CANCEL_SENT,
+    TimerValues, Tx,
 )
 from sipcore.wire.tables cimport METHOD_INVITE
 
@@ -38,7 +39,7 @@ cdef int client_on_response(Tx* tx, uint32_t status, uint64_t now, const TimerVa
             if tx.method == METHOD_INVITE:
                 tx.next = 0
                 # 16.7 step 2: any provisional response but 100 starts Timer C anew.
-                if status > 100 or tx.client == CLIENT_CALLING:
+                if (status > 100 or tx.client == CLIENT_CALLING) and not tx.flags & TX_CANCEL_SENT:
                     tx.until = now + t.c
             elif tx.next:
                 tx.interval = <unsigned short>t.t2

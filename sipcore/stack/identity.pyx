@@ -117,10 +117,10 @@ cdef class Identity:
         both[1] = self.worker
         put_base32_u64(<uint64_t>self.worker << 56 | siphash24(&self.tag_key, <uint8_t*>both, 16) >> 8, out)
 
-    def branch(self, int slot, int generation, int loop=0):
+    def branch(self, uint32_t slot, uint32_t generation, uint32_t loop=0):
         """The branch text of a transaction, as bytes."""
         cdef uint8_t text[BRANCH_TEXT]
-        self.put_branch(text, <uint32_t>slot, <uint32_t>generation, <uint32_t>loop)
+        self.put_branch(text, slot, generation, loop)
         return slice_bytes(slice_of(text, BRANCH_TEXT))
 
     def parse_branch(self, bytes text not None):
@@ -130,10 +130,10 @@ cdef class Identity:
             return None
         return parts.worker, parts.slot, parts.generation, parts.loop
 
-    def token(self, int slot, int generation, bytes call_id not None):
+    def token(self, uint32_t slot, uint32_t generation, bytes call_id not None):
         """The dialog token, as bytes."""
         cdef uint8_t text[TOKEN_TEXT]
-        self.put_token(text, <uint32_t>slot, <uint32_t>generation, slice_from(call_id))
+        self.put_token(text, slot, generation, slice_from(call_id))
         return slice_bytes(slice_of(text, TOKEN_TEXT))
 
     def parse_token(self, bytes text not None, bytes call_id not None):

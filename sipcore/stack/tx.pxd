@@ -29,7 +29,7 @@ cdef enum ClientState:      # RFC 3261 17.1, RFC 6026
 cdef enum Role:
     ROLE_FREE = 0
     ROLE_PROXY              # server side and first client side of a forwarded request
-    ROLE_ATTEMPT            # client side of a further target; `link` is the ROLE_PROXY head
+    ROLE_ATTEMPT            # client side of a further target; `key` is its owner's generation and slot
     ROLE_CANCEL             # client side of a CANCEL that we sent; `link` is the head whose INVITE it cancels
     ROLE_UAS                # server side alone: a user agent answers
     ROLE_UAC                # client side alone: a user agent asked
@@ -43,6 +43,8 @@ cdef enum TxFlag:
     TX_OVERTIME = 32        # Timer C fired: CANCEL was sent and the answer is awaited
     TX_UNLISTED = 64        # came from an unlisted source by a token
     TX_REFER = 128          # its dialog's record follows what becomes of it
+    TX_BEGINS = 256         # the INVITE that began the record's dialog
+    TX_ENDS = 512           # the BYE that ends it
 
 cdef enum:
     NO_TX = 0xFFFFFFFF
@@ -60,7 +62,7 @@ cdef struct Tx:
     uint32_t hash_next      # next head of the same table bucket
     uint32_t generation     # low 24 bits stand in the branch
     uint32_t record         # dialog record, or NO_RECORD
-    uint32_t link           # see Role; for ROLE_PROXY and ROLE_ATTEMPT the ROLE_CANCEL head, or NO_TX
+    uint32_t link           # ROLE_CANCEL: the head it cancels; else the ROLE_CANCEL head, or NO_TX
     uint16_t request_n
     uint16_t response_n
     uint16_t interval       # ms between retransmissions, doubling

@@ -1,0 +1,37 @@
+"""Who may send: the source check that stands before everything else."""
+from libc.stdint cimport int16_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from sipcore.base.address cimport Address
+from sipcore.base.bucket cimport Bucket, SourceLimiter
+from sipcore.base.trie cimport Trie
+from sipcore.stack.plan cimport MAX_LISTENERS
+
+cdef enum:
+    MAX_GROUPS = 256
+
+cdef enum Admittance:
+    ADMIT_LISTED = 0        # the group's number goes with it
+    ADMIT_UNLISTED = 1      # only what proves that we were there before
+    ADMIT_SILENT = 2        # denied: no answer
+    ADMIT_FORBID = 3        # denied: 403, rate-limited
+
+cdef struct GroupRule:
+    uint8_t admittance
+    uint8_t trusted         # headers of the internal patterns may leave to it
+    uint16_t methods        # one bit a Method: what it may begin
+    uint32_t rate           # requests/s that begin something, all sources together; 0: no limit
+    uint32_t burst
+    Bucket bucket
+
+
+cdef class Admission:
+    cdef list tries                     # Trie by listener
+    cdef list limiters                  # SourceLimiter or None, by group
+    cdef SourceLimiter unlisted         # what unlisted sources may send, each
+    cdef GroupRule rules[MAX_GROUPS]
+    cdef readonly uint32_t groups
+    cdef uint8_t unlisted_admittance
+
+    cdef int admit(self, uint32_t listener, const Address* source, uint64_t now, int* group) noexcept
+    cdef bint may_begin(self, int group, const Address* source, uint64_t now) noexcept
+    cdef bint may_answer(self, const Address* source, uint64_t now) noexcept
+    cdef int group_of(self, uint32_t listener, const Address* address) noexcept

@@ -1,0 +1,86 @@
+"""The access list as the stack uses it: one lookup by source address, before anything is parsed.
+
+A listed source goes on with its group's number. From an unlisted one, or one on a denying group, only what
+carries our own branch or token will pass, and that at a limited rate; the rest costs a counter.
+"""
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from sipcore.base.address cimport Address
+from sipcore.base.bucket cimport Bucket, SourceLimiter, bucket_take
+from sipcore.base.trie cimport Trie
+from sipcore.wire.tables cimport METHOD_COUNT
+
+from sipcore.wire.tables import METHODS
+
+_ADMITTANCES = {"allow": ADMIT_LISTED, "deny": ADMIT_SILENT, "forbid": ADMIT_FORBID}
+
+
+cdef class Admission:
+    """Groups by number, one prefix trie a listener (its values are group numbers).
+
+    unlisted: "deny" (no answer) or "forbid" (403); unlisted_rate: messages/s from one unlisted source that are
+    looked at. Every limit's memory is bounded.
+    """
+
+    def __init__(self, tries, *, str unlisted="deny", int unlisted_rate=50, int unlisted_burst=100):
+        self.tries = list(tries)
+        for trie in self.tries:
+            if not isinstance(trie, Trie):
+                raise TypeError(f"not a Trie: {trie!r}")
+        self.limiters = []
+        if unlisted not in ("deny", "forbid"):
+            raise ValueError(f"unlisted sources are met with deny or forbid, not {unlisted!r}")
+        self.unlisted_admittance = _ADMITTANCES[unlisted]
+        self.unlisted = SourceLimiter(unlisted_rate, unlisted_burst)
+
+    def add_group(self, str action not None="allow", methods=(), *, int rate=0, int burst=0, int group_rate=0,
+                  int group_burst=0, bint trusted=False):
+        """Add the next group; returns its number.
+
+        methods: names of what it may begin outside a dialog. rate: requests/s of one source, group_rate: of all
+        its sources together; 0 for no limit.
+        """
+        cdef GroupRule* rule
+        if self.groups == MAX_GROUPS:
+            raise ValueError(f"more than {MAX_GROUPS} groups")
+        rule = &self.rules[self.groups]
+        rule.admittance = _ADMITTANCES[action]
+        rule.trusted = trusted
+        rule.methods = 0
+        for method in methods:
+            rule.methods |= <int>(1 << METHODS.index(method))
+        rule.rate = <uint32_t>group_rate
+        rule.burst = <uint32_t>(group_burst if group_burst else 2 * group_rate)
+        self.limiters.append(SourceLimiter(rate, burst if burst else 2 * rate) if rate else None)
+        self.groups += 1
+        return self.groups - 1
+
+    cdef int group_of(self, uint32_t listener, const Address* address) noexcept:
+        """The group of an address on a listener, -1 for none."""
+        cdef int64_t value
+        if listener >= <uint32_t>len(self.tries):
+            return -1
+        value = (<Trie>self.tries[listener]).find(address)
+        return <int>value if value < self.groups else -1
+
+    cdef int admit(self, uint32_t listener, const Address* source, uint64_t now, int* group) noexcept:
+        """The Admittance of a packet; group gets the group's number, or -1."""
+        group[0] = self.group_of(listener, source)
+        if group[0] >= 0:
+            return self.rules[group[0]].admittance
+        return ADMIT_UNLISTED
+
+    cdef bint may_begin(self, int group, const Address* source, uint64_t now) noexcept:
+        """Whether the limits let this source begin something now; takes a token of each."""
+        cdef GroupRule* rule = &self.rules[group]
+        cdef object limiter = self.limiters[group]
+        if limiter is not None and not (<SourceLimiter>limiter).take(source, now):
+            return False
+        return rule.rate == 0 or bucket_take(&rule.bucket, now, rule.rate, rule.burst)
+
+    cdef bint may_answer(self, const Address* source, uint64_t now) noexcept:
+        """Whether one more message of an unlisted source is looked at now."""
+        return self.unlisted.take(source, now)
+
+    def group(self, str host not None, int listener=0):
+        """The number of the group that an address is in, -1 for none."""
+        return (<Trie>self.tries[listener]).lookup(host)

@@ -1,0 +1,19 @@
+from collections.abc import Iterable
+
+ENDS: tuple[str, ...]
+REFER_STATES: tuple[str, ...]
+
+class Journal:
+    dropped: int
+    waiting: int
+    def __init__(self, capacity: int = ...) -> None: ...
+    def take(self) -> bytes: ...
+
+class Records:
+    capacity: int
+    live: int
+    journal: Journal
+    wall: int
+    def __init__(self, capacity: int = ..., journal: Journal | None = None) -> None: ...
+    def set_names(self, groups: Iterable[str], upstreams: Iterable[str]) -> None: ...
+    def record_size(self) -> int: ...

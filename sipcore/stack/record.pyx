@@ -1,0 +1,275 @@
+"""Dialog records in a slab, and the log line that each call leaves when it ends.
+
+The line is rendered here, without Python, because every call writes one: JSON with all that a stranger chose
+escaped (control characters, quotes, non-ASCII), so that no header can forge a line or reach a terminal.
+"""
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memcpy, memset, strlen
+from libc.time cimport gmtime_r, time_t, tm
+from sipcore.base.address cimport ADDRESS_TEXT, Address, render_ip
+from sipcore.base.slice cimport Slice, slice_from, slice_of
+from sipcore.base.wheel cimport Wheel
+
+import os
+import struct
+
+# In the order of EndedBy and ReferState.
+ENDS = ("open", "caller", "callee", "refused", "timeout", "duration", "stop")
+REFER_STATES = ("none", "sent", "accepted", "progress", "completed", "failed", "refused", "unknown")
+
+cdef const char* _ends[7]
+_ends[:] = [b"open", b"caller", b"callee", b"refused", b"timeout", b"duration", b"stop"]
+cdef const char* _refer_states[8]
+_refer_states[:] = [b"none", b"sent", b"accepted", b"progress", b"completed", b"failed", b"refused", b"unknown"]
+
+cdef enum:
+    LINE_ROOM = 4096        # the longest line: every kept byte escaped to six
+
+
+cdef uint8_t* put_text(uint8_t* o, const char* text) noexcept nogil:
+    cdef size_t n = strlen(text)
+    memcpy(o, text, n)
+    return o + n
+
+
+cdef uint8_t* put_number(uint8_t* o, uint64_t value) noexcept nogil:
+    cdef uint8_t digits[20]
+    cdef int n = 0
+    while True:
+        digits[n] = <uint8_t>(c'0' + value % 10)
+        n += 1
+        value //= 10
+        if value == 0:
+            break
+    while n > 0:
+        n -= 1
+        o[0] = digits[n]
+        o += 1
+    return o
+
+
+cdef uint8_t* put_json(uint8_t* o, Slice text) noexcept nogil:
+    """Write text as a JSON string with its quotes; bytes outside printable ASCII as \\u00XX. Needs 6n + 2 bytes."""
+    cdef uint32_t i
+    cdef uint8_t c
+    cdef const char* hexadecimal = "0123456789abcdef"
+    o[0] = c'"'
+    o += 1
+    for i in range(text.n):
+        c = text.p[i]
+        if c < 32 or c > 126:
+            o = put_text(o, b"\\u00")
+            o[0] = hexadecimal[c >> 4]
+            o[1] = hexadecimal[c & 15]
+            o += 2
+        else:
+            if c == c'"' or c == c'\\':
+                o[0] = c'\\'
+                o += 1
+            o[0] = c
+            o += 1
+    o[0] = c'"'
+    return o + 1
+
+
+cdef uint8_t* _put_digits(uint8_t* o, int value, int width) noexcept nogil:
+    cdef int i
+    for i in range(width):
+        o[width - 1 - i] = <uint8_t>(c'0' + value % 10)
+        value //= 10
+    return o + width
+
+
+cdef uint8_t* _put_time(uint8_t* o, uint64_t ms) noexcept nogil:
+    """RFC 3339 in UTC with milliseconds, quoted."""
+    cdef time_t seconds = <time_t>(ms // 1000)
+    cdef tm t
+    gmtime_r(&seconds, &t)
+    o[0] = c'"'
+    o = _put_digits(o + 1, t.tm_year + 1900, 4)
+    o[0] = c'-'
+    o = _put_digits(o + 1, t.tm_mon + 1, 2)
+    o[0] = c'-'
+    o = _put_digits(o + 1, t.tm_mday, 2)
+    o[0] = c'T'
+    o = _put_digits(o + 1, t.tm_hour, 2)
+    o[0] = c':'
+    o = _put_digits(o + 1, t.tm_min, 2)
+    o[0] = c':'
+    o = _put_digits(o + 1, t.tm_sec, 2)
+    o[0] = c'.'
+    o = _put_digits(o + 1, <int>(ms % 1000), 3)
+    return put_text(o, b'Z"')
+
+
+cdef uint8_t* _put_address(uint8_t* o, const Address* a) noexcept nogil:
+    o[0] = c'"'
+    o += 1
+    o += render_ip(a, o, True)
+    o[0] = c':'
+    o = put_number(o + 1, a.port)
+    o[0] = c'"'
+    return o + 1
+
+
+cdef class Journal:
+    """Bounded memory for log lines; what does not fit until the next take() is dropped and counted."""
+
+    def __cinit__(self, uint32_t capacity=1 << 20):
+        self.text = <uint8_t*>malloc(capacity)
+        if self.text == NULL:
+            raise MemoryError
+        self.capacity = capacity
+
+    def __dealloc__(self):
+        free(self.text)
+
+    cdef uint8_t* begin(self, uint32_t room) noexcept nogil:
+        """Where the next line may be written, room bytes; NULL where the journal is full."""
+        if self.capacity - self.n < room:
+            self.dropped += 1
+            return NULL
+        return self.text + self.n
+
+    cdef void end(self, uint8_t* o) noexcept nogil:
+        self.n = <uint32_t>(o - self.text)
+
+    @property
+    def waiting(self):
+        """Bytes waiting."""
+        return self.n
+
+    def take(self):
+        """All waiting lines as bytes."""
+        cdef bytes lines = (<const char*>self.text)[:self.n]
+        self.n = 0
+        return lines
+
+
+cdef class Records:
+    """The dialog records of one worker. capacity: dialogs at once."""
+
+    def __cinit__(self, uint32_t capacity=1 << 18, Journal journal=None):
+        if not 16 <= capacity < 0x0FFFFFFF:
+            raise ValueError(f"dialogs must be 16 to {0x0FFFFFFE}, not {capacity}")
+        self.slab = <Record*>calloc(capacity, sizeof(Record))
+        if self.slab == NULL:
+            raise MemoryError
+        self.capacity = capacity
+        self.wheel = Wheel(capacity)
+        self.journal = journal if journal is not None else Journal()
+        self.seed = struct.unpack("<I", os.urandom(4))[0] & 0xFFFFFF
+        self.group_names = []
+        self.upstream_names = []
+
+    def __dealloc__(self):
+        free(self.slab)
+
+    def set_names(self, groups, upstreams):
+        """Names by index, for the log lines."""
+        self.group_names = [str(name).encode("ascii", "backslashreplace") for name in groups]
+        self.upstream_names = [str(name).encode("ascii", "backslashreplace") for name in upstreams]
+
+    cdef uint32_t open(self) noexcept nogil:
+        """A cleared record, 0xFFFFFFFF where all are in use."""
+        cdef uint32_t slot, generation
+        cdef Record* r
+        if self.free_head:
+            slot = self.free_head - 1
+            r = &self.slab[slot]
+            self.free_head = r.next_free
+            generation = r.generation + 1
+        elif self.fresh < self.capacity:
+            slot = self.fresh
+            self.fresh += 1
+            r = &self.slab[slot]
+            generation = self.seed
+        else:
+            return 0xFFFFFFFF
+        memset(r, 0, sizeof(Record))
+        r.generation = generation & 0xFFFFFF
+        r.state = RECORD_TRYING
+        r.group = -1
+        r.upstream = -1
+        self.live += 1
+        return slot
+
+    cdef void close(self, uint32_t slot) noexcept nogil:
+        cdef Record* r = &self.slab[slot]
+        if r.state == RECORD_FREE:
+            return
+        self.wheel.disarm(slot)
+        r.state = RECORD_FREE
+        r.next_free = self.free_head
+        self.free_head = slot + 1
+        self.live -= 1
+
+    cdef Record* get(self, uint32_t slot, uint32_t generation) noexcept nogil:
+        """The record that a token names, NULL where it is gone."""
+        if slot >= self.fresh or self.slab[slot].generation != generation or self.slab[slot].state == RECORD_FREE:
+            return NULL
+        return &self.slab[slot]
+
+    cdef void write_call(self, Record* r, uint64_t now, Slice note) noexcept:
+        """One line for a call that ended: who, where, how it ended, how long."""
+        cdef uint8_t* o = self.journal.begin(LINE_ROOM)
+        if o == NULL:
+            return
+        o = put_text(o, b'{"time":')
+        o = _put_time(o, now + self.wall)
+        o = put_text(o, b',"event":"call","call_id":')
+        o = put_json(o, slice_of(r.call_id, r.call_id_n))
+        o = put_text(o, b',"from":')
+        o = put_json(o, slice_of(r.from_user, r.from_n))
+        o = put_text(o, b',"to":')
+        o = put_json(o, slice_of(r.to_user, r.to_n))
+        o = put_text(o, b',"caller":')
+        o = _put_address(o, &r.caller)
+        o = put_text(o, b',"callee":')
+        o = _put_address(o, &r.callee)
+        if 0 <= r.group < len(self.group_names):
+            o = put_text(o, b',"group":')
+            o = put_json(o, slice_from(<bytes>self.group_names[r.group]))
+        if 0 <= r.upstream < len(self.upstream_names):
+            o = put_text(o, b',"upstream":')
+            o = put_json(o, slice_from(<bytes>self.upstream_names[r.upstream]))
+        o = put_text(o, b',"status":')
+        o = put_number(o, r.status)
+        o = put_text(o, b',"ended":"')
+        o = put_text(o, _ends[r.ended_by])
+        o = put_text(o, b'","ring_ms":')
+        o = put_number(o, r.ring_ms)
+        o = put_text(o, b',"talk_ms":')
+        o = put_number(o, now - r.answered if r.answered else 0)
+        o = put_text(o, b',"total_ms":')
+        o = put_number(o, now - r.began)
+        if note.n:
+            if note.n > 300:
+                note.n = 300
+            o = put_text(o, b',"note":')
+            o = put_json(o, note)
+        self.journal.end(put_text(o, b"}\n"))
+
+    cdef void write_refer(self, Record* r, Refer* refer, uint64_t now) noexcept:
+        """One line for what became of a REFER."""
+        cdef uint8_t* o = self.journal.begin(LINE_ROOM)
+        if o == NULL:
+            return
+        o = put_text(o, b'{"time":')
+        o = _put_time(o, now + self.wall)
+        o = put_text(o, b',"event":"transfer","call_id":')
+        o = put_json(o, slice_of(r.call_id, r.call_id_n))
+        o = put_text(o, b',"cseq":')
+        o = put_number(o, refer.cseq)
+        o = put_text(o, b',"by":"')
+        o = put_text(o, b"caller" if refer.by_caller else b"callee")
+        o = put_text(o, b'","outcome":"')
+        o = put_text(o, _refer_states[refer.state])
+        o = put_text(o, b'","status":')
+        o = put_number(o, refer.status)
+        self.journal.end(put_text(o, b"}\n"))
+
+    def record_size(self):
+        """Bytes of one record."""
+        return sizeof(Record)
