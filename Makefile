@@ -31,25 +31,36 @@ lint: .venv/.built
 	$(BIN)/mypy
 
 # A copy of the tree, so that checked and plain builds never mix; -p keeps times, so that only changes are rebuilt.
-# Leak detection stays off: the interpreter itself leaks at exit, and every stack of ours runs through it. Objects
-# of ours are counted by the debug build instead. PYTHONMALLOC shows reads past the end of a bytes object. Each
-# report, a failed check's too, ends the process and leaves a file, so that none is missed in a process of a test.
-SANITIZED = LD_PRELOAD=$$(gcc -print-file-name=libasan.so) PYTHONMALLOC=malloc \
-	ASAN_OPTIONS=detect_leaks=0:handle_abort=1:log_path=$$PWD/sanitizer \
-	UBSAN_OPTIONS=abort_on_error=1:log_path=$$PWD/sanitizer
-debug-test: .venv/.built .venv/.test-packages
+# Tests look for the folder `shared` beside the project.
+.PHONY: debug-build
+debug-build: .venv/.built
 	mkdir -p $(DEBUG)
 	cd $(DEBUG) && rm -rf sanitizer.* && find . -type f -not -name '*.so' -not -path './build/*' -delete
 	find $(TREE) -name __pycache__ -prune -o -type f -not -name '*.so' -print0 | xargs -0 cp -p --parents -t $(DEBUG)
 	ln -sfn ../../shared build/shared
 	cd $(DEBUG) && SIPCORE_DEBUG=1 SIPCORE_SANITIZE=1 ../../$(BIN)/python setup.py -q build_ext --inplace
-	cd $(DEBUG) && $(SANITIZED) ../../$(BIN)/python -m pytest --capture sys --timeout 300 $(UNITS); \
+
+# Leak detection stays off: the interpreter itself leaks at exit, and every stack of ours runs through it. Objects
+# of ours are counted by the debug build instead. PYTHONMALLOC shows reads past the end of a bytes object. Each
+# report, a failed check's too, ends the process and leaves a file, so that none is missed in a process of a test.
+debug-test: debug-build .venv/.test-packages
+	cd $(DEBUG) && PYTHONMALLOC=malloc \
+		LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
+		ASAN_OPTIONS=detect_leaks=0:handle_abort=1:log_path=$$PWD/sanitizer \
+		UBSAN_OPTIONS=abort_on_error=1:log_path=$$PWD/sanitizer \
+		../../$(BIN)/python -m pytest --capture sys --timeout 300 $(UNITS); \
 		status=$$?; cat sanitizer.* 2>/dev/null && exit 1; exit $$status
 
-fuzz: .venv/.built
-	for target in $(wildcard tests/fuzz/fuzz_*.py); do \
-		$(BIN)/python $$target -max_total_time=$(FUZZ_SECONDS) || exit 1; \
-	done
+# The fuzzer brings its own sanitizer runtime, which gcc's modules fit. What breaks a target is left in out/.
+fuzz: debug-build
+	mkdir -p out
+	cd $(DEBUG) && runtime=$$(../../$(BIN)/python -c 'import atheris; print(atheris.path())')/asan_with_fuzzer.so && \
+		for target in $(wildcard tests/fuzz/fuzz_*.py); do \
+			echo "$$target: $(FUZZ_SECONDS) s" && \
+			LD_PRELOAD=$$runtime PYTHONPATH=. PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0:quarantine_size_mb=64 \
+			../../$(BIN)/python $$target -verbosity=0 -max_total_time=$(FUZZ_SECONDS) \
+				-artifact_prefix=../../out/$$(basename $$target .py)- || exit 1; \
+		done
 
 # Hashes for every platform and every supported Python; needs uv.
 lock:

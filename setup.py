@@ -29,10 +29,10 @@ else:
     cflags, macros = ["-O3", "-fno-semantic-interposition"], []
 # Cython leaves code behind a return, and functions and names of inline code that a module does not call.
 cflags += ["-Wno-unreachable-code", "-Wno-unused-function", "-Wno-unused-const-variable"]
-ldflags = []
 if SANITIZE:
-    ldflags = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer", "-g"]
-    cflags += ldflags
+    # Linked against no runtime: the process brings one (libasan and libubsan for tests, the fuzzer's for fuzzing).
+    cflags += ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer", "-g"]
+    cflags += ["-fsanitize-coverage=trace-pc,trace-cmp", "-include", "sipcore/base/coverage.h"]
 if COVERAGE:
     macros.append(("CYTHON_TRACE", "1"))
 
@@ -42,7 +42,6 @@ extensions = [
         [str(path)],
         include_dirs=["sipcore/base"],
         extra_compile_args=cflags,
-        extra_link_args=ldflags,
         define_macros=macros,
         depends=[str(header) for header in Path("sipcore/base").glob("*.h")],
     )
