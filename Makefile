@@ -23,7 +23,7 @@ test: .venv/.built .venv/.test-packages
 
 bench: .venv/.built
 	$(BIN)/python -m pytest benchmarks --benchmark-enable --benchmark-only
-	$(BIN)/python -m benchmarks.load
+	$(BIN)/python -m benchmarks.end_to_end
 
 lint: .venv/.built
 	$(BIN)/ruff check .

@@ -1,0 +1,92 @@
+"""The proxies that are measured: how each is started on one core, known to be ready, and stopped."""
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from benchmarks import load
+
+ROOT = Path(__file__).resolve().parents[1]
+EDGE = "sipedge run --config benchmarks/seats/signalling.toml --listen udp:{listen}"
+# -DD: in the foreground; tlsf: its fastest allocator; {folder} takes its control socket.
+KAMAILIO = (
+    "kamailio -f benchmarks/peers/kamailio.cfg -DD -E -x tlsf -X tlsf -m 512 -M 16 -l udp:{listen} -Y {folder}"
+)
+_READY_SECONDS = 15.0
+
+
+class Failure(Exception):
+    """A subject could not be measured."""
+
+
+class Subject(msgspec.Struct, frozen=True):
+    """A proxy: its name in tables, and its command with {listen} (host:port) and {folder} (an empty one) to fill in."""
+
+    name: str
+    command: str
+
+    @property
+    def program(self) -> str | None:
+        """The path of the command's program (beside the running Python first), None if it is not installed."""
+        name = shlex.split(self.command)[0]
+        beside = Path(sys.executable).parent / name
+        return str(beside) if beside.is_file() else shutil.which(name)
+
+
+def cores() -> tuple[int, int]:
+    """Return the core of the proxy and that of the load generator: one and the same on a machine that has only one."""
+    usable = sorted(os.sched_getaffinity(0))
+    return usable[0], usable[-1]
+
+
+@contextmanager
+def running(subject: Subject, core: int, listen: str, plan: load.Plan) -> Iterator[int]:
+    """Start a subject on one core, wait until it carries a call of `plan`, yield its pid, and stop it at the end.
+
+    Failure, with the end of its log, if it does not start or dies.
+    """
+    if (program := subject.program) is None:
+        raise Failure(f"{subject.name}: {shlex.split(subject.command)[0]} is not installed")
+    own = os.sched_getaffinity(0)
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder, open(f"{folder}/log", "w+") as log:
+        arguments = shlex.split(subject.command.format(listen=listen, folder=folder))
+        os.sched_setaffinity(0, {core})  # inherited
+        try:
+            process = subprocess.Popen([program, *arguments[1:]], cwd=ROOT, stdout=log, stderr=log)
+        finally:
+            os.sched_setaffinity(0, own)
+        try:
+            _await(subject, process, plan, Path(log.name))
+            yield process.pid
+            if process.poll() is not None:
+                raise Failure(f"{subject.name} died during the run:\n{_end(Path(log.name))}")
+        finally:
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _await(subject: Subject, process: subprocess.Popen[bytes], plan: load.Plan, log: Path) -> None:
+    """Place single calls, each given up after a third of a second, until one is completed."""
+    probe = msgspec.structs.replace(plan, rate=0.0, window=1, calls=1, duration=0.0, t1=0.005)
+    deadline = time.monotonic() + _READY_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        report = load.run(probe)
+        if report.uac and report.uac.ok:
+            return
+    raise Failure(f"{subject.name} carried no call:\n{_end(log)}")
+
+
+def _end(log: Path) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-15:])
