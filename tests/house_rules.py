@@ -27,10 +27,10 @@ LAYERS = {
     ),
     "proxy": ("sipcore", "proxy"),
 }
-# Layers without sockets, clocks, logs or tasks: their callers have those.
+# Layers without sockets, clocks, logs or tasks: their callers have those. (Of libc.time, only what reads the clock.)
 SANS_IO = ("sipcore.wire", "sipcore.stack", "sipcore.anchor", "proxy.policy")
 IO_MODULES = {
-    "asyncio", "datetime", "libc.time", "logging", "posix", "select", "selectors", "signal", "socket", "ssl",
+    "asyncio", "datetime", "libc.time.clock", "libc.time.time", "logging", "posix", "select", "selectors", "signal", "socket", "ssl",
     "structlog", "subprocess", "threading", "time", "uvloop",
 }
 

@@ -66,7 +66,7 @@ def plant(root: Path, name: str, text: str) -> Path:
         ("sipcore/wire/a.pxd", "from sipcore.stack cimport layer, build\n", "sipcore.stack.layer sipcore.stack.build"),
         ("sipcore/wire/a.pyx", "cdef int f() except -1:\n    cimport sipcore.net.udp as udp\n", "sipcore.net.udp"),
         ("sipcore/wire/a.pyx", "import re, socket\n", "socket"),
-        ("sipcore/wire/a.pyx", "from libc.time cimport time_t\n", "libc.time.time_t"),
+        ("sipcore/wire/a.pyx", "from libc.time cimport time_t, time\n", "libc.time.time"),
         ("sipcore/stack/a.py", "from time import monotonic\n", "time.monotonic"),
         ("sipcore/stack/a.pyx", "from ..net cimport (\n    udp,\n    stream)\n", "sipcore.net.udp sipcore.net.stream"),
         ("sipcore/stack/a.py", "import proxy.config\n", "proxy.config"),
