@@ -3,6 +3,9 @@
  * share a counter where their hashes meet. The two registrations are missing where no fuzzer is loaded. */
 #ifndef SIPCORE_COVERAGE_H
 #define SIPCORE_COVERAGE_H
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE 1 /* as Python.h would; here the first header is not its, and recvmmsg needs it */
+#endif
 #include <stdint.h>
 
 #define SIPCORE_COUNTERS 8192 /* 2 to the power of 32 - 19 */
@@ -18,6 +21,10 @@ __attribute__((visibility("hidden"))) SIPCORE_UNSEEN void __sanitizer_cov_trace_
     uint32_t block = (uint32_t)((uintptr_t)__builtin_return_address(0) - (uintptr_t)sipcore_counters);
     sipcore_counters[block * 2654435761u >> 19]++;
 }
+
+/* gcc calls these for comparisons of floating-point numbers; no runtime has them. */
+__attribute__((visibility("hidden"))) SIPCORE_UNSEEN void __sanitizer_cov_trace_cmpf(float a, float b) {}
+__attribute__((visibility("hidden"))) SIPCORE_UNSEEN void __sanitizer_cov_trace_cmpd(double a, double b) {}
 
 __attribute__((constructor)) SIPCORE_UNSEEN static void sipcore_register_counters(void) {
     for (int i = 0; i < SIPCORE_COUNTERS; i++)
