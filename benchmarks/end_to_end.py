@@ -83,10 +83,11 @@ FIGURES: tuple[tuple[str, Callable[[Sample], float], bool], ...] = (
 
 def measure(subject: Subject, pid: int, phase: Phase, plan: load.Plan) -> Sample:
     """Run one phase through a proxy that is up."""
-    before, own_before = processes.cpu(pid), processes.cpu(os.getpid())
+    proxy, own = processes.tree(pid), [os.getpid()]
+    before, own_before = processes.cpu(proxy), processes.cpu(own)
     report = load.run(plan)
-    after, own_after = processes.cpu(pid), processes.cpu(os.getpid())
-    calls, memory = report.uac, processes.memory(pid)
+    after, own_after = processes.cpu(proxy), processes.cpu(own)
+    calls, memory = report.uac, processes.memory(proxy)
     if calls is None or not calls.ok:
         raise Failure(f"{subject.name} completed no call: {phase.name}")
     return Sample(

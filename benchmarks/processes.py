@@ -1,5 +1,5 @@
-"""What a process and all its descendants cost: CPU time by the scheduler's own clock, and memory (Linux /proc)."""
-from collections.abc import Iterator
+"""What processes cost: CPU time by the scheduler's own clock, and memory (Linux /proc)."""
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -13,7 +13,7 @@ class Cpu(msgspec.Struct, frozen=True):
 
 
 class Memory(msgspec.Struct, frozen=True):
-    """Memory of a process tree in MiB; shared pages count once in `pss` and once a process in `rss`."""
+    """Memory of processes in MiB; shared pages count once in `pss` and once a process in `rss`."""
 
     rss: float
     pss: float
@@ -28,22 +28,22 @@ def tree(pid: int) -> list[int]:
     return found
 
 
-def cpu(pid: int) -> Cpu:
-    """Return what the tree's living threads have had so far; the difference of two is what a run has cost."""
+def cpu(pids: Iterable[int]) -> Cpu:
+    """Return what these processes' living threads have had so far; the difference of two is what a run has cost."""
     run = wait = 0
-    for process in tree(pid):
-        for task in _tasks(process):
+    for pid in pids:
+        for task in _tasks(pid):
             if fields := _read(task / "schedstat").split():
                 run += int(fields[0])
                 wait += int(fields[1])
     return Cpu(run / 1e9, wait / 1e9)
 
 
-def memory(pid: int) -> Memory:
-    """Return what the tree occupies now."""
+def memory(pids: Iterable[int]) -> Memory:
+    """Return what these processes occupy now."""
     rss = pss = 0
-    for process in tree(pid):
-        for line in _read(Path(f"/proc/{process}/smaps_rollup")).splitlines():
+    for pid in pids:
+        for line in _read(Path(f"/proc/{pid}/smaps_rollup")).splitlines():
             if line.startswith("Rss:"):
                 rss += int(line.split()[1])
             elif line.startswith("Pss:"):

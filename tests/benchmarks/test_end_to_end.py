@@ -25,14 +25,14 @@ def test_cost_of_a_process_tree() -> None:
         assert parent.stdout is not None
         assert parent.stdout.readline() == "burnt\n"
         family = processes.tree(parent.pid)
-        spent, used = processes.cpu(parent.pid), processes.memory(parent.pid)
+        spent, used = processes.cpu(family), processes.memory(family)
         parent.communicate("\n")
     assert family[0] == parent.pid
     assert len(family) == 2
     assert 0.2 <= spent.run < 5
     assert spent.wait >= 0
     assert used.rss > used.pss > 1
-    assert processes.cpu(parent.pid) == processes.Cpu(0, 0), "a process that has ended"
+    assert processes.cpu(family) == processes.Cpu(0, 0), "processes that have ended"
 
 
 def sample(subject: str, rate: float, **changes: object) -> end_to_end.Sample:
