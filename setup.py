@@ -40,10 +40,10 @@ extensions = [
     Extension(
         ".".join(path.with_suffix("").parts),
         [str(path)],
-        include_dirs=["sipcore/base"],
+        include_dirs=["sipcore/base", "sipcore/net"],
         extra_compile_args=cflags,
         define_macros=macros,
-        depends=[str(header) for header in Path("sipcore/base").glob("*.h")],
+        depends=[str(header) for header in Path("sipcore").rglob("*.h")],
     )
     for path in sorted([*Path("sipcore").rglob("*.pyx"), *Path("benchmarks").rglob("*.pyx")])
 ]

@@ -5,7 +5,7 @@ escaped (control characters, quotes, non-ASCII), so that no header can forge a l
 """
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memcpy, memset, strlen
+from libc.string cimport memcpy, memmove, memset, strlen
 from libc.time cimport gmtime_r, time_t, tm
 from sipcore.base.address cimport ADDRESS_TEXT, Address, render_ip
 from sipcore.base.slice cimport Slice, slice_from, slice_of
@@ -134,6 +134,12 @@ cdef class Journal:
 
     cdef void end(self, uint8_t* o) noexcept nogil:
         self.n = <uint32_t>(o - self.text)
+
+    cdef void drop_first(self, uint32_t n) noexcept nogil:
+        """Forget the first n bytes: they were written."""
+        self.n -= n
+        if self.n:
+            memmove(self.text, self.text + n, self.n)
 
     @property
     def waiting(self):

@@ -1,0 +1,33 @@
+import asyncio
+import socket
+from collections.abc import Callable, Sequence
+
+from sipcore.net.udp import UdpSocket
+from sipcore.stack.layer import Layer
+from sipcore.stack.record import Journal
+
+def monotonic_ms() -> int: ...
+def wall_offset_ms() -> int: ...
+
+class Endpoint:
+    layer: Layer
+    sockets: list[UdpSocket]
+    running: bool
+    sent: int
+    send_errors: int
+    def __init__(
+        self,
+        layer: Layer,
+        sockets: Sequence[socket.socket],
+        *,
+        journal: Journal | None = None,
+        journal_fd: int = -1,
+        message_limit: int = 65535,
+        on_trouble: Callable[[str], None] | None = None,
+    ) -> None: ...
+    def start(self, loop: asyncio.AbstractEventLoop) -> None: ...
+    def stop(self) -> None: ...
+    def close(self) -> None: ...
+    def wake(self) -> None: ...
+    def set_trace(self, trace: Callable[[str, int, str, int, bytes], None] | None) -> None: ...
+    def statistics(self) -> dict[str, int]: ...

@@ -1,0 +1,306 @@
+"""Runs a Layer on an asyncio loop (uvloop): readable sockets, one timer, batched sending.
+
+One wake-up takes at most four batches of a socket, so that timers and other sockets get their turn under a
+flood. One loop timer stands for the next deadline of all transactions; it is moved only when something earlier
+turns up. Datagrams leave in the order in which they were made, each from its listener's socket.
+"""
+from libc.errno cimport EAGAIN, EINTR, ENOBUFS, errno
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy
+from posix.time cimport CLOCK_MONOTONIC, CLOCK_REALTIME, clock_gettime, timespec
+from posix.unistd cimport write
+from sipcore.base.address cimport address_host
+from sipcore.base.outbox cimport Datagram, Outbox
+from sipcore.net.udp cimport (
+    MSG_DONTWAIT, UDP_BATCH, UDP_SEND_BATCH, UdpSocket, iovec, mmsghdr, name_of, sendmmsg, sockaddr_storage,
+)
+from sipcore.stack.layer cimport Layer
+from sipcore.stack.record cimport Journal
+
+import os
+import stat
+
+cdef extern from "sockets.h" nogil:
+    struct pollfd:
+        int fd
+        short events
+        short revents
+    int poll(pollfd* fds, unsigned long n, int timeout)
+    int POLLOUT
+
+cdef enum:
+    BATCHES = 4
+    JOURNAL_MARK = 1 << 15      # bytes after which the journal is written at once
+    JOURNAL_MS = 200            # how long a line waits otherwise
+    PIPE_CHUNK = 4096           # what a pipe that polls as writable takes without blocking
+
+
+cdef inline uint64_t _clock(int which) noexcept nogil:
+    cdef timespec t
+    clock_gettime(which, &t)
+    return <uint64_t>t.tv_sec * 1000 + <uint64_t>(t.tv_nsec // 1_000_000)
+
+
+def monotonic_ms() -> int:
+    """The clock that a running Endpoint hands to its Layer, ms."""
+    return _clock(CLOCK_MONOTONIC)
+
+
+def wall_offset_ms() -> int:
+    """What turns monotonic_ms into the time of day, ms since 1970."""
+    return _clock(CLOCK_REALTIME) - _clock(CLOCK_MONOTONIC)
+
+
+cdef void _flush_hook(void* context) noexcept nogil:
+    with gil:
+        (<Endpoint>context).flush()
+
+
+cdef class Endpoint:
+    """Joins a Layer to bound sockets on a loop.
+
+    sockets: one for each listener of the layer, in their order (from bind_udp). journal: its lines are written to
+    journal_fd, never blocking: what a slow reader does not take waits, and is dropped when the journal is full.
+    """
+
+    def __cinit__(self):
+        self.names = <sockaddr_storage*>calloc(UDP_SEND_BATCH, sizeof(sockaddr_storage))
+        if self.names == NULL:
+            raise MemoryError
+        self.journal_fd = -1
+
+    def __init__(self, Layer layer not None, sockets, *, Journal journal=None, int journal_fd=-1,
+                 uint32_t message_limit=65535, on_trouble=None):
+        if len(sockets) > ENDPOINT_SOCKETS:
+            raise ValueError(f"more than {ENDPOINT_SOCKETS} sockets")
+        self.layer = layer
+        self.sockets = [UdpSocket(sock, i, layer, message_limit) for i, sock in enumerate(sockets)]
+        for i, sock in enumerate(self.sockets):
+            self.fds[<int>i] = (<UdpSocket>sock).fd
+        self.journal = journal
+        self.journal_fd = journal_fd
+        self.journal_is_file = journal_fd >= 0 and stat.S_ISREG(os.fstat(journal_fd).st_mode)
+        self.on_trouble = on_trouble
+
+    def __dealloc__(self):
+        free(self.names)
+
+    def start(self, loop):
+        """Begin to receive on that loop."""
+        self.loop = loop
+        self.running = True
+        self.layer.outbox.flush = _flush_hook
+        self.layer.outbox.context = <void*>self
+        for sock in self.sockets:
+            loop.add_reader((<UdpSocket>sock).fd, self._on_readable, sock)
+        self.after(_clock(CLOCK_MONOTONIC))
+
+    def stop(self):
+        """Stop receiving and sending; the sockets stay open."""
+        if not self.running:
+            return
+        self.running = False
+        self.flush()
+        self.layer.outbox.flush = NULL
+        self.layer.outbox.context = NULL
+        for sock in self.sockets:
+            self.loop.remove_reader((<UdpSocket>sock).fd)
+            self.loop.remove_writer((<UdpSocket>sock).fd)
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+        self.write_journal()
+
+    def close(self):
+        """Stop, and close the sockets."""
+        self.stop()
+        for sock in self.sockets:
+            sock.close()
+
+    def wake(self):
+        """Send what was queued from outside of the pump, and take up its timers."""
+        self.after(_clock(CLOCK_MONOTONIC))
+
+    def set_trace(self, trace):
+        """Show every message to trace(direction, listener, host, port, bytes); None ends it."""
+        self.trace = trace
+
+    def statistics(self):
+        """Counters of the sockets and of the layer, by name."""
+        found = self.layer.statistics()
+        found["datagrams_out"] = self.sent
+        found["send_errors"] = self.send_errors
+        found["truncated"] = sum(sock.truncated for sock in self.sockets)
+        found["kernel_drops"] = sum(max(0, sock.drops) for sock in self.sockets)
+        found["network_errors"] = sum(sock.errors for sock in self.sockets)
+        if self.journal is not None:
+            found["journal_dropped"] = self.journal.dropped
+        return found
+
+    def _on_readable(self, UdpSocket sock):
+        self.pump(sock)
+
+    def _on_writable(self, int fd):
+        self.loop.remove_writer(fd)
+        self.blocked = False
+        self.after(_clock(CLOCK_MONOTONIC))
+
+    def _on_timer(self):
+        cdef uint64_t now = _clock(CLOCK_MONOTONIC)
+        self.timer = None
+        self.layer.expire(now)
+        if self.journal is not None and self.journal.n:
+            self.write_journal()
+        self.after(now)
+
+    cdef void pump(self, UdpSocket sock) noexcept:
+        """A socket is readable: batches, each one answered before the next is taken."""
+        cdef int i, n
+        cdef uint64_t now = 0
+        for i in range(BATCHES):
+            now = _clock(CLOCK_MONOTONIC)
+            n = sock.receive(now, self.trace)
+            if n < 0 or (n == 0 and i == 0):
+                # Readable with nothing to read: an error waits.
+                sock.take_errors(now)
+            if n > 0 and self.layer.outbox.count:
+                if self.trace is not None:
+                    self._show_outgoing()
+                self.flush()
+            if n < UDP_BATCH:
+                break
+        self.after(now)
+
+    cdef void after(self, uint64_t now) noexcept:
+        """What follows every step: undeliverable datagrams, sending, timers, log lines."""
+        cdef uint64_t due
+        cdef uint32_t i
+        cdef int rounds
+        cdef Failed* failed
+        if self.layer.next_deadline() <= now:
+            self.layer.expire(now)
+        for rounds in range(3):
+            if self.layer.outbox.count and not self.blocked:
+                if self.trace is not None:
+                    self._show_outgoing()
+                self.flush()
+            if self.failed_n == 0:
+                break
+            for i in range(self.failed_n):
+                failed = &self.failed[i]
+                self.layer.now = now
+                self.layer.transport_error(failed.data, failed.n)
+            self.failed_n = 0
+        if self.journal is not None and self.journal.n > JOURNAL_MARK:
+            self.write_journal()
+        if not self.running:
+            return
+        try:
+            if self.blocked:
+                self.loop.add_writer(self.blocked_fd, self._on_writable, self.blocked_fd)
+            due = self.layer.next_deadline()
+            if self.journal is not None and self.journal.n and due > now + JOURNAL_MS:
+                due = now + JOURNAL_MS
+            if due != <uint64_t>-1 and (self.timer is None or due < self.armed):
+                if self.timer is not None:
+                    self.timer.cancel()
+                self.armed = due if due > now else now + 1
+                self.timer = self.loop.call_later((self.armed - now) / 1000, self._on_timer)
+        except Exception as error:
+            self._trouble(f"timer not armed: {type(error).__name__}: {error}")
+
+    cdef void _trouble(self, str text) noexcept:
+        if self.on_trouble is not None:
+            try:
+                self.on_trouble(text)
+            except Exception as error:
+                print(f"{text} ({type(error).__name__}: {error})")
+
+    cdef void _show_outgoing(self) noexcept:
+        cdef Outbox outbox = self.layer.outbox
+        cdef uint32_t i
+        cdef Datagram* d
+        try:
+            for i in range(outbox.first, outbox.first + outbox.count):
+                d = &outbox.queue[i]
+                self.trace("out", d.listener, address_host(&d.to), d.to.port,
+                           (<const char*>outbox.arena + d.offset)[:d.n])
+        except Exception as error:
+            self._trouble(f"trace failed: {type(error).__name__}: {error}")
+
+    cdef void flush(self) noexcept:
+        """Send what is queued, in order. Stops where a socket takes no more; the rest stays queued."""
+        cdef Outbox outbox = self.layer.outbox
+        cdef uint32_t i, run, total = outbox.count, done = 0
+        cdef Datagram* d
+        cdef Datagram* first = &outbox.queue[outbox.first]
+        cdef int n, fd
+        if self.blocked:
+            return
+        for i in range(total):
+            d = &first[i]
+            self.vectors[i].iov_base = outbox.arena + d.offset
+            self.vectors[i].iov_len = d.n
+            self.outgoing[i].msg_hdr.msg_name = &self.names[i]
+            self.outgoing[i].msg_hdr.msg_namelen = name_of(&d.to, &self.names[i])
+            self.outgoing[i].msg_hdr.msg_iov = &self.vectors[i]
+            self.outgoing[i].msg_hdr.msg_iovlen = 1
+        while done < total:
+            run = done + 1
+            while run < total and first[run].listener == first[done].listener:
+                run += 1
+            fd = self.fds[first[done].listener]
+            n = sendmmsg(fd, &self.outgoing[done], run - done, MSG_DONTWAIT)
+            if n > 0:
+                self.sent += <uint64_t>n
+                done += <uint32_t>n
+                continue
+            if errno == EINTR:
+                continue
+            if errno == EAGAIN or errno == ENOBUFS:
+                self.blocked = True
+                self.blocked_fd = fd
+                break
+            # An error queued for an earlier datagram is reported once by the next send, and cleared by it: the
+            # second attempt says whether it is this datagram's own.
+            n = sendmmsg(fd, &self.outgoing[done], 1, MSG_DONTWAIT)
+            if n > 0:
+                self.sent += 1
+            elif errno == EAGAIN or errno == ENOBUFS:
+                continue
+            else:
+                self.send_errors += 1
+                if self.failed_n < FAILED_KEPT:
+                    self.failed[self.failed_n].n = min(first[done].n, <uint32_t>(FAILED_BYTES - 1))
+                    memcpy(self.failed[self.failed_n].data, outbox.arena + first[done].offset,
+                           self.failed[self.failed_n].n)
+                    self.failed[self.failed_n].data[self.failed[self.failed_n].n] = 0
+                    self.failed_n += 1
+            done += 1
+        if done == total:
+            outbox.clear()
+        else:
+            outbox.discard(done)
+
+    cdef void write_journal(self) noexcept:
+        """Write waiting log lines as far as the descriptor takes them now."""
+        cdef pollfd p
+        cdef uint32_t at = 0, part
+        cdef ssize_t n
+        if self.journal is None or self.journal_fd < 0:
+            return
+        while at < self.journal.n:
+            p.fd = self.journal_fd
+            p.events = <short>POLLOUT
+            p.revents = 0
+            if poll(&p, 1, 0) <= 0 or not p.revents & POLLOUT:
+                break
+            part = self.journal.n - at
+            if not self.journal_is_file and part > PIPE_CHUNK:
+                part = PIPE_CHUNK
+            n = write(self.journal_fd, self.journal.text + at, part)
+            if n <= 0:
+                break
+            at += <uint32_t>n
+        self.journal.drop_first(at)

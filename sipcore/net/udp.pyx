@@ -1,0 +1,191 @@
+"""UDP in batches: recvmmsg into fixed buffers, each datagram taken to its end by the layer.
+
+What batching saves is wake-ups and passes through the loop, not the kernel's cost of a packet. The buffers are
+one byte longer than the message limit, so that an oversize datagram is seen as one, and one more for the byte
+behind the message that the index may read.
+"""
+from libc.errno cimport EHOSTDOWN, EHOSTUNREACH, ENETUNREACH, ECONNREFUSED, ENOPROTOOPT, EPROTO, errno
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcmp, memcpy, memset
+from sipcore.base.address cimport Address, TRANSPORT_UDP, address_host
+from sipcore.stack.layer cimport Layer
+
+import socket as sockets
+
+cdef enum:
+    ERRORS_AT_ONCE = 64
+    IP_RECVERR = 11
+    IPV6_RECVERR = 25
+    SO_RCVBUFFORCE = 33
+    SO_SNDBUFFORCE = 32
+
+
+cdef void address_of(const sockaddr_storage* name, Address* out) noexcept nogil:
+    """The address that the kernel gave with a datagram; IPv4-mapped IPv6 becomes IPv4."""
+    cdef const sockaddr_in* v4
+    cdef const sockaddr_in6* v6
+    memset(out, 0, sizeof(Address))
+    out.transport = TRANSPORT_UDP
+    if name.ss_family == AF_INET:
+        v4 = <const sockaddr_in*>name
+        out.family = 4
+        out.port = ntohs(v4.sin_port)
+        memcpy(out.ip, &v4.sin_addr, 4)
+    elif name.ss_family == AF_INET6:
+        v6 = <const sockaddr_in6*>name
+        out.port = ntohs(v6.sin6_port)
+        if memcmp(v6.sin6_addr.s6_addr, b"\0\0\0\0\0\0\0\0\0\0\xff\xff", 12) == 0:
+            out.family = 4
+            memcpy(out.ip, <const uint8_t*>v6.sin6_addr.s6_addr + 12, 4)
+        else:
+            out.family = 6
+            memcpy(out.ip, v6.sin6_addr.s6_addr, 16)
+            out.scope = v6.sin6_scope_id
+
+
+cdef socklen_t name_of(const Address* address, sockaddr_storage* out) noexcept nogil:
+    """The kernel's form of an address; returns its length."""
+    cdef sockaddr_in* v4
+    cdef sockaddr_in6* v6
+    if address.family == 4:
+        v4 = <sockaddr_in*>out
+        memset(v4, 0, sizeof(sockaddr_in))
+        v4.sin_family = <unsigned short>AF_INET
+        v4.sin_port = htons(address.port)
+        memcpy(&v4.sin_addr, address.ip, 4)
+        return sizeof(sockaddr_in)
+    v6 = <sockaddr_in6*>out
+    memset(v6, 0, sizeof(sockaddr_in6))
+    v6.sin6_family = <unsigned short>AF_INET6
+    v6.sin6_port = htons(address.port)
+    memcpy(&v6.sin6_addr, address.ip, 16)
+    v6.sin6_scope_id = address.scope
+    return sizeof(sockaddr_in6)
+
+
+def bind_udp(str host not None, int port, *, int buffer_bytes=4 << 20):
+    """A non-blocking UDP socket with sized buffers and its error queue on. OSError says what could not be bound.
+
+    buffer_bytes: of each direction; beyond the system's maximum only with CAP_NET_ADMIN. Without it the kernel
+    gives what it may.
+    """
+    family = sockets.AF_INET6 if ":" in host else sockets.AF_INET
+    sock = sockets.socket(family, sockets.SOCK_DGRAM | sockets.SOCK_NONBLOCK | sockets.SOCK_CLOEXEC)
+    try:
+        for force, plain in ((SO_RCVBUFFORCE, sockets.SO_RCVBUF), (SO_SNDBUFFORCE, sockets.SO_SNDBUF)):
+            try:
+                sock.setsockopt(sockets.SOL_SOCKET, force, buffer_bytes)
+            except PermissionError:
+                sock.setsockopt(sockets.SOL_SOCKET, plain, buffer_bytes)
+        if family == sockets.AF_INET6:
+            sock.setsockopt(sockets.IPPROTO_IPV6, sockets.IPV6_V6ONLY, 1)
+            sock.setsockopt(sockets.IPPROTO_IPV6, IPV6_RECVERR, 1)
+        else:
+            sock.setsockopt(sockets.IPPROTO_IP, IP_RECVERR, 1)
+        sock.bind((host, port))
+    except OSError as error:
+        sock.close()
+        raise OSError(error.errno, f"cannot bind udp:{host}:{port}: {error.strerror}") from None
+    return sock
+
+
+cdef class UdpSocket:
+    """A bound socket that feeds a Layer. sock: from bind_udp; listener: its number at the layer."""
+
+    def __cinit__(self, sock, int listener, Layer layer not None, uint32_t message_limit=65535):
+        cdef int i
+        self.socket = sock
+        self.fd = sock.fileno()
+        self.listener = <uint32_t>listener
+        self.layer = layer
+        self.stride = (min(message_limit, <uint32_t>65535) + 2 + 63) & ~<uint32_t>63
+        self.buffers = <uint8_t*>calloc(UDP_BATCH, self.stride)
+        self.names = <sockaddr_storage*>calloc(UDP_BATCH, sizeof(sockaddr_storage))
+        if self.buffers == NULL or self.names == NULL:
+            raise MemoryError
+        for i in range(UDP_BATCH):
+            self.vectors[i].iov_base = self.buffers + i * self.stride
+            self.vectors[i].iov_len = self.stride - 1
+            self.received[i].msg_hdr.msg_iov = &self.vectors[i]
+            self.received[i].msg_hdr.msg_iovlen = 1
+            self.received[i].msg_hdr.msg_name = &self.names[i]
+
+    def __dealloc__(self):
+        free(self.buffers)
+        free(self.names)
+
+    @property
+    def address(self):
+        """(host, port) that the socket is bound to."""
+        return self.socket.getsockname()[:2]
+
+    @property
+    def drops(self):
+        """Datagrams that the kernel dropped because the receive buffer was full; -1 where it does not tell."""
+        return sipcore_socket_drops(self.fd)
+
+    def close(self):
+        self.socket.close()
+
+    cdef int receive(self, uint64_t now, object trace) noexcept:
+        """Take one batch; returns how many datagrams came, -1 where an error waits."""
+        cdef int i, n
+        cdef Address source
+        cdef uint8_t* data
+        for i in range(UDP_BATCH):
+            self.received[i].msg_hdr.msg_namelen = sizeof(sockaddr_storage)
+        n = recvmmsg(self.fd, self.received, UDP_BATCH, MSG_DONTWAIT, NULL)
+        if n < 0:
+            return -1 if errno in (ECONNREFUSED, EHOSTUNREACH, ENETUNREACH, EHOSTDOWN, EPROTO, ENOPROTOOPT) else 0
+        self.datagrams += <uint64_t>n
+        for i in range(n):
+            data = self.buffers + i * self.stride
+            address_of(&self.names[i], &source)
+            data[self.received[i].msg_len] = 0
+            if self.received[i].msg_hdr.msg_flags & MSG_TRUNC:
+                self.truncated += 1
+            if trace is not None:
+                _show(trace, self.listener, &source, data, self.received[i].msg_len)
+            self.layer.receive(self.listener, &source, data, self.received[i].msg_len, now)
+        return n
+
+    cdef int take_errors(self, uint64_t now) noexcept:
+        """Hand what came back as undeliverable to its transaction; returns how many errors were taken."""
+        cdef uint8_t data[2048]
+        cdef uint8_t control[512]
+        cdef sockaddr_storage name
+        cdef iovec vector
+        cdef msghdr message
+        cdef ssize_t n
+        cdef int taken = 0, error
+        while taken < ERRORS_AT_ONCE:
+            memset(&message, 0, sizeof(message))
+            vector.iov_base = data
+            vector.iov_len = sizeof(data) - 1
+            message.msg_name = &name
+            message.msg_namelen = sizeof(name)
+            message.msg_iov = &vector
+            message.msg_iovlen = 1
+            message.msg_control = control
+            message.msg_controllen = sizeof(control)
+            n = recvmsg(self.fd, &message, MSG_ERRQUEUE | MSG_DONTWAIT)
+            if n < 0:
+                break
+            taken += 1
+            self.errors += 1
+            error = sipcore_queued_error(&message)
+            data[n] = 0
+            # A path that takes less (EMSGSIZE) is no dead one: the kernel fragments from now on.
+            if error in (ECONNREFUSED, EHOSTUNREACH, ENETUNREACH, EHOSTDOWN, EPROTO, ENOPROTOOPT):
+                self.layer.now = now
+                self.layer.transport_error(data, <uint32_t>n)
+        return taken
+
+
+cdef void _show(object trace, uint32_t listener, const Address* source, const uint8_t* data, uint32_t n) noexcept:
+    try:
+        trace("in", listener, address_host(source), source.port, (<const char*>data)[:n])
+    except Exception as error:
+        # A broken trace must not cost a call; it ends here and the caller of `trace` sees nothing more.
+        print(f"trace failed: {type(error).__name__}: {error}")
