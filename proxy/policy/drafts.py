@@ -32,7 +32,7 @@ class Injection:
         self._quick = self.where == ("header",) and not any(
             self.hidden.match(variable) for setter in self.setters for _, variable, _ in setter.template.pieces)
         self._readers = tuple(read for setter in self.setters for _, _, read in setter.template.pieces if read)
-        self._format = "".join(f"{setter.name}: {setter.template.format.strip()}\r\n" for setter in self.setters)
+        self._format = "".join(f"{setter.name}: {setter.template.format}\r\n" for setter in self.setters)
 
     def fill(self, request: Request) -> tuple[list[Filled], list[str]]:
         """The headers for this request and notes on what is left out. Raises Refused where one must not be."""
@@ -59,7 +59,7 @@ class Injection:
 
     def fill_constant(self) -> list[Filled]:
         """The headers where none of them has a variable."""
-        return [Filled(setter.name, setter.template.pieces[0][0].strip(), setter.priority) for setter in self.setters]
+        return [Filled(setter.name, setter.template.pieces[0][0], setter.priority) for setter in self.setters]
 
     def lines(self, headers: list[Filled]) -> tuple[bytes, list[str]]:
         """Header lines to insert, and what did not fit into User-to-User."""

@@ -14,7 +14,6 @@ from .acl import UNLISTED, group_of, prefixes
 from .drafts import Draft, Injection
 from .fragmentation import Budget, fit
 from .headers import Patterns
-from .refer_to import RAW
 from .refusals import Refused, forbidden, not_allowed, refuse, silent
 from .routing import LOCAL, REQUEST_URI, Condition, Table
 from .transfers import Transfers
@@ -66,14 +65,14 @@ class Way:
                 return self._base.routed(self.peer.targets(request), lines)
         return self.draft(request).verdict()
 
-    def draft(self, request: Request, raw: str = "") -> Draft:
+    def draft(self, request: Request) -> Draft:
         """Raises Refused."""
         fields = self.fields
         if self._looks_up_trust and self._engine.trusted_host(request):
             fields = {**fields, "remove": tuple(name for name in self.injection.remove
                                                 if name not in self._engine.internal.patterns)}
         filled, notes = self.injection.fill(request)
-        return Draft(fields, self.injection, filled, notes, self.peer.targets(request, raw))
+        return Draft(fields, self.injection, filled, notes, self.peer.targets(request))
 
 
 class Policy:
@@ -192,15 +191,12 @@ class Routes:
     def __init__(self, engine: Policy, group: int, method: str):
         config = engine.config
         name = config.groups[group].name
-        self._engine = engine
         self._method = method
         self._table = Table([Way(engine, route, group, method) for route in config.routes
                              if method in route.methods and (not route.groups or name in route.groups)])
         self._only = self._table.only
         for way in self._table.ways:
             way.prepare(only=way is self._only)
-        custom = config.groups[group].custom_telephony
-        self._custom = Way(engine, Route(to=custom, methods=(method,)), group, method) if custom else None
 
     def decide(self, request: Request) -> Verdict:
         try:
@@ -209,9 +205,10 @@ class Routes:
                 if way is not None:
                     return way.decide(request)
             else:
-                way, raw = self._choose(request)
+                way = self._choose(request)
                 if way is not None:
-                    return way.draft(request, raw).verdict()
+                    # What is memoised stands for sip: alone; a scheme of its own has been read here.
+                    return way.decide(request).changed(scope=0)
         except Refused as refused:
             return refused.verdict
         if self._method == "OPTIONS" and not request.user:
@@ -220,22 +217,20 @@ class Routes:
 
     def draft(self, request: Request) -> Drafted:
         """Raises Refused."""
-        way, raw = self._choose(request)
+        way = self._choose(request)
         if way is None:
             raise Refused(404, "Not Found", "route: none")
-        return way.draft(request, raw), way.peer
+        return way.draft(request), way.peer
 
-    def _choose(self, request: Request) -> tuple[Way | None, str]:
-        """The way of a request with any scheme, and its raw target where it has one. Raises Refused."""
+    def _choose(self, request: Request) -> Way | None:
+        """The way of a request with any scheme. Raises Refused."""
         scheme = request.scheme
         if scheme == "sips":
             # RFC 5630 3.1.2: what asked for TLS on every hop is never sent without.
             raise Refused(416, "SIPS Needs TLS, Which Is Not Available", "route: sips")
         if scheme not in ("sip", "tel"):
-            if self._custom is not None and RAW.fullmatch(request.uri):
-                return self._custom, request.uri
             raise Refused(416, "Unsupported URI Scheme", "route: scheme")
         way = self._table.choose(request.user, request.host)
         if way is not None and scheme == "tel" and way.peer.along_uri and not way.local:
             raise Refused(416, "A tel URI Needs an Upstream", "route: tel along the request URI")
-        return way, ""
+        return way

@@ -55,7 +55,7 @@ def user_of(uri: str) -> str | None:
 
 def unescape(text: str) -> str:
     """Percent escapes as the characters that they stand for; octets that are not UTF-8 as lone surrogates."""
-    return unquote_to_bytes(text).decode("utf-8", "surrogateescape")
+    return unquote_to_bytes(text.encode("utf-8", "surrogateescape")).decode("utf-8", "surrogateescape")
 
 
 _SYSTEM: dict[str, Reader] = {
@@ -86,6 +86,7 @@ def parse_template(text: str) -> Template:
     """Read `{variable}`, `{{` and `}}`; ValueError says what was found and what was expected."""
     if not valid_value(text):
         raise ValueError("contains a control character; expected printable text")
+    text = text.strip(" ")
     pieces: list[tuple[str, str, Reader | None]] = []
     literal, end = "", 0
     for match in _BRACES.finditer(text):
@@ -153,10 +154,9 @@ class Setter:
                 continue
             # A tab is white space between words (RFC 3261 25.1, LWS), which a space is as well.
             text += value.replace("\t", " ")
-        text = text.strip()
         if _FORBIDDEN.search(text):
             return None, f"{self.name} left out: control character"
-        return Filled(self.name, text, self.priority), ""
+        return Filled(self.name, text.strip(" "), self.priority), ""
 
 
 class Patterns:

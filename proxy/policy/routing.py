@@ -110,8 +110,6 @@ class Table(Generic[Way]):
                 by_prefix.setdefault(prefix, []).append(way)
             if not way.condition.prefixes:
                 plain.append(way)
-                if way.condition.always:
-                    break
         self.ways = tuple(ways)
         self._by_prefix = by_prefix
         self._lengths = tuple(sorted({len(prefix) for prefix in by_prefix}, reverse=True))

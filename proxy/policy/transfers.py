@@ -10,7 +10,7 @@ from .drafts import Draft, Injection
 from .headers import Patterns
 from .refer_to import ReferTo, parse_refer_to
 from .refusals import Refused
-from .routing import Condition
+from .routing import REQUEST_URI, Condition
 from .upstreams import Peer
 
 SIP_PORT = 5060
@@ -25,8 +25,17 @@ class Rule:
     """Where the target must be; None for anywhere."""
     forward: bool
     peer: Peer
-    rewrites_tel: bool
     injection: Injection
+    internal: Patterns
+
+    @classmethod
+    def compiled(cls, config: Config, rule: Refer, peers: dict[str, Peer], internal: Patterns) -> "Rule":
+        peer = peers[rule.upstream or REQUEST_URI]
+        sets = [one for one in config.headers if one.name in rule.headers]
+        addresses = frozenset(address for name in rule.targets for address in peers[name].addresses)
+        injection = Injection(sets, "REFER", peer.settings, internal, trusted=False)
+        return cls(Condition(rule), addresses if rule.targets else None, rule.action == "forward", peer, injection,
+                   internal)
 
     def matches(self, target: ReferTo) -> bool:
         if self.addresses is not None and Address(target.host, target.port or SIP_PORT) not in self.addresses:
@@ -35,16 +44,29 @@ class Rule:
             return False
         return self.condition.matches_rest(target.user, target.host)
 
+    def draft(self, request: Request, target: ReferTo) -> Draft:
+        """The REFER as it goes on by this rule. Raises Refused."""
+        notes: list[str] = []
+        if target.scheme == "tel" and not (self.peer.along_uri or self.peer.uri.keeps or self.peer.uri.tel):
+            user = self.peer.uri.user("tel", target.user) or target.user
+            target = target.with_uri(self.peer.uri.fill(user, self.peer.members.orders[0][0]))
+            notes.append("refer: tel: rewritten for the upstream")
+        cleaned = target.without(self.internal)
+        if cleaned is not target:
+            notes.append("refer: internal headers taken out of Refer-To")
+        filled, left_out = self.injection.fill(request)
+        fields = {**self.peer.verdict, "remove": self.injection.remove}
+        return Draft(fields, self.injection, filled, notes + left_out, refer_to=cleaned)
+
 
 class Transfers:
     """What one group may do with REFER."""
 
     def __init__(self, config: Config, group: int, peers: dict[str, Peer], internal: Patterns):
-        self.rules = tuple(_rule(config, rule, peers, internal) for rule in config.refer
+        self.rules = tuple(Rule.compiled(config, rule, peers, internal) for rule in config.refer
                            if _applies(config, rule, group))
         custom = config.groups[group].custom_telephony if group != UNLISTED else ""
         self.custom = peers[custom] if custom else None
-        self.internal = internal
 
     def draft(self, request: Request) -> tuple[Draft, Peer]:
         """The REFER as it goes on, and the peer whose settings it follows. Raises Refused."""
@@ -54,18 +76,7 @@ class Transfers:
             raise Refused(603, "Decline", "refer: no rule for this target")
         if not rule.forward:
             raise Refused(603, "Decline", "refer: refused by rule")
-        notes: list[str] = []
-        if target.scheme == "tel" and rule.rewrites_tel:
-            user = rule.peer.uri.user("tel", target.user)
-            address = rule.peer.members.orders[0][0]
-            target = target.with_uri(rule.peer.uri.fill(user or target.user, address, ""))
-            notes.append("refer: tel: rewritten for the upstream")
-        cleaned = target.without(self.internal)
-        if cleaned is not target:
-            notes.append("refer: internal headers taken out of Refer-To")
-        filled, left_out = rule.injection.fill(request)
-        fields = {**rule.peer.verdict, "remove": rule.injection.remove}
-        return Draft(fields, rule.injection, filled, notes + left_out, refer_to=cleaned), rule.peer
+        return rule.draft(request, target), rule.peer
 
     def _target(self, request: Request) -> ReferTo:
         target = parse_refer_to(request.headers("Refer-To"))
@@ -83,12 +94,3 @@ def _applies(config: Config, rule: Refer, group: int) -> bool:
     if group == UNLISTED:
         return "unlisted" in rule.groups
     return not rule.groups or config.groups[group].name in rule.groups
-
-
-def _rule(config: Config, rule: Refer, peers: dict[str, Peer], internal: Patterns) -> Rule:
-    peer = peers[rule.upstream or "request-uri"]
-    sets = [one for one in config.headers if one.name in rule.headers]
-    addresses = frozenset(address for name in rule.targets for address in peers[name].addresses)
-    return Rule(Condition(rule), addresses if rule.targets else None, rule.action == "forward", peer,
-                bool(rule.upstream) and not peer.along_uri and not peer.uri.keeps and not peer.uri.tel,
-                Injection(sets, "REFER", peer.settings, internal, trusted=False))

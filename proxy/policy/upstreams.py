@@ -110,18 +110,16 @@ class Peer:
         """Targets that leave the request URI as it is."""
         return tuple([Target(address.host, address.port) for address in order])
 
-    def targets(self, request: Request, raw: str = "") -> tuple[Target, ...]:
-        """The targets in order, each with its URI; raw is a raw target in the place of the request URI.
-
-        Raises Refused (404) where the URI template cannot take this user.
-        """
+    def targets(self, request: Request) -> tuple[Target, ...]:
+        """The targets in order, each with its URI. Raises Refused (404) where the URI template cannot take this
+        user."""
         if not self.addresses:
             return ()
         slot = self.members.slot(request.call_id) if self._varied else 0
         order = self.members.orders[slot]
-        if self.uri.keeps and not raw:
+        if self.uri.keeps:
             return self.plain(order)
-        user = raw or self.uri.user(request.scheme, request.user)
+        user = self.uri.user(request.scheme, request.user)
         if user is None:
             raise Refused(404, "Not a Telephone Number", "the upstream takes tel: only")
         if self.uri.reads_domain or not user:

@@ -10,9 +10,8 @@ if TYPE_CHECKING:
     from proxy.config import Upstream
 
 _PIECE = re.compile(r"\{([^{}]*)\}")
-# RFC 3261 25.1: user = unreserved / escaped / user-unreserved; ";" and "?" and "/" are among the last.
-_USER_SAFE = "-_.!~*'()&=+$,;?/%"
-_USER = re.compile(r"[A-Za-z0-9\-_.!~*'()&=+$,;?/%]*", re.ASCII)
+# What is none of RFC 3261 25.1: user = unreserved / escaped / user-unreserved.
+_NOT_USER = re.compile(r"%(?![0-9A-Fa-f]{2})|[^A-Za-z0-9\-_.!~*'()&=+$,;?/%]")
 _URI_TEXT = re.compile(r"[A-Za-z0-9\-_.!~*'()&=+$,;?/%@:\[\]{}]*", re.ASCII)
 
 
@@ -54,7 +53,7 @@ class Uri:
         if self.strip and user.startswith(self.strip):
             user = user[len(self.strip):]
         user = self.prefix + user
-        return user if _USER.fullmatch(user) else quote(user, safe=_USER_SAFE, errors="surrogateescape")
+        return _NOT_USER.sub(lambda wrong: quote(wrong[0], safe="", errors="surrogateescape"), user)
 
     def parts(self, target: Address, domain: str = "") -> tuple[str, str]:
         """What stands before and after the user part in the URI for a target; domain: host of the received URI."""

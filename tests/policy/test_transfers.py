@@ -1,0 +1,231 @@
+"""REFER on forwarded calls: rules, target formats (transfers.md section 2), where headers go (section 3)."""
+from urllib.parse import unquote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.policy.headers import Patterns
+from proxy.policy.refer_to import parse_refer_to
+from proxy.policy.refusals import Refused
+from sipcore.stack.verdict import Verdict
+from sipcore.wire.nameaddr import NameAddress
+
+from .sample import AGENTS, CALLERS, PBX, UNLISTED, header_set, policy, refer, request
+
+ANY = "[[refer]]\n"
+
+
+def outcome(text: str, message) -> tuple[int, str]:
+    verdict = policy(text).decide(message)
+    return verdict.status, verdict.reason
+
+
+def passes(text: str, message) -> bool:
+    return policy(text).decide(message).action == Verdict.FORWARD
+
+
+class TestTargetFormats:
+    """The table of section 2, row by row."""
+
+    @pytest.mark.parametrize("target", [
+        "sip:user@domain.com", "<sip:user@domain.com>", '"Bob, <the> \\"one\\"" <sip:user@domain.com>;x=y',
+        "sip:user@domain.com:5060", "<sip:+1234567890@provider.com>", "sip:[2001:db8::1]", "sip:domain.com",
+        "<sip:a%40b@h;user=phone?Subject=x>", "<tel:+1234567890>", "tel:+1-234-567;phone-context=x",
+    ])
+    def test_accepted_and_untouched(self, target):
+        verdict = policy(ANY).decide(refer(target))
+        assert (verdict.action, verdict.replace, verdict.insert) == (Verdict.FORWARD, (), b"")
+        assert verdict.targets == ()
+
+    def test_secure_is_refused_clearly(self):
+        assert outcome(ANY, refer("<sips:user@domain.com>")) == (416, "SIPS Needs TLS, Which Is Not Available")
+
+    @pytest.mark.parametrize("target", ["<mailto:a@b>", "<http://h/>", "<urn:x>"])
+    def test_other_schemes(self, target):
+        assert outcome(ANY, refer(target)) == (416, "Unsupported URI Scheme")
+
+    def test_raw_is_refused_without_custom_telephony(self):
+        assert outcome(ANY, refer("internal-ext-123")) == (400, "A Raw Transfer Target Needs Custom Telephony")
+
+    @pytest.mark.parametrize("target", ["internal-ext-123", "<internal-ext-123>"])
+    def test_raw_becomes_a_uri_at_the_custom_upstream(self, target):
+        base = '[[listener]]\nname = "l"\nbind = "udp:127.0.0.1:5060"\n[[group]]\nname = "agents"\n' \
+               'addresses = ["127.0.0.3"]\ncustom_telephony = "pbx"\n'
+        verdict = policy(PBX + ANY, base=base).decide(refer(target))
+        assert verdict.replace == (("Refer-To", b"<sip:internal-ext-123@127.0.0.4:5070>"),)
+
+    @pytest.mark.parametrize("target", [
+        "sip:", "sip:a b@h", "<sip:a@h", "sip:a@h:99999", "sip:a@b@c", "<>", "", "sip:a@h%", "raw ext", "-x", "a" * 65,
+        "<sip:ü@h>", '"open <sip:a@h>',
+    ])
+    def test_malformed_ones(self, target):
+        status, reason = outcome(ANY, refer(target))
+        assert (status, reason) == (400, "Malformed Refer-To") or status == 416
+
+    def test_none(self):
+        assert outcome(ANY, refer()) == (400, "Exactly One Refer-To Is Needed")
+
+    def test_a_method_other_than_invite(self):
+        assert outcome(ANY, refer("<sip:a@h;method=BYE>"))[0] == 603
+        assert passes(ANY, refer("<sip:a@h;method=INVITE>"))
+
+
+class TestRules:
+    """Allowed targets; 603 without a rule."""
+
+    def test_no_rule_is_603(self):
+        assert outcome("", refer("<sip:2001@h>")) == (603, "Decline")
+
+    def test_refused_by_rule(self):
+        assert outcome('[[refer]]\naction = "refuse"\nusers = ["2*"]\n' + ANY, refer("<sip:2001@h>"))[0] == 603
+        assert passes('[[refer]]\naction = "refuse"\nusers = ["2*"]\n' + ANY, refer("<sip:3001@h>"))
+
+    @pytest.mark.parametrize(("condition", "target", "allowed"), [
+        ('users = ["20*"]', "<sip:2001@h>", True), ('users = ["20*"]', "<sip:3001@h>", False),
+        ('users = ["20*"]', "<sip:%3200@h>", True), ('users = ["20*"]', "<sip:h>", False),
+        ('prefixes = ["+49"]', "<tel:+49-30>", True), ('prefixes = ["+49"]', "<sip:+4930@h>", True),
+        ('prefixes = ["+49"]', "<sip:+4430@h>", False), ('domains = ["*.example.com"]', "<sip:1@A.example.COM>", True),
+        ('domains = ["example.com"]', "<sip:1@example.com.evil>", False), ('domains = ["h"]', "<tel:+1>", False),
+        ('domains = ["h"]', "<sip:x@h@evil>", False),
+        ('targets = ["pbx"]', "<sip:1@127.0.0.4:5070>", True), ('targets = ["pbx"]', "<sip:1@127.0.0.4>", False),
+        ('users = ["1"]\ndomains = ["h"]', "<sip:1@g>", False), ('users = ["1"]\ndomains = ["h"]', "<sip:1@h>", True),
+    ])
+    def test_conditions(self, condition, target, allowed):
+        assert passes(f"{PBX}[[refer]]\n{condition}\n", refer(target)) is allowed
+
+    def test_groups(self):
+        text = '[[refer]]\ngroups = ["agents"]\n'
+        assert passes(text, refer("<sip:1@h>", group=AGENTS))
+        assert not passes(text, refer("<sip:1@h>", group=CALLERS))
+        assert not passes(ANY, refer("<sip:1@h>", group=UNLISTED))
+        assert passes('[[refer]]\ngroups = ["unlisted"]\n', refer("<sip:1@h>", group=UNLISTED))
+
+    def test_a_closed_method_is_closed_inside_dialogs_too(self):
+        text = '[unlisted]\ndialog_methods = ["BYE"]\n[[refer]]\ngroups = ["unlisted"]\n'
+        assert outcome(text, refer("<sip:1@h>", group=UNLISTED))[0] == 405
+
+    def test_outside_of_a_dialog_it_needs_a_route_as_well(self):
+        message = refer("<sip:1@h>", in_dialog=False)
+        assert outcome(PBX + ANY, message)[0] == 404
+        verdict = policy(PBX + ANY + '[[route]]\nto = "pbx"\nmethods = ["REFER"]\n').decide(message)
+        assert [target.port for target in verdict.targets] == [5070]
+        assert outcome(PBX + '[[route]]\nto = "pbx"\nmethods = ["REFER"]\n', message)[0] == 603
+
+    def test_the_verdict_is_for_this_request_alone(self):
+        assert policy(ANY).decide(refer("<sip:1@h>")).scope == 0
+
+
+SET = header_set('name = "X-Intent", value = "make a claim"', 'name = "X-Caller", value = "{X-Name}", priority = 1',
+                 name="crm")
+
+
+def delivered(where: str, *targets: str, more: str = "") -> Verdict:
+    upstream = PBX + f"refer_headers = {where}\n{more}"
+    edge = policy(upstream + SET + '[[refer]]\nheaders = ["crm"]\nupstream = "pbx"\n')
+    return edge.decide(refer(*targets or ("<sip:2001@h>",), lines=("X-Name: Ann & Bob=100%",)))
+
+
+class TestDelivery:
+    """On the REFER, inside Refer-To, in User-to-User: the upstream's choice."""
+
+    def test_on_the_refer_itself(self):
+        verdict = delivered('["header"]')
+        assert verdict.insert == b"X-Caller: Ann & Bob=100%\r\nX-Intent: make a claim\r\n"
+        assert verdict.replace == ()
+        assert set(verdict.remove) == {"X-Internal-*", "X-Caller", "X-Intent"}
+
+    def test_inside_refer_to_escaped_once(self):
+        verdict = delivered('["refer-to"]')
+        assert verdict.insert == b""
+        assert verdict.replace == (
+            ("Refer-To", b"<sip:2001@h?X-Caller=Ann%20%26%20Bob%3D100%25&X-Intent=make%20a%20claim>"),)
+
+    def test_inside_a_refer_to_that_has_headers_parameters_and_a_name(self):
+        verdict = delivered('["refer-to"]', '"A <b>" <sip:x?y@h;p=1?Subject=a%20b>;q=2')
+        ((_, value),) = verdict.replace
+        assert value.startswith(b'"A <b>" <sip:x?y@h;p=1?Subject=a%20b&X-Caller=')
+        assert value.endswith(b"claim>;q=2")
+
+    def test_a_bare_address_gets_its_brackets(self):
+        ((_, value),) = delivered('["refer-to"]', "sip:2001@h;tag=5").replace
+        assert value.startswith(b"<sip:2001@h?X-Caller=")
+        assert value.endswith(b">;tag=5")
+
+    def test_user_to_user_as_a_uri_header(self):
+        ((_, value),) = delivered('["user-to-user"]').replace
+        uri = NameAddress(value).uri
+        assert uri is not None
+        header = uri.headers["User-to-User"]
+        data, parameter = header.split(";")
+        assert parameter == "encoding=hex"
+        assert bytes.fromhex(data) == b"X-Caller=Ann%20%26%20Bob%3D100%25&X-Intent=make%20a%20claim"
+
+    def test_user_to_user_as_a_header(self):
+        verdict = delivered('["user-to-user"]', more='user_to_user = {where = ["header"], names = ["X-Intent"]}\n')
+        assert verdict.insert == b"User-to-User: " + b"X-Intent=make%20a%20claim".hex().encode() + b";encoding=hex\r\n"
+        assert verdict.replace == ()
+        assert "User-to-User" in verdict.remove
+
+    def test_everywhere_at_once(self):
+        verdict = delivered('["header", "refer-to", "user-to-user"]')
+        assert verdict.insert.startswith(b"X-Caller:")
+        assert b"X-Caller=" in verdict.replace[0][1]
+        assert b"&User-to-User=" in verdict.replace[0][1]
+
+    def test_replaces_is_never_touched(self):
+        verdict = delivered('["refer-to", "header"]', "<sip:2001@h?Replaces=a%40b%3Bto-tag%3D1%3Bfrom-tag%3D2>")
+        assert verdict.replace == ()
+        assert verdict.insert.startswith(b"X-Caller:")
+        assert verdict.note == "Refer-To has Replaces: no headers put inside"
+
+    def test_what_does_not_fit_is_noted(self):
+        verdict = delivered('["user-to-user"]', more="user_to_user = {limit = 40}\n")
+        assert verdict.note == "User-to-User is full: left out X-Intent"
+
+    def test_tel_is_rewritten_by_the_upstream_s_template(self):
+        ((_, value),) = delivered('["header"]', "<tel:+1-202-555>").replace
+        assert value == b"<sip:+1202555@127.0.0.4:5070>"
+
+    def test_a_full_uri_is_not(self):
+        assert delivered('["header"]', "<sip:+1202555@provider.com;user=phone>").replace == ()
+
+    def test_internal_headers_do_not_leave_inside_refer_to(self):
+        verdict = delivered('["header"]', "<sip:1@h?X-Internal-Id=7&Subject=a%20b&x-internal-b=1>")
+        assert verdict.replace == (("Refer-To", b"<sip:1@h?Subject=a%20b>"),)
+        assert delivered('["header"]', "<sip:1@h?X-Internal-Id=7>").replace == (("Refer-To", b"<sip:1@h>"),)
+
+    def test_replaces_stays_byte_for_byte_where_an_internal_header_beside_it_goes(self):
+        verdict = delivered('["header"]', "<sip:1@h?Replaces=a%40b%3Bx&X-Internal-A=1>")
+        assert verdict.replace == (("Refer-To", b"<sip:1@h?Replaces=a%40b%3Bx>"),)
+
+
+@given(st.text(st.characters(min_codepoint=33, exclude_categories=["Cs", "Cc", "Z"]), min_size=1, max_size=20))
+def test_values_arrive_inside_refer_to_as_they_were(text):
+    text = "v" + text
+    edge = policy(PBX + 'refer_headers = ["refer-to"]\n' + header_set('name = "X-A", value = "{X-Name}"')
+                  + '[[refer]]\nheaders = ["set"]\nupstream = "pbx"\n')
+    verdict = edge.decide(refer("<sip:1@h>", lines=(f"X-Name: {text}",)))
+    ((_, value),) = verdict.replace
+    prefix, suffix = b"<sip:1@h?X-A=", b">"
+    assert value.startswith(prefix)
+    assert value.endswith(suffix)
+    assert unquote(value[len(prefix):-1].decode(), errors="strict") == text
+    assert NameAddress(value).uri is not None
+
+
+@given(st.text("<>\"\\;,?&=@:%sip tel+raw\r\n\x00ü1", max_size=40))
+def test_any_refer_to_is_read_or_refused(value):
+    try:
+        target = parse_refer_to([value])
+    except Refused:
+        return
+    assert target.render("") is None
+    added = target.without(Patterns(["X-Internal-*"])).render("X-A=1")
+    assert added is not None
+    if target.scheme != "raw":
+        assert NameAddress(added).uri is not None
+
+
+def test_an_invite_is_not_a_transfer():
+    assert policy(PBX + ANY + '[[route]]\nto = "pbx"\n').decide(request("INVITE", "sip:1@h")).replace == ()

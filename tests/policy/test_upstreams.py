@@ -1,0 +1,119 @@
+"""Targets: priority, then weight by Call-ID; the request URI by template."""
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.config import Upstream, UpstreamTarget
+from proxy.policy.addresses import Address
+from proxy.policy.upstreams import SLOTS, Members
+from proxy.policy.uris import Uri, check_uri_template
+from sipcore.wire.uri import URI
+
+from .sample import policy, request
+
+ROUTE = '[[route]]\nto = "pbx"\n'
+
+
+def members(*targets: tuple[int, int]) -> Members:
+    return Members(Upstream(name="u", targets=tuple(
+        UpstreamTarget(address=f"192.0.2.{index}", priority=priority, weight=weight)
+        for index, (priority, weight) in enumerate(targets))))
+
+
+def test_lower_priority_first_in_every_order():
+    for order in members((2, 1), (1, 5), (1, 5), (0, 1)).orders:
+        assert order[0].host == "192.0.2.3"
+        assert {address.host for address in order[1:3]} == {"192.0.2.1", "192.0.2.2"}
+        assert order[3].host == "192.0.2.0"
+
+
+@pytest.mark.parametrize("weights", [(1, 1), (3, 1), (100, 50, 50), (1, 2, 3, 4), (7, 0, 7), (1000, 1)])
+def test_weights_are_the_shares_of_the_calls(weights):
+    orders = members(*((0, weight) for weight in weights)).orders
+    firsts = Counter(int(order[0].host.rpartition(".")[2]) for order in orders)
+    for index, weight in enumerate(weights):
+        assert abs(firsts[index] - SLOTS * weight / sum(weights)) <= 1
+    assert all(len(set(order)) == len(weights) for order in orders)
+
+
+def test_the_calls_of_a_failed_target_spread_by_weight():
+    orders = members((0, 60), (0, 30), (0, 10)).orders
+    seconds = Counter(order[1].host for order in orders if order[0].host == "192.0.2.0")
+    assert 0.6 < seconds["192.0.2.1"] / sum(seconds.values()) < 0.9
+
+
+def test_weight_zero_comes_last():
+    assert all(order[-1].host == "192.0.2.0" for order in members((0, 0), (0, 1), (0, 5)).orders)
+
+
+def test_the_order_is_a_function_of_the_call_id():
+    edge = policy('[[upstream]]\nname = "pbx"\ntargets = [{address = "192.0.2.1"}, {address = "192.0.2.2"}]\n' + ROUTE)
+    seen = set()
+    for number in range(64):
+        orders = {tuple(target.host for target in edge.decide(request(call_id=f"call-{number}")).targets)
+                  for _ in range(3)}
+        assert len(orders) == 1
+        seen |= orders
+    assert len(seen) == 2
+
+
+def test_a_kept_uri_has_a_verdict_for_each_order_ready():
+    edge = policy('[[upstream]]\nname = "pbx"\nuri = ""\ntargets = [{address = "192.0.2.1"}, {address = "192.0.2.2"}]\n'
+                  + ROUTE)
+    assert edge.decide(request(call_id="a")) is edge.decide(request(call_id="a", uri="sip:other@h"))
+    assert edge.decide(request()).scope == 0
+    assert edge.decide(request()).targets[0].uri == b""
+
+
+@pytest.mark.parametrize(("settings", "uri", "expected"), [
+    ("", "sip:2001@edge.example;user=phone", "sip:2001@192.0.2.1:5060"),
+    ("", "sip:edge.example", "sip:192.0.2.1:5060"),
+    ("", "tel:+1-202", "sip:+1202@192.0.2.1:5060"),
+    ("", "sip:a%40b;c=d@edge.example", "sip:a%40b;c=d@192.0.2.1:5060"),
+    ("", "sip:gr%C3%B6%C3%9Fe@edge.example", "sip:gr%C3%B6%C3%9Fe@192.0.2.1:5060"),
+    ('uri = "sip:{user}@{domain}"', "sip:2001@edge.example:5099", "sip:2001@edge.example"),
+    ('uri = "sip:{user}@{domain}"', "tel:+1202", "sip:+1202@192.0.2.1:5060"),
+    ('uri = "sip:{user}@{host};user=phone"', "tel:+1202", "sip:+1202@192.0.2.1:5060;user=phone"),
+    ('uri = "tel:{user}"', "sip:+1-202@h", "tel:+1202"),
+    ('strip = "+"\nprefix = "00"', "sip:+49301@h", "sip:0049301@192.0.2.1:5060"),
+    ('strip = "9"', "sip:2001@h", "sip:2001@192.0.2.1:5060"),
+    ('prefix = "+49"', "tel:30-1", "sip:+49301@192.0.2.1:5060"),
+])
+def test_the_request_uri(settings, uri, expected):
+    edge = policy(f'[[upstream]]\nname = "pbx"\ntargets = [{{address = "192.0.2.1"}}]\n{settings}\n' + ROUTE)
+    assert edge.decide(request(uri=uri)).targets[0].uri.decode() == expected
+
+
+def test_tel_only_upstreams_refuse_what_is_no_number():
+    edge = policy('[[upstream]]\nname = "pbx"\ntargets = [{address = "192.0.2.1"}]\nuri = "tel:{user}"\n' + ROUTE)
+    verdict = edge.decide(request(uri="sip:alice@h"))
+    assert (verdict.status, verdict.reason) == (404, "Not a Telephone Number")
+
+
+def test_ipv6_targets_stand_in_brackets():
+    edge = policy('[[upstream]]\nname = "pbx"\ntargets = [{address = "[2001:db8::1]:5070"}]\n' + ROUTE)
+    (target,) = edge.decide(request()).targets
+    assert (target.host, target.port, target.uri) == ("2001:db8::1", 5070, b"sip:2001@[2001:db8::1]:5070")
+
+
+@given(st.text(min_size=1, max_size=20))
+def test_any_user_gives_one_uri(user):
+    template = Uri(Upstream(name="u"))
+    safe = template.user("sip", user)
+    assert safe is not None
+    uri = URI(template.fill(safe, Address("192.0.2.1", 5060)))
+    assert (uri.scheme, uri.host, uri.port) == ("sip", "192.0.2.1", 5060)
+
+
+@given(st.from_regex(r"\A(?:[a-z0-9+;=?/&$,_.!~*'()-]|%[0-9A-F]{2}){1,20}\Z"))
+def test_a_well_formed_user_stays_as_it_is(user):
+    assert Uri(Upstream(name="u")).user("sip", user) == user
+
+
+@pytest.mark.parametrize("text", ["http:{user}", "sip:{user}@{hots}", "sip:{user", "sip:{user}@ {host}", "tel:+{user}",
+                                  "sip:{user}@{host}\r\nX: y", "{user}", "sip:<{user}>"])
+def test_templates_that_give_no_uri(text):
+    with pytest.raises(ValueError, match="expected"):
+        check_uri_template(text)
