@@ -30,8 +30,8 @@ LAYERS = {
 # Layers without sockets, clocks, logs or tasks: their callers have those. (Of libc.time, only what reads the clock.)
 SANS_IO = ("sipcore.wire", "sipcore.stack", "sipcore.anchor", "proxy.policy")
 IO_MODULES = {
-    "asyncio", "datetime", "libc.time.clock", "libc.time.time", "logging", "posix", "select", "selectors", "signal", "socket", "ssl",
-    "structlog", "subprocess", "threading", "time", "uvloop",
+    "asyncio", "datetime", "libc.time.clock", "libc.time.time", "logging", "posix", "select", "selectors", "signal",
+    "socket", "ssl", "structlog", "subprocess", "threading", "time", "uvloop",
 }
 
 MAX_LINES = 450
