@@ -39,11 +39,10 @@ def test_begins_full(first: int) -> None:
 
 
 def test_time_that_goes_back_gives_nothing_and_takes_nothing() -> None:
-    bucket = RateBucket(1, 1)
-    assert bucket.allow(10_000)
-    assert not bucket.allow(5000)
-    assert not bucket.allow(10_999)
-    assert bucket.allow(11_000)
+    bucket, limiter = RateBucket(1, 1), SourceLimiter(1, 1)
+    for now, allowed in ((10_000, True), (5000, False), (10_999, False), (11_000, True)):
+        assert bucket.allow(now) == allowed
+        assert limiter.allow("192.0.2.1", now) == allowed
 
 
 def test_a_long_time_fills_it_and_no_more() -> None:
