@@ -19,6 +19,7 @@ cdef class Wheel:
     cdef uint32_t summary           # one bit a word of occupied
     cdef uint32_t cascading         # the list that is being spread over the levels below, 0 for none
     cdef uint64_t clock             # tick up to which everything was looked at
+    cdef uint64_t latest            # latest tick seen by expire; clock is behind it where limit cut a call short
 
     cdef void arm(self, uint32_t id, uint64_t deadline) noexcept nogil
     cdef void disarm(self, uint32_t id) noexcept nogil

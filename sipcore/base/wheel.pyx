@@ -47,7 +47,7 @@ cdef class Wheel:
         if self.node == NULL:
             raise MemoryError()
         self.capacity = capacity
-        self.clock = min(<uint64_t>now // WHEEL_TICK, LAST_TICK)
+        self.clock = self.latest = min(<uint64_t>now // WHEEL_TICK, LAST_TICK)
         for i in range(DUE + 1):
             self.head[i] = NONE
 
@@ -105,8 +105,9 @@ cdef class Wheel:
         cdef int n = 0, moves = CASCADE_LIMIT
         if tick > LAST_TICK:
             tick = LAST_TICK
-        if tick < self.clock:
-            tick = self.clock
+        if tick < self.latest:
+            tick = self.latest
+        self.latest = tick
         while n < limit:
             list = DUE
             if self.head[DUE] == NONE:

@@ -181,6 +181,14 @@ def test_time_that_goes_back_counts_as_the_latest_seen() -> None:
     assert wheel.pop(100_500) == [1]
 
 
+def test_time_that_goes_back_after_a_call_that_its_limit_cut_short() -> None:
+    wheel = Wheel(2)
+    wheel.set(0, 0)
+    wheel.set(1, 10)
+    assert wheel.pop(10, 1) == [0]
+    assert wheel.pop(9) == [1]
+
+
 def test_a_jump_to_the_end_of_time_expires_everything() -> None:
     wheel = Wheel(100)
     for id in range(100):
