@@ -73,15 +73,10 @@ cdef int client_on_timer(Tx* tx, uint64_t now, const TimerValues* t) noexcept no
     if not tx.next or now < tx.next:
         return STEP_NONE
     doubled = 2 * <uint32_t>tx.interval
-    if tx.method != METHOD_INVITE:
-        if tx.client == CLIENT_PROCEEDING:
-            doubled = t.t2
-        elif doubled >= t.t2:
-            doubled = t.t2
-            if tx.interval < t.t2:
-                tx.interval = <unsigned short>doubled
-                tx.next = now + doubled
-                return STEP_RESEND_REQUEST | STEP_TRYING_100
+    if tx.method != METHOD_INVITE and (tx.client == CLIENT_PROCEEDING or doubled > t.t2):
+        doubled = t.t2
     tx.interval = <unsigned short>min(doubled, <uint32_t>65535)
     tx.next = now + tx.interval
+    if tx.method != METHOD_INVITE and doubled == t.t2:
+        return STEP_RESEND_REQUEST | STEP_TRYING_100
     return STEP_RESEND_REQUEST

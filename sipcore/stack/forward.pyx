@@ -29,7 +29,7 @@ from sipcore.stack.servertx cimport server_on_response
 from sipcore.stack.tx cimport (
     CLIENT_CALLING, CLIENT_PROCEEDING, CLIENT_TERMINATED, NO_RECORD, NO_TX, ROLE_ATTEMPT, ROLE_FREE, ROLE_PROXY,
     SERVER_PROCEEDING, SERVER_TERMINATED, SERVER_TRYING, STEP_PASS, TX_BEGINS, TX_CANCELLED, TX_CANCEL_SENT,
-    TX_ENDS, TX_GAVE_UP, TX_OVERTIME, TX_REFER, Tx,
+    TX_ENDS, TX_GAVE_UP, TX_OVERTIME, TX_REFER, TX_SENT_100, Tx,
 )
 from sipcore.stack.verdict cimport (
     ACTION_DROP, ACTION_FORWARD, ACTION_LOCAL, ACTION_REJECT, Request, SCOPE_GROUP, Target, Verdict,
@@ -642,7 +642,7 @@ cdef class Proxy(Layer):
             if search is not None and search.settled:
                 return
             step = server_on_response(&self.slab[owner], status, self.now, &self.timers)
-            if step & STEP_PASS and self._relay(owner, status, self.slab[owner].method == METHOD_INVITE):
+            if step & STEP_PASS and self._relay(owner, status, True):
                 self._note_response(owner, status)
             return
         if status >= 300:
@@ -830,7 +830,8 @@ cdef class Proxy(Layer):
     cdef void on_slow(self, uint32_t slot) noexcept:
         """RFC 4320 4.2: the sender of a request that is no INVITE learns in time that we are waiting."""
         cdef uint32_t owner = self._owner(slot)
-        if owner != NO_TX and self.slab[owner].server == SERVER_TRYING:
+        if owner != NO_TX and self.slab[owner].server == SERVER_TRYING and not self.slab[owner].flags & TX_SENT_100:
+            self.slab[owner].flags |= TX_SENT_100
             self.respond(owner, 100, slice_from(b""), slice_from(b""))
 
     cdef void expire(self, uint64_t now) noexcept:

@@ -38,10 +38,9 @@ cdef enum TxFlag:
     TX_HASHED = 1           # stands in the table of server transactions
     TX_CANCELLED = 2        # a CANCEL came (server side) or is wanted (client side)
     TX_CANCEL_SENT = 4
-    TX_SENT_100 = 8
+    TX_SENT_100 = 8         # no INVITE: its sender was told that we are waiting
     TX_GAVE_UP = 16         # try_timeout passed: the search went on without this attempt
     TX_OVERTIME = 32        # Timer C fired: CANCEL was sent and the answer is awaited
-    TX_UNLISTED = 64        # came from an unlisted source by a token
     TX_REFER = 128          # its dialog's record follows what becomes of it
     TX_BEGINS = 256         # the INVITE that began the record's dialog
     TX_ENDS = 512           # the BYE that ends it
