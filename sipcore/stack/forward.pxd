@@ -36,6 +36,8 @@ cdef class Proxy(Layer):
     cdef Request request
     cdef Routing routing
     cdef tuple internal             # (lower-case name, is a pattern): headers that stay inside
+    cdef uint32_t max_calls         # at once, over all upstreams; 0: no limit
+    cdef readonly bint draining
     cdef uint32_t outcome_ms        # how long a REFER's outcome is waited for
     cdef int group                  # of the message being handled, -1: none
     cdef bint listed
@@ -53,9 +55,7 @@ cdef class Proxy(Layer):
     cdef Verdict _decide(self, uint32_t listener, const Address* source, bint in_dialog)
     cdef void _trouble(self, str text) noexcept
     cdef void _begin(self, uint32_t listener, const Address* source, uint64_t key, uint32_t loop) noexcept
-    cdef void _in_dialog_decision(self, uint32_t listener, const Address* source, uint64_t key, uint32_t loop,
-                                  uint32_t record_slot) noexcept
-    cdef bytes _allow(self, int group)
+    cdef bytes _allow(self, uint32_t methods)
     cdef void _apply(self, uint32_t listener, const Address* source, uint64_t key, uint32_t loop, Verdict verdict,
                      uint32_t record_slot, bint in_dialog) noexcept
     cdef int _resolve(self, Slice text, Address* out) noexcept

@@ -43,8 +43,7 @@ from sipcore.wire.message cimport (
 from sipcore.wire.nameaddr cimport next_value
 from sipcore.wire.tables cimport (
     H_CALL_ID, H_PROXY_AUTHORIZATION, H_PROXY_REQUIRE, H_ROUTE, H_VIA, METHOD_ACK, METHOD_BYE, METHOD_CANCEL,
-    METHOD_COUNT, METHOD_INFO, METHOD_INVITE, METHOD_NOTIFY, METHOD_OTHER, METHOD_PRACK, METHOD_REFER,
-    METHOD_SUBSCRIBE, METHOD_UPDATE,
+    METHOD_COUNT, METHOD_INVITE, METHOD_NOTIFY, METHOD_OTHER, METHOD_REFER, METHOD_SUBSCRIBE,
 )
 from sipcore.wire.uri cimport SCHEME_SIP, SCHEME_SIPS, SCHEME_TEL, Uri, parse_uri
 from sipcore.wire.via cimport Via, parse_via
@@ -52,9 +51,6 @@ from sipcore.wire.via cimport Via, parse_via
 from sipcore.wire.tables import METHODS, canonical_name, phrase
 
 cdef enum:
-    # What a dialog needs to live passes on its token; everything else in it is a decision, as outside of it.
-    DIALOG_METHODS = (1 << METHOD_INVITE | 1 << METHOD_ACK | 1 << METHOD_BYE | 1 << METHOD_CANCEL | 1 << METHOD_PRACK
-                      | 1 << METHOD_UPDATE | 1 << METHOD_INFO | 1 << METHOD_NOTIFY)
     TROUBLES = 100          # texts kept for the log between two takings
 
 cdef bytes _ALLOW = b"Allow: " + ", ".join(name for name in METHODS if name).encode() + b"\r\n"
@@ -86,7 +82,7 @@ cdef class Proxy(Layer):
         self.configure(admission, decide, oversize, internal=internal, outcome_ms=outcome_ms)
 
     def configure(self, Admission admission not None, decide, oversize=None, *, internal=(),
-                  uint32_t outcome_ms=300_000, groups=(), upstreams=()):
+                  uint32_t outcome_ms=300_000, uint32_t max_calls=0, groups=(), upstreams=()):
         """Take over another configuration: one assignment, calls in progress go on as they were decided."""
         removals = []
         for name in internal:
@@ -97,6 +93,7 @@ cdef class Proxy(Layer):
         self.oversize = oversize
         self.internal = tuple(removals)
         self.outcome_ms = outcome_ms
+        self.max_calls = max_calls
         self.records.set_names(groups, upstreams)
         self.memo = [None] * (max(1, len(admission.tries)) * max(1, admission.groups) * METHOD_COUNT)
 
@@ -113,7 +110,17 @@ cdef class Proxy(Layer):
     def statistics(self):
         found = Layer.statistics(self)
         found["dialogs"] = self.records.live
+        found["calls_up"] = self.records.up
         return found
+
+    def drain_calls(self):
+        """Begin nothing any more: what would begin something gets 503; what is under way goes on."""
+        self.draining = True
+
+    @property
+    def busy(self):
+        """Transactions that still wait for something, without those that only linger."""
+        return self.live - self.linger.count
 
     def finish(self, uint64_t now):
         """Write the log lines of the calls that are still up when the edge stops."""
@@ -136,13 +143,14 @@ cdef class Proxy(Layer):
             if admittance == ADMIT_SILENT:
                 self.counters[C_DENIED] += 1
                 return
-            if not self.admission.may_answer(source, now):
-                self.counters[C_RATE_LIMITED] += 1
-                return
             self.group = -1
             if admittance == ADMIT_FORBID:
                 self.counters[C_FORBIDDEN] += 1
-                self._forbid(listener, source, data, n)
+                if self.admission.may_answer(now):
+                    self._forbid(listener, source, data, n)
+                return
+            if not self.admission.may_look(source, now):
+                self.counters[C_RATE_LIMITED] += 1
                 return
         self.receive_admitted(listener, source, data, n)
 
@@ -159,7 +167,8 @@ cdef class Proxy(Layer):
     cdef void _stranger(self, uint32_t listener, const Address* source) noexcept:
         """An unlisted source that proved nothing: silence, or 403 where the configuration wants it."""
         self.counters[C_UNLISTED_DROPPED] += 1
-        if self.admission.unlisted_admittance == ADMIT_FORBID and self.msg.method != METHOD_ACK:
+        if (self.admission.unlisted_admittance == ADMIT_FORBID and self.msg.method != METHOD_ACK
+                and self.admission.may_answer(self.now)):
             self._refuse(listener, source, 403, b"", b"")
 
     cdef void on_malformed(self, uint32_t listener, const Address* source, int fault) noexcept:
@@ -215,12 +224,16 @@ cdef class Proxy(Layer):
             self.counters[C_LOOPS] += 1
             self._refuse(listener, source, 482, b"", b"")
             return
-        if proven and m.method and 1 << m.method & DIALOG_METHODS:
-            self._forward(listener, source, key, loop, None, record_slot, True)
-        elif proven:
-            self._in_dialog_decision(listener, source, key, loop, record_slot)
-        else:
+        if not proven:
             self._begin(listener, source, key, loop)
+        elif not self.admission.dialog_methods_of(self.group) >> m.method & 1:
+            self.counters[C_METHOD_CLOSED] += 1
+            self._refuse(listener, source, 405, b"", self._allow(self.admission.dialog_methods_of(self.group)))
+        elif m.method == METHOD_REFER or m.method == METHOD_OTHER:
+            self.counters[C_REFERS] += m.method == METHOD_REFER
+            self._apply(listener, source, key, loop, self._decide(listener, source, True), record_slot, True)
+        else:
+            self._forward(listener, source, key, loop, None, record_slot, True)
 
     cdef list _proxy_require(self):
         cdef uint32_t i = self.msg.first[H_PROXY_REQUIRE]
@@ -299,9 +312,12 @@ cdef class Proxy(Layer):
         """A request that begins something: methods, limits, and the decision."""
         cdef Verdict verdict
         cdef uint32_t method = self.msg.method
+        if self.draining:
+            self._refuse(listener, source, 503, b"Service Unavailable - stopping", b"Retry-After: 10\r\n")
+            return
         if not self.admission.rules[self.group].methods >> method & 1:
             self.counters[C_METHOD_CLOSED] += 1
-            self._refuse(listener, source, 405, b"", self._allow(self.group))
+            self._refuse(listener, source, 405, b"", self._allow(self.admission.rules[self.group].methods))
             return
         if not self.admission.may_begin(self.group, source, self.now):
             self.counters[C_RATE_LIMITED] += 1
@@ -310,22 +326,7 @@ cdef class Proxy(Layer):
         verdict = self._decide(listener, source, False)
         self._apply(listener, source, key, loop, verdict, NO_RECORD, False)
 
-    cdef void _in_dialog_decision(self, uint32_t listener, const Address* source, uint64_t key, uint32_t loop,
-                                  uint32_t record_slot) noexcept:
-        """REFER, and what a dialog does not need to live: REFER by its rules, the rest where the group may."""
-        cdef bint open_to = self.group >= 0 and self.admission.rules[self.group].methods >> self.msg.method & 1
-        if self.msg.method != METHOD_REFER:
-            if not open_to:
-                self.counters[C_METHOD_CLOSED] += 1
-                self._refuse(listener, source, 405, b"", self._allow(self.group))
-                return
-            self._forward(listener, source, key, loop, None, record_slot, True)
-            return
-        self.counters[C_REFERS] += 1
-        self._apply(listener, source, key, loop, self._decide(listener, source, True), record_slot, True)
-
-    cdef bytes _allow(self, int group):
-        cdef uint32_t methods = DIALOG_METHODS | (self.admission.rules[group].methods if group >= 0 else 0)
+    cdef bytes _allow(self, uint32_t methods):
         return b"Allow: " + ", ".join(
             METHODS[i] for i in range(1, METHOD_COUNT) if methods >> i & 1).encode() + b"\r\n"
 
@@ -420,8 +421,9 @@ cdef class Proxy(Layer):
             self.counters[C_UNLISTED_DROPPED] += 1
             self._refuse(listener, source, 403, b"", b"")
             return
-        if begins_call and verdict.max_calls and 0 <= verdict.upstream < 256 \
-                and self.records.calls[verdict.upstream] >= verdict.max_calls:
+        if begins_call and (self.max_calls and self.records.up >= self.max_calls
+                            or verdict.max_calls and 0 <= verdict.upstream < 256
+                            and self.records.calls[verdict.upstream] >= verdict.max_calls):
             self.counters[C_CALLS_REFUSED] += 1
             self._refuse(listener, source, 503, b"Service Unavailable - concurrent call limit", b"Retry-After: 10\r\n")
             return
@@ -867,6 +869,7 @@ cdef class Proxy(Layer):
         r.caller_tag = self._tag_hash(m.from_.tag)
         if verdict.max_duration:
             r.expires = self.now + <uint64_t>verdict.max_duration * 1000
+        self.records.up += 1
         if 0 <= verdict.upstream < 256:
             self.records.calls[verdict.upstream] += 1
         self._arm_record(record_slot)
@@ -890,7 +893,8 @@ cdef class Proxy(Layer):
     cdef void _drop_record(self, uint32_t record_slot) noexcept:
         """Free a record without a log line (its INVITE never left)."""
         cdef Record* r = &self.records.slab[record_slot]
-        if 0 <= r.upstream < 256 and r.state < RECORD_ENDED:
+        self.records.up -= 1
+        if 0 <= r.upstream < 256:
             self.records.calls[r.upstream] -= 1
         self.records.close(record_slot)
 
@@ -992,6 +996,7 @@ cdef class Proxy(Layer):
         r.ended_by = <uint8_t>by
         r.status = <uint16_t>status
         self.records.write_call(r, self.now, slice_from(b""))
+        self.records.up -= 1
         if 0 <= r.upstream < 256:
             self.records.calls[r.upstream] -= 1
         r.state = RECORD_ENDED

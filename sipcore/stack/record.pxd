@@ -78,6 +78,7 @@ cdef class Journal:
     cdef uint32_t n
     cdef uint32_t capacity
     cdef readonly uint64_t dropped
+    cdef public bint enabled        # False: lines are not wanted and not counted as dropped
 
     cdef uint8_t* begin(self, uint32_t room) noexcept nogil
     cdef void end(self, uint8_t* o) noexcept nogil
@@ -97,6 +98,7 @@ cdef class Records:
     cdef list upstream_names
     cdef public uint64_t wall       # ms to add to now for the time of day
     cdef uint32_t calls[256]        # concurrent calls by upstream
+    cdef readonly uint32_t up       # concurrent calls
 
     cdef uint32_t open(self) noexcept nogil
     cdef void close(self, uint32_t slot) noexcept nogil

@@ -6,12 +6,14 @@ REFER_STATES: tuple[str, ...]
 class Journal:
     dropped: int
     waiting: int
+    enabled: bool
     def __init__(self, capacity: int = ...) -> None: ...
     def take(self) -> bytes: ...
 
 class Records:
     capacity: int
     live: int
+    up: int
     journal: Journal
     wall: int
     def __init__(self, capacity: int = ..., journal: Journal | None = None) -> None: ...

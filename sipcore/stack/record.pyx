@@ -121,12 +121,15 @@ cdef class Journal:
         if self.text == NULL:
             raise MemoryError
         self.capacity = capacity
+        self.enabled = True
 
     def __dealloc__(self):
         free(self.text)
 
     cdef uint8_t* begin(self, uint32_t room) noexcept nogil:
         """Where the next line may be written, room bytes; NULL where the journal is full."""
+        if not self.enabled:
+            return NULL
         if self.capacity - self.n < room:
             self.dropped += 1
             return NULL
