@@ -3,9 +3,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from .table import Count, Name, Names, Rate, Table, doc
-
-DIALOG_METHODS = ("INVITE", "ACK", "BYE", "CANCEL", "PRACK", "UPDATE", "INFO", "NOTIFY", "REFER")
+from .table import Burst, Count, Name, Names, Rate, Table, doc
 
 
 class Listener(Table, frozen=True, kw_only=True):
@@ -32,14 +30,16 @@ class Group(Table, frozen=True, kw_only=True):
     action: Annotated[Literal["allow", "deny", "forbid"], doc(
         "`allow`; `deny` gives no answer at all; `forbid` answers 403.")] = "allow"
     methods: Annotated[Names, doc(
-        "Methods that may begin something (outside of a dialog). All others are answered 405. OPTIONS addressed "
-        "to the edge itself is answered by the edge.")] = ("INVITE", "OPTIONS")
-    dialog_methods: Annotated[Names, doc(
-        "Methods that may be sent inside a dialog that the edge forwarded.")] = DIALOG_METHODS
+        "Methods that may begin something. All others are answered 405. Inside a dialog that the edge forwarded, "
+        "INVITE, ACK, BYE, CANCEL, PRACK, UPDATE, INFO and NOTIFY always pass, REFER by its rules, and others only "
+        "where they stand here. OPTIONS addressed to the edge itself is answered by the edge.")] = (
+            "INVITE", "OPTIONS")
     rate: Annotated[Rate, doc(
-        "Requests that begin something, per second and source address; 0 means no limit.")] = 200.0
-    burst: Annotated[Count, doc("How many of them may come at once.")] = 400
-    group_rate: Annotated[Rate, doc("The same for the whole group together; 0 means no limit.")] = 0.0
+        "Requests that begin something, per second and source address; above, they are answered 503. 0 means no "
+        "limit.")] = 200
+    burst: Annotated[Burst, doc("How many of them may come at once; 0 means twice the rate.")] = 0
+    group_rate: Annotated[Rate, doc("The same for the whole group together; 0 means no limit.")] = 0
+    group_burst: Annotated[Burst, doc("How many of them may come at once; 0 means twice the rate.")] = 0
     trusted: Annotated[bool, doc(
         "Internal headers (see `internal`) are kept when they go from a trusted group to a trusted one. Everybody "
         "else neither sends nor receives them.")] = False
@@ -54,5 +54,6 @@ class Unlisted(Table, frozen=True, kw_only=True):
 
     answer: Annotated[Literal["silent", "forbid"], doc(
         "What a request that begins something gets: nothing, or 403.")] = "silent"
-    rate: Annotated[Rate, doc("At most this many answers per second in all.")] = 10.0
-    dialog_methods: Annotated[Names, doc("Methods that may be sent inside a dialog.")] = DIALOG_METHODS
+    rate: Annotated[Rate, doc(
+        "Messages of one unlisted source that are looked at, per second; the rest costs a counter.")] = 50
+    burst: Annotated[Burst, doc("How many of them may come at once; 0 means twice the rate.")] = 0

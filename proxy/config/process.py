@@ -3,26 +3,29 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from .table import Count, Seconds, Table, doc
+from .table import Seconds, Table, doc
 
 
 class Limits(Table, frozen=True, kw_only=True):
     """Bounds on what one message and all of them together may take."""
 
     message_size: Annotated[int, Meta(ge=1024, le=65535), doc("Largest message in bytes.")] = 16384
-    header_count: Annotated[int, Meta(ge=16, le=1024), doc("Most header lines in a message.")] = 128
+    header_count: Annotated[int, Meta(ge=16, le=250), doc("Most header lines in a message.")] = 128
     line_length: Annotated[int, Meta(ge=256, le=65535), doc("Longest line in bytes, folded lines joined.")] = 8192
-    transactions: Annotated[int, Meta(ge=16), doc("Most transactions at a time; above, requests get 503.")] = 200_000
-    dialogs: Annotated[int, Meta(ge=16), doc("Most forwarded dialogs at a time.")] = 100_000
-    calls: Annotated[Count, doc("Most calls at a time over all upstreams; 0 means no limit.")] = 0
-    sources: Annotated[int, Meta(ge=64), doc("Most source addresses whose rates are remembered.")] = 65536
+    transactions: Annotated[int, Meta(ge=16, le=100_000_000), doc(
+        "Most transactions at a time in a worker, 128 bytes each; above, requests get 503. A finished one lingers for "
+        "64 times T1 (RFC 3261 17), so this is about 64 times the calls per second.")] = 1_000_000
+    dialogs: Annotated[int, Meta(ge=16, le=100_000_000), doc(
+        "Most forwarded calls at a time in a worker, 256 bytes each; above, calls get 503.")] = 250_000
+    memory: Annotated[int, Meta(ge=16, le=1_000_000), doc(
+        "Most memory for the bytes of messages in a worker, in MiB.")] = 1024
 
 
 class Timers(Table, frozen=True, kw_only=True):
     """Times in seconds (RFC 3261, table 4)."""
 
     t1: Annotated[float, Meta(ge=0.01, le=10), doc("Estimate of the round trip; retransmissions start here.")] = 0.5
-    t2: Annotated[float, Meta(ge=0.1, le=60), doc("Longest pause between retransmissions.")] = 4.0
+    t2: Annotated[float, Meta(ge=0.1, le=32), doc("Longest pause between retransmissions.")] = 4.0
     t4: Annotated[float, Meta(ge=0.1, le=60), doc("How long a message may stay in the network.")] = 5.0
     try_timeout: Annotated[Seconds, doc("Time until the next target of an upstream is tried.")] = 2.0
     timer_c: Annotated[Seconds, doc("How long an INVITE may ring.")] = 180.0

@@ -61,7 +61,8 @@ class Refer(Table, frozen=True, kw_only=True):
     """A rule for REFER inside a forwarded dialog (a blind or attended transfer). The first rule whose groups and
     target match acts; no rule: 603. With none of the four target conditions it is for every target."""
 
-    groups: Annotated[Names, doc("Who may send it; empty means all groups. `unlisted` names peers in no group.")] = ()
+    groups: Annotated[Names, doc(
+        "Who may send it; empty means all groups whose action is `allow`. `unlisted` names peers in no group.")] = ()
     prefixes: Annotated[tuple[str, ...], doc("Beginnings of the target's number.")] = ()
     users: Annotated[tuple[str, ...], doc("Patterns for the target's user part.")] = ()
     domains: Annotated[tuple[str, ...], doc("Hosts of the target.")] = ()

@@ -137,14 +137,11 @@ class GroupRules:
         self.methods: dict[str, Verdict | Callable[[Request], Verdict]] = {}
         self._routes: dict[str, Routes] = {}
         if group == UNLISTED:
-            self.dialog_methods = config.unlisted.dialog_methods
             self.closed = forbidden() if config.unlisted.answer == "forbid" else silent()
             return
         settings = config.groups[group]
-        self.dialog_methods = settings.dialog_methods
         if settings.action != "allow":
             self.closed = forbidden() if settings.action == "forbid" else silent()
-            self.dialog_methods = ()
             return
         self.closed = not_allowed(settings.methods, scope=1)
         for method in settings.methods:
@@ -154,13 +151,8 @@ class GroupRules:
         self.methods.setdefault("ACK", silent())
 
     def inside(self, request: Request) -> Verdict:
-        """A request inside a forwarded dialog."""
-        method = request.method
-        if method not in self.dialog_methods:
-            return not_allowed(self.dialog_methods) if self.dialog_methods else self.closed
-        if method != "REFER":
-            return self._forwarded
-        return self._refer(request)
+        """A request inside a forwarded dialog: below, the dialog's token has opened the way for it."""
+        return self._refer(request) if request.method == "REFER" else self._forwarded
 
     def _refer(self, request: Request) -> Verdict:
         try:

@@ -91,6 +91,8 @@ class Transfers:
 
 
 def _applies(config: Config, rule: Refer, group: int) -> bool:
+    """A rule for all is for all who may begin something; others have to be named."""
     if group == UNLISTED:
         return "unlisted" in rule.groups
-    return not rule.groups or config.groups[group].name in rule.groups
+    allowed = config.groups[group].action == "allow"
+    return config.groups[group].name in rule.groups or (allowed and not rule.groups)

@@ -3,6 +3,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from proxy.config import Config, Path, Problem, Upstream
+from sipcore.wire.tables import METHODS
 
 from .acl import prefixes, trusts
 from .addresses import Address, bind_address, parse_address, parse_prefix
@@ -13,7 +14,9 @@ from .uris import check_uri_template
 UNLISTED = "unlisted"
 """What REFER rules call the peers in no group."""
 
-_METHOD = re.compile(r"[A-Z][A-Z0-9\-.!%*_+`'~]*", re.ASCII)
+# Numbers of groups and upstreams are bytes below.
+_MOST = 256
+_METHODS = tuple(name for name in METHODS if name)
 _TOKEN = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]*", re.ASCII)
 _PATTERN = re.compile(r"[A-Za-z0-9\-_.]+\*?", re.ASCII)
 
@@ -37,8 +40,8 @@ def _check_all(path: Path, check: Callable[[str], object], texts: Iterable[str])
 
 
 def _method(text: str) -> None:
-    if not _METHOD.fullmatch(text):
-        raise ValueError(f'expected a method in capitals such as "INVITE", found "{text}"')
+    if text not in _METHODS:
+        raise ValueError(f'expected one of {", ".join(_METHODS)}, found "{text}"')
 
 
 def _known(path: Path, what: str, names: Sequence[str], known: Iterable[str]) -> Iterator[Problem]:
@@ -55,6 +58,7 @@ def _one(path: Path, what: str, name: str, known: Iterable[str]) -> Iterator[Pro
 
 
 def _unique(key: str, names: Iterable[str], taken: Sequence[str] = ()) -> Iterator[Problem]:
+    """Names of listeners, groups, upstreams, header sets: each once, and not too many."""
     seen: set[str] = set()
     for index, name in enumerate(names):
         if name in taken:
@@ -62,6 +66,8 @@ def _unique(key: str, names: Iterable[str], taken: Sequence[str] = ()) -> Iterat
         elif name in seen:
             yield Problem((key, index, "name"), f'a second {key} is called "{name}"; expected each name once')
         seen.add(name)
+        if index == _MOST:
+            yield Problem((key, index), f"expected at most {_MOST} of them")
 
 
 def _listeners(config: Config) -> Iterator[Problem]:
@@ -96,11 +102,9 @@ def _groups(config: Config) -> Iterator[Problem]:
             yield problem
         yield from _known((*path, "listeners"), "listener", group.listeners, (one.name for one in config.listeners))
         yield from _check_all((*path, "methods"), _method, group.methods)
-        yield from _check_all((*path, "dialog_methods"), _method, group.dialog_methods)
         if group.custom_telephony:
             yield from _one((*path, "custom_telephony"), "upstream", group.custom_telephony,
                             (one.name for one in config.upstreams if one.targets))
-    yield from _check_all(("unlisted", "dialog_methods"), _method, config.unlisted.dialog_methods)
     if not wrong:
         yield from _overlaps(config)
 

@@ -284,7 +284,8 @@ cdef class Proxy(Layer):
         """The policy's Verdict, from the memo where it may come from there; None after an error in the policy."""
         cdef Verdict verdict
         cdef Py_ssize_t place = -1
-        if not in_dialog and self.msg.method:
+        # What is remembered stands for sip: alone: sips: must not be sent on over UDP, nor tel: without a template.
+        if not in_dialog and self.msg.method and self.msg.uri.scheme == SCHEME_SIP:
             place = (listener * self.admission.groups + self.group) * METHOD_COUNT + self.msg.method
             if place < len(self.memo) and self.memo[place] is not None:
                 self.counters[C_DECIDED_BY_MEMO] += 1

@@ -11,7 +11,7 @@ cdef enum Action:
 
 cdef enum Scope:
     SCOPE_REQUEST = 0       # valid for this request alone
-    SCOPE_GROUP = 1         # the same for every request of this listener, group and method
+    SCOPE_GROUP = 1         # the same for every sip: request of this listener, group and method
 
 
 cdef class Target:
