@@ -31,12 +31,13 @@ lint: .venv/.built
 	$(BIN)/mypy
 
 # A copy of the tree, so that checked and plain builds never mix; -p keeps times, so that only changes are rebuilt.
-# Tests look for the folder `shared` beside the project.
+# The load generator is not built in it. Tests look for the folder `shared` beside the project.
 .PHONY: debug-build
 debug-build: .venv/.built
 	mkdir -p $(DEBUG)
 	cd $(DEBUG) && rm -rf sanitizer.* && find . -type f -not -name '*.so' -not -path './build/*' -delete
-	find $(TREE) -name __pycache__ -prune -o -type f -not -name '*.so' -print0 | xargs -0 cp -p --parents -t $(DEBUG)
+	find $(TREE) -name __pycache__ -prune -o -type f -not -name '*.so' -not -path 'benchmarks/*.pyx' -print0 \
+		| xargs -0 cp -p --parents -t $(DEBUG)
 	ln -sfn ../../shared build/shared
 	cd $(DEBUG) && SIPCORE_DEBUG=1 SIPCORE_SANITIZE=1 ../../$(BIN)/python setup.py -q build_ext --inplace
 
