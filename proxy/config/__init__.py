@@ -1,5 +1,5 @@
 """The configuration: one TOML file, decoded strictly into frozen Structs, or refused with file, line and path."""
-from .access import Group, Listener, Unlisted
+from .access import DIALOG_METHODS, Group, Listener, Unlisted
 from .config import Check, Config, decode, tables
 from .errors import ConfigError, Path, Problem
 from .process import Limits, Log, Process, Secrets, Timers
@@ -8,7 +8,7 @@ from .secrets import token_key
 from .upstream import LATER_STEPS, Upstream, UpstreamTarget, UserToUser
 
 __all__ = [
-    "LATER_STEPS", "Check", "Config", "ConfigError", "Group", "Header", "HeaderSet",
+    "DIALOG_METHODS", "LATER_STEPS", "Check", "Config", "ConfigError", "Group", "Header", "HeaderSet",
     "Internal", "Limits", "Listener", "Log", "Path", "Problem", "Process", "Refer", "Route", "Secrets",
     "Timers", "Unlisted", "Upstream", "UpstreamTarget", "UserToUser", "decode", "tables", "token_key",
 ]

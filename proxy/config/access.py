@@ -5,6 +5,8 @@ from msgspec import Meta
 
 from .table import Burst, Count, Name, Names, Rate, Table, doc
 
+DIALOG_METHODS = ("INVITE", "ACK", "BYE", "CANCEL", "PRACK", "UPDATE", "INFO", "NOTIFY", "REFER")
+
 
 class Listener(Table, frozen=True, kw_only=True):
     """A socket that the edge receives on and sends from."""
@@ -30,10 +32,10 @@ class Group(Table, frozen=True, kw_only=True):
     action: Annotated[Literal["allow", "deny", "forbid"], doc(
         "`allow`; `deny` gives no answer at all; `forbid` answers 403.")] = "allow"
     methods: Annotated[Names, doc(
-        "Methods that may begin something. All others are answered 405. Inside a dialog that the edge forwarded, "
-        "INVITE, ACK, BYE, CANCEL, PRACK, UPDATE, INFO and NOTIFY always pass, REFER by its rules, and others only "
-        "where they stand here. OPTIONS addressed to the edge itself is answered by the edge.")] = (
-            "INVITE", "OPTIONS")
+        "Methods that may begin something (outside of a dialog). All others are answered 405. OPTIONS addressed "
+        "to the edge itself is answered by the edge.")] = ("INVITE", "OPTIONS")
+    dialog_methods: Annotated[Names, doc(
+        "Methods that may be sent inside a dialog that the edge forwarded; REFER by its rules.")] = DIALOG_METHODS
     rate: Annotated[Rate, doc(
         "Requests that begin something, per second and source address; above, they are answered 503. 0 means no "
         "limit.")] = 200
@@ -54,6 +56,9 @@ class Unlisted(Table, frozen=True, kw_only=True):
 
     answer: Annotated[Literal["silent", "forbid"], doc(
         "What a request that begins something gets: nothing, or 403.")] = "silent"
+    dialog_methods: Annotated[Names, doc(
+        "Methods that may be sent inside a dialog that the edge forwarded; REFER by its rules.")] = DIALOG_METHODS
     rate: Annotated[Rate, doc(
         "Messages of one unlisted source that are looked at, per second; the rest costs a counter.")] = 50
     burst: Annotated[Burst, doc("How many of them may come at once; 0 means twice the rate.")] = 0
+    answers: Annotated[Rate, doc("Answers (403) per second to all refused sources together.")] = 10

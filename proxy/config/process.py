@@ -3,7 +3,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from .table import Seconds, Table, doc
+from .table import Count, Seconds, Table, doc
 
 
 class Limits(Table, frozen=True, kw_only=True):
@@ -17,6 +17,10 @@ class Limits(Table, frozen=True, kw_only=True):
         "64 times T1 (RFC 3261 17), so this is about 64 times the calls per second.")] = 1_000_000
     dialogs: Annotated[int, Meta(ge=16, le=100_000_000), doc(
         "Most forwarded calls at a time in a worker, 256 bytes each; above, calls get 503.")] = 250_000
+    calls: Annotated[Count, doc(
+        "Most calls at a time over all upstreams; more are answered 503. 0 means no limit.")] = 0
+    sources: Annotated[int, Meta(ge=64, le=16_777_216), doc(
+        "Most source addresses whose rates are remembered, for each group.")] = 65536
     memory: Annotated[int, Meta(ge=16, le=1_000_000), doc(
         "Most memory for the bytes of messages in a worker, in MiB.")] = 1024
 

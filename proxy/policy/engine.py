@@ -136,6 +136,7 @@ class GroupRules:
         self._forwarded = self._dialog.verdict()
         self.methods: dict[str, Verdict | Callable[[Request], Verdict]] = {}
         self._routes: dict[str, Routes] = {}
+        self.dialog_methods = (config.unlisted if group == UNLISTED else config.groups[group]).dialog_methods
         if group == UNLISTED:
             self.closed = forbidden() if config.unlisted.answer == "forbid" else silent()
             return
@@ -151,8 +152,11 @@ class GroupRules:
         self.methods.setdefault("ACK", silent())
 
     def inside(self, request: Request) -> Verdict:
-        """A request inside a forwarded dialog: below, the dialog's token has opened the way for it."""
-        return self._refer(request) if request.method == "REFER" else self._forwarded
+        """A request inside a forwarded dialog."""
+        method = request.method
+        if method not in self.dialog_methods:
+            return not_allowed(self.dialog_methods)
+        return self._refer(request) if method == "REFER" else self._forwarded
 
     def _refer(self, request: Request) -> Verdict:
         try:

@@ -3,7 +3,6 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from proxy.config import Config, Path, Problem, Upstream
-from sipcore.wire.tables import METHODS
 
 from .acl import prefixes, trusts
 from .addresses import Address, bind_address, parse_address, parse_prefix
@@ -16,7 +15,7 @@ UNLISTED = "unlisted"
 
 # Numbers of groups and upstreams are bytes below.
 _MOST = 256
-_METHODS = tuple(name for name in METHODS if name)
+_METHOD = re.compile(r"[A-Z][A-Z0-9\-.!%*_+`'~]*", re.ASCII)
 _TOKEN = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]*", re.ASCII)
 _PATTERN = re.compile(r"[A-Za-z0-9\-_.]+\*?", re.ASCII)
 
@@ -40,8 +39,8 @@ def _check_all(path: Path, check: Callable[[str], object], texts: Iterable[str])
 
 
 def _method(text: str) -> None:
-    if text not in _METHODS:
-        raise ValueError(f'expected one of {", ".join(_METHODS)}, found "{text}"')
+    if not _METHOD.fullmatch(text):
+        raise ValueError(f'expected a method in capitals such as "INVITE", found "{text}"')
 
 
 def _known(path: Path, what: str, names: Sequence[str], known: Iterable[str]) -> Iterator[Problem]:
@@ -102,9 +101,11 @@ def _groups(config: Config) -> Iterator[Problem]:
             yield problem
         yield from _known((*path, "listeners"), "listener", group.listeners, (one.name for one in config.listeners))
         yield from _check_all((*path, "methods"), _method, group.methods)
+        yield from _check_all((*path, "dialog_methods"), _method, group.dialog_methods)
         if group.custom_telephony:
             yield from _one((*path, "custom_telephony"), "upstream", group.custom_telephony,
                             (one.name for one in config.upstreams if one.targets))
+    yield from _check_all(("unlisted", "dialog_methods"), _method, config.unlisted.dialog_methods)
     if not wrong:
         yield from _overlaps(config)
 

@@ -64,7 +64,7 @@ def test_unlisted_sources_get_what_is_configured():
     assert (verdict.action, verdict.status) == (Verdict.REJECT, 403)
 
 
-@pytest.mark.parametrize("method", ["MESSAGE", "SUBSCRIBE", "REGISTER", "NOTIFY", "INFO", "BYE", "PUBLISH"])
+@pytest.mark.parametrize("method", ["MESSAGE", "SUBSCRIBE", "REGISTER", "NOTIFY", "INFO", "BYE", "FOO"])
 def test_methods_are_closed_by_default(edge, method):
     verdict = edge.decide(request(method, group=0))
     assert (verdict.action, verdict.status, verdict.headers) == (Verdict.REJECT, 405, b"Allow: INVITE, OPTIONS\r\n")
@@ -76,9 +76,18 @@ def test_an_ack_is_never_answered(edge):
 
 @pytest.mark.parametrize("group", [AGENTS, CALLERS, UNLISTED])
 def test_what_a_dialog_s_token_let_in_follows_the_dialog(group):
-    """Which methods those are is decided below; internal headers do not leave inside dialogs either."""
+    """Internal headers do not leave inside dialogs either."""
     verdict = policy("").decide(request("INFO", group=group, in_dialog=True))
     assert (verdict.action, verdict.targets, verdict.remove) == (Verdict.FORWARD, (), ("X-Internal-*",))
+
+
+@pytest.mark.parametrize("method", ["MESSAGE", "SUBSCRIBE", "FOO"])
+def test_inside_a_dialog_other_methods_are_closed_too(edge, method):
+    verdict = edge.decide(request(method, group=0, in_dialog=True))
+    assert verdict.status == 405
+    assert verdict.headers == b"Allow: INVITE, ACK, BYE, CANCEL, PRACK, UPDATE, INFO, NOTIFY, REFER\r\n"
+    listed = LISTS.replace('name = "net"', f'name = "net"\ndialog_methods = ["{method}"]')
+    assert policy(listed, base="").decide(request(method, group=0, in_dialog=True)).action == Verdict.FORWARD
 
 
 def test_a_denied_group_transfers_only_by_a_rule_that_names_it():

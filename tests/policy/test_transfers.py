@@ -101,6 +101,10 @@ class TestRules:
         assert not passes(ANY, refer("<sip:1@h>", group=UNLISTED))
         assert passes('[[refer]]\ngroups = ["unlisted"]\n', refer("<sip:1@h>", group=UNLISTED))
 
+    def test_a_closed_method_is_closed_inside_dialogs_too(self):
+        text = '[unlisted]\ndialog_methods = ["BYE"]\n[[refer]]\ngroups = ["unlisted"]\n'
+        assert outcome(text, refer("<sip:1@h>", group=UNLISTED))[0] == 405
+
     def test_outside_of_a_dialog_it_needs_a_route_as_well(self):
         message = refer("<sip:1@h>", in_dialog=False)
         assert outcome(PBX + ANY, message)[0] == 404
