@@ -46,7 +46,7 @@ class PoolAgainstModel(RuleBasedStateMachine):
         try:
             self.kept.append((Kept(self.pool, data), data))
         except MemoryError:
-            assert n > 2048
+            assert self.pool.held + (n if n > 2048 else MIB) > self.pool.limit
             self.refused += 1
 
     @precondition(lambda self: self.kept)
