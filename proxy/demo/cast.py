@@ -1,0 +1,63 @@
+"""Who takes part in the demo: a caller that can be transferred, an agent, and a PBX with a few extensions."""
+from sipcore.base.errors import SipEdgeError
+from sipcore.stack.referral import Subscription, refer_to
+from sipcore.stack.useragent import ServerTransaction
+from sipcore.wire.message import Message
+
+from .call import Call, Unexpected
+from .phone import Phone
+
+CALLER_HOST, AGENT_HOST, PBX_HOST = "127.0.0.2", "127.0.0.3", "127.0.0.4"
+PORT = 5070
+CALLER_NUMBER = "+15550100"
+CALLER_TONE, AGENT_TONE, HUMAN_TONE = 1000, 600, 440
+"""Hz: each one sounds different, so that it can be told who hears whom."""
+PICKS_UP_AFTER = 0.6
+"""Seconds that the person at 2001 lets it ring."""
+
+
+class Caller(Phone):
+    """Does what a transferred phone does (RFC 3515): 202, a NOTIFY at once, INVITE, a NOTIFY with how it ended."""
+
+    transferred: Call | None = None
+
+    def on_refer(self, call: Call, tx: ServerTransaction) -> None:
+        try:
+            target = refer_to(tx.request)
+        except SipEdgeError as error:
+            tx.respond(self.now(), error.status)
+            return
+        tx.respond(self.now(), 202)
+        subscription = Subscription(call.own, tx.request)
+        call.send(subscription.notify(100))
+        new = self.call(target.uri, (*target.headers, ("Referred-By", tx.request.header("Referred-By") or "")))
+        new.watch = lambda kind, message: self._report(call, subscription, kind, message)
+        self.transferred = new
+
+    def _report(self, call: Call, subscription: Subscription, kind: str, message: Message | None) -> None:
+        status = message.status if message is not None else 408
+        if not kind.startswith("INVITE") or status < 200 or subscription.ended:
+            return
+        try:
+            call.send(subscription.notify(status, message.reason if message is not None else ""))
+        except Unexpected:
+            return
+
+
+class Agent(Phone):
+    """Answers every call."""
+
+
+class Pbx(Phone):
+    """`echo` returns the caller's audio, 2001 is a person who picks up, 2002 is busy; nobody else is there."""
+
+    def on_invite(self, call: Call, user: str) -> None:
+        if user == "echo":
+            call.answer(echo=True)
+        elif user == "2001":
+            call.ring()
+            self.loop.call_later(PICKS_UP_AFTER, call.answer)
+        elif user == "2002":
+            call.refuse(486)
+        else:
+            call.refuse(404)

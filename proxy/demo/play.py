@@ -1,0 +1,339 @@
+"""The play: a call with injected headers, a blind transfer, a refused one, a busy one, and the echo.
+
+Every step is checked on the bytes that arrive at the far end of the edge, or by the tone that is heard there.
+"""
+import asyncio
+import os
+from collections import Counter
+
+from rich.console import Console
+
+from proxy.policy.fragmentation import Budget
+from sipcore.base.errors import SipEdgeError
+from sipcore.stack.referral import Progress, read_notify
+from sipcore.wire.message import Message
+from sipcore.wire.uri import URI
+
+from .call import Call, Unexpected
+from .cast import (
+    AGENT_HOST,
+    AGENT_TONE,
+    CALLER_HOST,
+    CALLER_NUMBER,
+    CALLER_TONE,
+    HUMAN_TONE,
+    PBX_HOST,
+    PORT,
+    Agent,
+    Caller,
+    Pbx,
+)
+from .ladder import Ladder
+from .report import Outcome, Report, Result, Step
+
+SECRET_HEADER = "X-Internal-Ticket"
+"""Sent by the caller; nobody outside may see it."""
+NAME = "Ann Müller & Söhne"
+"""Needs every kind of escaping on its way through Refer-To."""
+INTENT = "billing question"
+BUDGET = Budget(0)
+
+Address = tuple[str, int]
+
+
+def same(what: str, found: object, expected: object) -> None:
+    """Raises Unexpected where they differ."""
+    if found != expected:
+        raise Unexpected(f"{what}: expected {expected!r}, found {found!r}")
+
+
+def header(message: Message, name: str, expected: str) -> None:
+    """Exactly one header of that name with that value."""
+    same(name, message.headers(name), [expected])
+
+
+class Play:
+    """The three endpoints and the steps that they take. Raises OSError where an address is taken."""
+
+    def __init__(self, edge: Address, ladder: Ladder | None):
+        self.edge = edge
+        self.ladder = ladder
+        self.pbx_uri = f"sip:%s@{PBX_HOST}:{PORT}"
+        secret = os.urandom(32)
+        self.refers_seen: Counter[str] = Counter()
+        self._open: list[Caller | Agent | Pbx] = []
+        try:
+            self.caller = Caller("caller", CALLER_NUMBER, (CALLER_HOST, PORT), edge, frequency=CALLER_TONE,
+                                 trace=self._trace, secret=secret)
+            self._open.append(self.caller)
+            self.agent = Agent("agent", "agent", (AGENT_HOST, PORT), edge, frequency=AGENT_TONE, trace=self._trace,
+                               secret=secret)
+            self._open.append(self.agent)
+            self.pbx = Pbx("PBX", "pbx", (PBX_HOST, PORT), edge, frequency=HUMAN_TONE, trace=self._trace,
+                           secret=secret)
+            self._open.append(self.pbx)
+        except OSError:
+            self.close()
+            raise
+        self.steps = (
+            Step("edge", "the edge answers", self.edge_answers),
+            Step("call", "the agent gets the caller's INVITE with X-Edge-Call and X-Edge-From, and nothing internal",
+                 self.call_agent),
+            Step("hear agent", f"caller and agent hear each other ({AGENT_TONE} and {CALLER_TONE} Hz)",
+                 self.hear_agent),
+            Step("refer", "the caller gets the agent's REFER, headers inside Refer-To escaped once; 202",
+                 self.refer_human),
+            Step("progress", "NOTIFY 100 at the agent: accepted, not completed", self.progress),
+            Step("transfer", "the PBX gets X-Customer-Intent and X-Caller-Name on the caller's INVITE; size in budget",
+                 self.arrives_at_pbx),
+            Step("outcome", "NOTIFY 200 at the agent: completed, the subscription ended", self.completed),
+            Step("agent leaves", "the agent's BYE is answered; the caller's new call stays", self.agent_leaves),
+            Step("hear human", f"caller and 2001 hear each other ({HUMAN_TONE} and {CALLER_TONE} Hz)",
+                 self.hear_human),
+            Step("hang up", "the caller's BYE reaches the PBX and is answered", self.hang_up_human),
+            Step("second call", "the agent is called again", self.call_agent),
+            Step("refused transfer", "603 from the edge to a target without a rule; the caller never sees the REFER",
+                 self.refused),
+            Step("still in the call", "a re-INVITE of the agent is answered by the caller", self.still_up),
+            Step("busy transfer", "202, then NOTIFY 486 at the agent: accepted is not completed", self.busy),
+            Step("still talking", "the call with the agent is up: re-INVITE and audio", self.still_talking),
+            Step("end", "the caller's BYE reaches the agent and is answered", self.hang_up_agent),
+            Step("echo", f"the caller calls echo and hears itself ({CALLER_TONE} Hz)", self.echo),
+        )
+
+    def close(self) -> None:
+        for phone in self._open:
+            phone.close()
+
+    def _trace(self, part: str, direction: str, data: bytes) -> None:
+        if direction == "in" and data.startswith(b"REFER "):
+            self.refers_seen[part] += 1
+        if self.ladder is not None:
+            self.ladder.message(part, direction, data)
+
+    def _note(self, text: str) -> None:
+        if self.ladder is not None:
+            self.ladder.note(text)
+
+    def _show(self, title: str, message: Message) -> str:
+        size = BUDGET.line(message.size)
+        if self.ladder is not None:
+            self.ladder.headers(title, message, size)
+        return size
+
+    # --- round one: a blind transfer
+
+    async def edge_answers(self) -> str:
+        call = Call(self.caller, 0)
+        try:
+            out = self.caller.outgoing("OPTIONS", f"sip:{self.edge[0]}:{self.edge[1]}")
+            self.caller.send(out, self.edge, call)
+            await call.expect("OPTIONS 200")
+        finally:
+            call.close()
+        return f"200 from {self.edge[0]}:{self.edge[1]}"
+
+    async def call_agent(self) -> str:
+        self._note("The caller calls the agent.")
+        self.talk = self.caller.call(f"sip:agent@{self.edge[0]}:{self.edge[1]}", [(SECRET_HEADER, "4711")])
+        await self.talk.expect("INVITE 200")
+        self.seat = await self.agent.called()
+        invite = self.seat.request
+        if invite is None:
+            raise Unexpected("the agent has no INVITE")
+        await self.seat.expect("ACK")
+        header(invite, "X-Edge-Call", self.talk.own.call_id)
+        header(invite, "X-Edge-From", CALLER_NUMBER)
+        same(SECRET_HEADER, invite.headers(SECRET_HEADER), [])
+        same("Vias at the agent", len(invite.headers("Via")), 2)
+        same("Record-Routes at the agent", len(invite.headers("Record-Route")), 1)
+        size = self._show("INVITE at the agent", invite)
+        return f"X-Edge-Call and X-Edge-From arrived, {SECRET_HEADER} did not; {size}"
+
+    async def hear_agent(self) -> str:
+        return await self._hear(self.talk, AGENT_TONE, self.seat, CALLER_TONE)
+
+    async def _hear(self, one: Call, tone: int, other: Call, other_tone: int) -> str:
+        if one.rtp is None or other.rtp is None:
+            raise Unexpected("a call without audio")
+        heard = await asyncio.gather(one.rtp.hears(tone), other.rtp.hears(other_tone))
+        for call, frequency, clear in ((one, tone, heard[0]), (other, other_tone, heard[1])):
+            if not clear:
+                raise Unexpected(f"{call.phone.name} does not hear {frequency} Hz")
+        return f"both tones, {one.rtp.received} packets"
+
+    async def refer_human(self) -> str:
+        self._note("The agent transfers the call to extension 2001.")
+        return await self._refer(self.pbx_uri % "2001")
+
+    async def _refer(self, target: str) -> str:
+        """An accepted REFER, as the caller gets it."""
+        self.seat.refer(target, [("X-Caller-Name", NAME)])
+        refer = await self.talk.expect("REFER")
+        await self.seat.expect("REFER 202")
+        header(refer, "X-Caller-Name", NAME)
+        value = refer.headers("Refer-To")
+        same("Refer-To values", len(value), 1)
+        uri = URI(value[0].strip().removeprefix("<").removesuffix(">").encode())
+        same("the target", uri.replace(headers=()).render(), target)
+        brought = uri.headers
+        same("X-Caller-Name inside Refer-To", brought.get("X-Caller-Name"), NAME)
+        same("X-Customer-Intent inside Refer-To", brought.get("X-Customer-Intent"), INTENT)
+        size = self._show("REFER at the caller", refer)
+        return f"Refer-To brings {', '.join(brought)}; 202; {size}"
+
+    async def progress(self) -> str:
+        notify = await self._notified()
+        same("sipfrag", notify.status, 100)
+        same("the subscription's end", notify.ended, False)
+        return "100 Trying, active"
+
+    async def _notified(self) -> Progress:
+        progress = read_notify(await self.seat.expect("NOTIFY"))
+        if progress is None:
+            raise Unexpected("a NOTIFY of another package")
+        return progress
+
+    async def arrives_at_pbx(self) -> str:
+        self.desk = await self.pbx.called()
+        invite = self.desk.request
+        if invite is None:
+            raise Unexpected("the PBX has no INVITE")
+        same("the called extension", invite.uri, self.pbx_uri % "2001")
+        header(invite, "X-Customer-Intent", INTENT)
+        header(invite, "X-Caller-Name", NAME)
+        header(invite, "X-Agent-Call", self.talk.own.call_id)
+        same("SDP from end to end", invite.body, self.caller.transferred.sdp if self.caller.transferred else b"")
+        size = self._show("INVITE at the PBX", invite)
+        if invite.size > BUDGET.limit:
+            raise Unexpected(size)
+        return f"X-Customer-Intent: {INTENT}, X-Caller-Name: {NAME}; {size}"
+
+    async def completed(self) -> str:
+        notify = await self._notified()
+        same("sipfrag", notify.status, 200)
+        same("the subscription's end", notify.ended, True)
+        return f"{notify.status} {notify.reason}, terminated"
+
+    async def agent_leaves(self) -> str:
+        self.seat.hang_up()
+        await self.seat.expect("BYE 200")
+        await self.talk.expect("BYE")
+        if self.caller.transferred is None or not self.caller.transferred.up:
+            raise Unexpected("the caller has no other call")
+        return "200; the caller talks to 2001"
+
+    async def hear_human(self) -> str:
+        if self.caller.transferred is None:
+            raise Unexpected("the caller has no other call")
+        return await self._hear(self.caller.transferred, HUMAN_TONE, self.desk, CALLER_TONE)
+
+    async def hang_up_human(self) -> str:
+        if self.caller.transferred is None:
+            raise Unexpected("the caller has no other call")
+        self.caller.transferred.hang_up()
+        await self.caller.transferred.expect("BYE 200")
+        await self.desk.expect("BYE")
+        return "200"
+
+    # --- round two: transfers that fail
+
+    async def refused(self) -> str:
+        self._note("The agent asks for a target that no rule allows.")
+        seen = self.refers_seen["caller"]
+        self.seat.refer(self.pbx_uri % "9001")
+        refusal = await self.seat.expect("REFER 603")
+        same("REFERs at the caller", self.refers_seen["caller"], seen)
+        return f"{refusal.status} {refusal.reason}"
+
+    async def still_up(self) -> str:
+        self.seat.reinvite()
+        again = await self.talk.expect("INVITE")
+        answer = await self.seat.expect("INVITE 200")
+        same("the dialog", answer.call_id, self.talk.own.call_id)
+        return f"re-INVITE {again.cseq[0]}: 200"
+
+    async def busy(self) -> str:
+        self._note("The agent transfers to extension 2002, which is busy.")
+        await self._refer(self.pbx_uri % "2002")
+        await self.pbx.called()
+        first, last = await self._notified(), await self._notified()
+        same("the first NOTIFY", (first.status, first.ended), (100, False))
+        same("the last NOTIFY", (last.status, last.ended), (486, True))
+        return f"202, then {last.status} {last.reason}"
+
+    async def still_talking(self) -> str:
+        return f"{await self.still_up()}; {await self.hear_agent()}"
+
+    async def hang_up_agent(self) -> str:
+        self.talk.hang_up()
+        await self.talk.expect("BYE 200")
+        await self.seat.expect("BYE")
+        return "200"
+
+    # --- and the echo
+
+    async def echo(self) -> str:
+        self._note("The caller calls echo.")
+        call = self.caller.call(f"sip:echo@{self.edge[0]}:{self.edge[1]}")
+        await call.expect("INVITE 200")
+        if call.rtp is None or not await call.rtp.hears(CALLER_TONE):
+            raise Unexpected("the caller does not hear itself")
+        packets = call.rtp.received
+        call.hang_up()
+        await call.expect("BYE 200")
+        return f"{CALLER_TONE} Hz, {packets} packets"
+
+    # --- all of it
+
+    async def run(self, report: Report) -> None:
+        """Take the steps; after one that fails the others are skipped."""
+        loop = asyncio.get_running_loop()
+        going = True
+        for step in self.steps:
+            began = loop.time()
+            result: Result = "skipped"
+            found = ""
+            if going:
+                try:
+                    found = await step.play()
+                    result = "ok"
+                except (Unexpected, SipEdgeError, ValueError) as error:
+                    result, found, going = "failed", str(error), False
+            report.add(Outcome(step.name, result, step.expected, found, round(1000 * (loop.time() - began))))
+        for phone in self._open:
+            for trouble in phone.agent.take_troubles():
+                report.add(Outcome("no mistakes", "failed", f"none of {phone.name}", trouble, 0))
+            for call in list(phone.calls):
+                call.hang_up()
+
+
+async def run_demo(edge: Address, *, json: bool, serve: bool, console: Console | None = None) -> int:
+    """Play the demo against the edge at that address (host, port). Returns the exit status: 0 where every step went as
+    expected, 1 where one did not, 2 where the endpoints' addresses are taken.
+
+    serve: stay up afterwards, until cancelled, so that phones can call the stand-ins.
+    """
+    console = console or Console(highlight=False)
+    ladder = None if json else Ladder(console)
+    try:
+        play = Play(edge, ladder)
+    except OSError as error:
+        Console(stderr=True).print(f"The demo's endpoints need UDP port {PORT} of {CALLER_HOST}, {AGENT_HOST} and "
+                                   f"{PBX_HOST}: {error.strerror or error}", markup=False)
+        return 2
+    try:
+        report = Report(console, json=json)
+        if ladder is not None:
+            ladder.head()
+        await play.run(report)
+        report.show()
+        if serve:
+            play.ladder = None
+            if not json:
+                console.print(f"\nThe stand-ins stay up. Call sip:echo@{edge[0]}:{edge[1]}, 2001, 2002 or agent "
+                              "there with any SIP phone. Ctrl-C ends it.", markup=False)
+            await asyncio.Event().wait()
+        return 0 if report.ok else 1
+    finally:
+        play.close()
