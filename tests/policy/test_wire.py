@@ -1,0 +1,246 @@
+"""The policy through the forwarding core: what it decides, as bytes on the wire (transfers.md sections 2, 3, 4)."""
+import pytest
+
+from proxy.admission import admission
+from sipcore.wire.nameaddr import NameAddress
+from tests.endpoints import SDP, Bench, Dialog, Phone, Received
+
+from .sample import header_set, policy
+
+EDGE = """\
+[[listener]]
+name = "lan"
+bind = "udp:127.0.0.1:5060"
+[[group]]
+name = "callers"
+addresses = ["127.0.0.2"]
+[[group]]
+name = "agents"
+addresses = ["127.0.0.3"]
+[[group]]
+name = "pbxs"
+addresses = ["127.0.0.4"]
+trusted = true
+[[group]]
+name = "trusted"
+addresses = ["127.0.0.5"]
+trusted = true
+"""
+AGENTS = '[[upstream]]\nname = "agents"\ntargets = [{address = "127.0.0.3:5060"}]\nmtu = 1500\n'
+CALLERS = '[[upstream]]\nname = "callers"\ntargets = [{address = "127.0.0.2:5060"}]\n'
+ROUTE = '[[route]]\nto = "agents"\n'
+
+
+class Edge(Bench):
+    """A bench whose decisions are a policy's, with a caller and an agent."""
+
+    def __init__(self, text: str) -> None:
+        self.policy = policy(text, base=EDGE)
+        config = self.policy.config
+        super().__init__(decide=self.policy.decide, admission=admission(config), oversize=self.policy.oversize,
+                         internal=config.internal.headers)
+        self.caller = self.phone("ann", "127.0.0.2")
+        self.agent = self.phone("bot", "127.0.0.3")
+
+    def invite(self, *headers: tuple[str, str], uri: str = "sip:2001@127.0.0.1", caller: Phone | None = None,
+               from_: str = "", body: bytes = b"") -> Received:
+        """An INVITE as it reaches the agent."""
+        (caller or self.caller).request("INVITE", uri, headers=headers, from_=from_, body=body)
+        self.run()
+        return self.agent.take("INVITE")
+
+    def refused(self, **parts) -> Received:
+        self.caller.request("INVITE", **parts)
+        self.run()
+        assert self.agent.names() == []
+        return self.caller.received()[-1]
+
+    def answered_call(self) -> tuple[Dialog, Dialog]:
+        return self.call(self.caller, self.agent)
+
+    def refer(self, agent: Dialog, target: str, *headers: tuple[str, str]) -> Received:
+        """What becomes of the agent's REFER: as it reaches the caller, or the answer that the agent gets."""
+        agent.send("REFER", headers=[("Refer-To", target), *headers])
+        self.run()
+        arrived = self.caller.received()
+        return arrived[-1] if arrived else self.agent.received()[-1]
+
+
+def injecting(*headers: str, upstream: str = AGENTS) -> Edge:
+    return Edge(upstream + header_set(*headers) + ROUTE + 'headers = ["set"]\n')
+
+
+def names_of(message: bytes) -> list[bytes]:
+    return [line.partition(b":")[0].strip() for line in message.partition(b"\r\n\r\n")[0].split(b"\r\n")[1:]]
+
+
+def test_extracted_headers_arrive_in_the_invite():
+    """The example of section 3."""
+    edge = injecting('name = "X-Customer-Intent", value = "billing question"', 'name = "X-Caller-Name", value = "Zoë"',
+                     'name = "X-Call", value = "{call_id}"')
+    data = edge.invite().data
+    assert b"\r\nX-Customer-Intent: billing question\r\nX-Caller-Name: Zo\xc3\xab\r\nX-Call: c1\r\n" in data
+
+
+@pytest.mark.parametrize("forged", [("X-A", "no"), ("x-a", "no"), ("X-A ", "no"), ("X-A\t", "n\r\n o"), ("X-a", "")])
+def test_a_forged_header_of_that_name_is_replaced_in_every_spelling(forged):
+    data = injecting('name = "X-A", value = "yes"').invite(forged).data
+    assert [name.lower() for name in names_of(data)].count(b"x-a") == 1
+    assert b"\r\nX-A: yes\r\n" in data
+
+
+@pytest.mark.parametrize("user", ["a%0D%0AX-Evil:%201", "%0a%0aX-Evil: 1".replace(" ", "%20"), "x%00"])
+def test_an_escaped_line_end_adds_no_header(user):
+    data = injecting('name = "X-From", value = "{from_phone_number}"').invite(from_=f"<sip:{user}@h>;tag=t").data
+    assert not {b"X-Evil", b"X-From"} & set(names_of(data))
+
+
+def test_a_folded_header_is_one_line_in_another():
+    data = injecting('name = "X-A", value = "<{X-B}>"').invite(("X-B", "one\r\n two\r\n\tVia: three")).data
+    assert b"\r\nX-A: <one two Via: three>\r\n" in data
+    assert names_of(data).count(b"Via") == 2
+
+
+class TestInternal:
+    FORGED = (("X-Internal-Id", "7"), ("x-internal-b ", "7"), ("X-INTERNAL-C", "7\r\n 8"))
+
+    def test_they_do_not_leave_on_an_invite(self):
+        assert b"internal" not in Edge(AGENTS + ROUTE).invite(*self.FORGED).data.lower()
+
+    def test_they_do_not_leave_inside_a_dialog(self):
+        edge = Edge(AGENTS + ROUTE)
+        caller, _ = edge.answered_call()
+        caller.send("INFO", headers=self.FORGED)
+        edge.run()
+        assert b"internal" not in edge.agent.take("INFO").data.lower()
+
+    def test_they_do_not_leave_on_refer_nor_inside_refer_to(self):
+        edge = Edge(AGENTS + ROUTE + "[[refer]]\n")
+        _, agent = edge.answered_call()
+        arrived = edge.refer(agent, "<sip:2001@127.0.0.1?X-Internal-Id=7&Subject=a>", *self.FORGED)
+        assert b"internal" not in arrived.data.lower()
+        assert arrived.header("Refer-To") == "<sip:2001@127.0.0.1?Subject=a>"
+
+    def test_they_pass_between_trusted_peers(self):
+        edge = Edge(AGENTS.replace("127.0.0.3", "127.0.0.4") + ROUTE)
+        edge.agent = edge.phone("pbx", "127.0.0.4")
+        assert names_of(edge.invite(*self.FORGED[:1], caller=edge.phone("t", "127.0.0.5")).data)[-2:] == [
+            b"X-Internal-Id", b"Content-Length"]
+
+
+class TestRefer:
+    SET = header_set('name = "X-Intent", value = "make a claim"', 'name = "X-Caller", value = "{X-Name}"')
+
+    def edge(self, where: str = '["header"]', rule: str = "") -> tuple[Edge, Dialog]:
+        edge = Edge(AGENTS + CALLERS + f"refer_headers = {where}\n" + ROUTE + self.SET
+                    + '[[refer]]\ngroups = ["agents"]\nheaders = ["set"]\nupstream = "callers"\n' + rule)
+        return edge, edge.answered_call()[1]
+
+    def test_headers_on_the_refer(self):
+        edge, agent = self.edge()
+        arrived = edge.refer(agent, "<sip:2001@127.0.0.1>", ("X-Name", "Ann"), ("X-Intent", "forged"))
+        assert (arrived.name, arrived.header("X-Caller")) == ("REFER", "Ann")
+        assert arrived.headers("X-Intent") == ["make a claim"]
+        assert arrived.header("Refer-To") == "<sip:2001@127.0.0.1>"
+
+    def test_headers_inside_refer_to(self):
+        edge, agent = self.edge('["refer-to", "user-to-user"]')
+        arrived = edge.refer(agent, '"A" <sip:2001@127.0.0.1>', ("X-Name", "a+b@c%3A d"))
+        assert arrived.header("X-Intent") is None
+        uri = NameAddress((arrived.header("Refer-To") or "").encode()).uri
+        assert uri is not None
+        assert uri.headers["X-Caller"] == "a+b@c%3A d"
+        assert uri.headers["X-Intent"] == "make a claim"
+        packed, _, encoding = uri.headers["User-to-User"].partition(";")
+        assert encoding == "encoding=hex"
+        assert bytes.fromhex(packed) == b"X-Intent=make%20a%20claim&X-Caller=a%2Bb%40c%253A%20d"
+
+    @pytest.mark.parametrize(("target", "status"), [
+        ("<sips:2001@127.0.0.1>", "416"), ("internal-ext-123", "400"), ("<mailto:a@b>", "416"), ("<sip:a@b@c>", "400"),
+    ])
+    def test_targets_that_are_refused(self, target, status):
+        edge, agent = self.edge()
+        assert edge.refer(agent, target).name == status
+
+    def test_without_a_rule_603(self):
+        edge = Edge(AGENTS + ROUTE)
+        _, agent = edge.answered_call()
+        assert edge.refer(agent, "<sip:2001@127.0.0.1>").name == "603"
+
+    def test_replaces_arrives_byte_for_byte(self):
+        edge, agent = self.edge('["refer-to"]')
+        target = "<sip:2001@127.0.0.1?Replaces=12%4034%3Bto-tag%3da%3bfrom-tag%3Db>"
+        assert edge.refer(agent, target).header("Refer-To") == target
+
+    def test_tel_becomes_what_the_peer_understands(self):
+        edge, agent = self.edge()
+        assert edge.refer(agent, "<tel:+1-202-555>").header("Refer-To") == "<sip:+1202555@127.0.0.2:5060>"
+
+
+class TestSize:
+    BIG = 'name = "X-Big", value = "' + "b" * 300 + '"'
+    SMALL = 'name = "X-Small", value = "s", priority = 1'
+
+    def test_the_size_that_was_checked_is_the_size_that_is_sent(self):
+        edge = injecting(self.SMALL)
+        sizes: list[int] = []
+
+        def oversize(request, verdict, size):
+            sizes.append(size)
+            return verdict
+
+        edge.proxy.configure(edge.proxy.admission, lambda request: edge.policy.decide(request).changed(budget=1),
+                             oversize)
+        assert sizes == [len(edge.invite(body=SDP).data)]
+
+    @pytest.mark.parametrize("mtu", [900, 800, 760])
+    def test_over_budget_it_is_made_to_fit_step_by_step(self, mtu):
+        edge = injecting(self.BIG, self.SMALL, upstream=AGENTS.replace("1500", str(mtu)) + 'size_policy = ["compact", '
+                         '"drop", "refuse"]\n')
+        data = edge.invite(("Subject", "s" * 40), body=SDP).data
+        assert len(data) <= mtu - 200
+        names = names_of(data)
+        assert b"X-Big" not in names
+        assert {b"v", b"f", b"t", b"i", b"m", b"l", b"s"} <= set(names)
+        assert edge.policy.counters["size.over"] == 1
+
+    def test_codecs(self):
+        body = SDP.replace(b"AVP 0", b"AVP 0 8 96 101") + (
+            b"a=rtpmap:96 opus/48000/2\r\na=fmtp:96 useinbandfec=1\r\na=rtpmap:101 telephone-event/8000\r\n")
+        edge = Edge(AGENTS.replace("1500", "700") + 'codecs = ["PCMA"]\nsize_policy = ["codecs", "fragment"]\n' + ROUTE)
+        arrived = edge.invite(("Content-Type", "application/sdp"), body=body)
+        assert arrived.data.endswith(b"m=audio 4000 RTP/AVP 8 101\r\na=rtpmap:101 telephone-event/8000\r\n")
+        assert arrived.header("Content-Length") == str(len(arrived.data.partition(b"\r\n\r\n")[2]))
+
+    def test_refused_with_513(self):
+        edge = Edge(AGENTS.replace("1500", "300") + 'size_policy = ["refuse"]\n' + ROUTE)
+        assert edge.refused(uri="sip:2001@127.0.0.1").name == "513"
+
+    def test_sent_in_fragments_with_a_warning(self):
+        edge = Edge(AGENTS.replace("1500", "300") + 'size_policy = ["fragment"]\n' + ROUTE)
+        edge.invite()
+        (text,) = edge.proxy.take_troubles()
+        assert " of 100 bytes: sent in fragments; now " in text
+        assert edge.count("fragmented") == 1
+
+
+def test_a_remembered_verdict_is_for_sip_alone():
+    edge = Edge(AGENTS + 'uri = ""\n' + ROUTE)
+    edge.invite(uri="sip:1@127.0.0.1")
+    assert edge.count("decided") == 1
+    edge.caller.names()
+    assert edge.refused(uri="sips:1@127.0.0.1", call_id="c2").name == "416"
+    assert edge.invite(uri="sip:2@127.0.0.1").message.uri == "sip:2@127.0.0.1"
+    assert edge.count("decided_by_memo") == 1
+
+
+@pytest.mark.parametrize("method", ["MESSAGE", "SUBSCRIBE", "REGISTER", "PUBLISH", "REFER"])
+def test_closed_methods_get_405(method):
+    edge = Edge(AGENTS + ROUTE)
+    edge.caller.request(method, "sip:2001@127.0.0.1")
+    edge.run()
+    assert edge.caller.take("405").header("Allow") == "INVITE, OPTIONS"
+
+
+def test_a_tel_uri_goes_by_the_template():
+    assert Edge(AGENTS + ROUTE).invite(uri="tel:+1-202-555").message.uri == "sip:+1202555@127.0.0.3:5060"
