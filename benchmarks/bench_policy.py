@@ -19,6 +19,9 @@ name = "all"
 addresses = ["0.0.0.0/0"]
 [[upstream]]
 name = "pbx"
+targets = [{address = "192.0.2.1"}]
+[[upstream]]
+name = "two"
 targets = [{address = "192.0.2.1"}, {address = "192.0.2.2"}]
 [[headers]]
 name = "set"
@@ -30,6 +33,7 @@ headers = ["set"]
 ROUTES = {
     "request-uri": '[[route]]\nto = "request-uri"\n',
     "upstream": '[[route]]\nto = "pbx"\n',
+    "two-targets": '[[route]]\nto = "two"\n',
     "prefixes": "".join(f'[[route]]\nto = "pbx"\nprefixes = ["+{number}"]\n' for number in range(100, 300)),
     "three-headers": '[[route]]\nto = "pbx"\nheaders = ["set"]\n',
 }

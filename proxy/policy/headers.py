@@ -44,13 +44,14 @@ def user_of(uri: str) -> str | None:
     scheme, colon, rest = uri.partition(":")
     if not colon:
         return None
-    if scheme.lower() != "tel":
-        rest, at, _ = rest.partition("@")
-        if not at:
-            return None
+    rest, at, _ = rest.partition("@")
+    if not at and scheme.lower() != "tel":
+        return None
+    if ":" in rest:
         rest = rest.partition(":")[0]
-    user = rest.partition(";")[0]
-    return (unescape(user) if "%" in user else user) or None
+    if ";" in rest:
+        rest = rest.partition(";")[0]
+    return (unescape(rest) if "%" in rest else rest) or None
 
 
 def unescape(text: str) -> str:

@@ -20,7 +20,7 @@ _MAX_PATTERN = 128
 def number_of(user: str) -> str:
     """The telephone number in a user part (digits, `+` in front), without visual separators and parameters;
     empty where it is none."""
-    if user.isdecimal() and user.isascii():
+    if _NUMBER.fullmatch(user):
         return user
     if "%" in user:
         user = unescape(user)

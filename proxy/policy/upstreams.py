@@ -126,8 +126,12 @@ class Peer:
             return tuple([Target(address.host, address.port, -1, self.uri.fill(user, address, request.host).encode())
                           for address in order])
         name = user.encode()
+        around = self._around[slot]
+        if len(around) == 1:
+            host, port, before, after = around[0]
+            return (Target(host, port, -1, before + name + after),)
         return tuple([Target(host, port, -1, before + name + after)
-                      for host, port, before, after in self._around[slot]])
+                      for host, port, before, after in around])
 
 
 def compile_peers(config: Config) -> dict[str, Peer]:

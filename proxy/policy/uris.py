@@ -52,7 +52,10 @@ class Uri:
                 return None
         if self.strip and user.startswith(self.strip):
             user = user[len(self.strip):]
-        user = self.prefix + user
+        if self.prefix:
+            user = self.prefix + user
+        if _NOT_USER.search(user) is None:
+            return user
         return _NOT_USER.sub(lambda wrong: quote(wrong[0], safe="", errors="surrogateescape"), user)
 
     def parts(self, target: Address, domain: str = "") -> tuple[str, str]:
