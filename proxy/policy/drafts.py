@@ -13,20 +13,23 @@ NOTHING: tuple[list[Filled], list[str]] = ([], [])
 
 
 class Injection:
-    """Header sets compiled for one method towards one peer.
+    """Header sets compiled for one method, from one group towards one peer.
 
-    trusted: the sender and the peer both are, so internal headers stay as they are.
+    from_trusted, to_trusted: whether the sender and the peer are. Templates read internal headers of a trusted
+    sender; internal headers stay as they are only where both are trusted.
     """
 
-    def __init__(self, sets: Iterable[HeaderSet], method: str, upstream: Upstream, internal: Patterns, trusted: bool):
+    def __init__(self, sets: Iterable[HeaderSet], method: str, upstream: Upstream, internal: Patterns, *,
+                 from_trusted: bool, to_trusted: bool):
         self.setters: tuple[Setter, ...] = compile_sets(sets, method)
         self.where: tuple[str, ...] = upstream.refer_headers if method == "REFER" else upstream.invite_headers
         self.packing: UserToUser = upstream.user_to_user
-        self.hidden = Patterns(()) if trusted else internal
+        self.hidden = Patterns(()) if from_trusted else internal
+        stripped = () if from_trusted and to_trusted else internal.patterns
         packs = "user-to-user" in self.where and self.setters
         self.packs_header = bool(packs) and (method != "REFER" or "header" in self.packing.where)
         self.packs_uri = bool(packs) and method == "REFER" and "refer-to" in self.packing.where
-        self.remove = (*self.hidden.patterns, *(setter.name for setter in self.setters),
+        self.remove = (*stripped, *(setter.name for setter in self.setters),
                        *(("User-to-User",) if self.packs_header else ()))
         self.constant = all(setter.template.constant for setter in self.setters)
         self._quick = self.where == ("header",) and not any(

@@ -33,7 +33,8 @@ class Way:
         self.peer = engine.peers[REQUEST_URI if self.local else route.to]
         trusting = config.groups[group].trusted
         sets = [one for one in config.headers if one.name in route.headers]
-        self.injection = Injection(sets, method, self.peer.settings, engine.internal, trusting and self.peer.trusted)
+        self.injection = Injection(sets, method, self.peer.settings, engine.internal, from_trusted=trusting,
+                                   to_trusted=self.peer.trusted)
         self.fields: dict[str, Any] = {
             **self.peer.verdict, "record_route": route.record_route, "remove": self.injection.remove}
         # Along the request URI the receiver may be trusted as well; only then its host is looked up.
@@ -132,7 +133,8 @@ class GroupRules:
         self._transfers = Transfers(config, group, engine.peers, engine.internal)
         self._dialog = Draft(
             {**engine.peers[REQUEST_URI].verdict, "remove": engine.internal.patterns},
-            Injection((), "INVITE", engine.peers[REQUEST_URI].settings, engine.internal, trusted=False), [], [])
+            Injection((), "INVITE", engine.peers[REQUEST_URI].settings, engine.internal, from_trusted=False,
+                      to_trusted=False), [], [])
         self._forwarded = self._dialog.verdict()
         self.methods: dict[str, Verdict | Callable[[Request], Verdict]] = {}
         self._routes: dict[str, Routes] = {}

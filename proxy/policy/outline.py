@@ -93,7 +93,7 @@ def outline(config: Config) -> list[Line]:
                 lines.append(_line(f"route[{index}]", f"{method} to {route.to}", request, way.draft(request), way.peer))
     for index, refer in enumerate(config.refer):
         if refer.action == "forward":
-            rule = Rule.compiled(config, refer, policy.peers, policy.internal)
+            rule = Rule.compiled(config, refer, policy.peers, policy.internal, from_trusted=True)
             request = _sample("REFER", rule.injection.setters, in_dialog=True)
             lines.append(_line(f"refer[{index}]", f"REFER as {refer.upstream or 'request-uri'} wants it", request,
                                rule.draft(request, parse_refer_to(request.headers("Refer-To"))), rule.peer))

@@ -29,11 +29,13 @@ class Rule:
     internal: Patterns
 
     @classmethod
-    def compiled(cls, config: Config, rule: Refer, peers: dict[str, Peer], internal: Patterns) -> "Rule":
+    def compiled(cls, config: Config, rule: Refer, peers: dict[str, Peer], internal: Patterns, *,
+                 from_trusted: bool) -> "Rule":
         peer = peers[rule.upstream or REQUEST_URI]
         sets = [one for one in config.headers if one.name in rule.headers]
         addresses = frozenset(address for name in rule.targets for address in peers[name].addresses)
-        injection = Injection(sets, "REFER", peer.settings, internal, trusted=False)
+        # Where a REFER inside a dialog ends is the dialog's business: nobody there is taken for trusted.
+        injection = Injection(sets, "REFER", peer.settings, internal, from_trusted=from_trusted, to_trusted=False)
         return cls(Condition(rule), addresses if rule.targets else None, rule.action == "forward", peer, injection,
                    internal)
 
@@ -63,8 +65,9 @@ class Transfers:
     """What one group may do with REFER."""
 
     def __init__(self, config: Config, group: int, peers: dict[str, Peer], internal: Patterns):
-        self.rules = tuple(Rule.compiled(config, rule, peers, internal) for rule in config.refer
-                           if _applies(config, rule, group))
+        trusted = group != UNLISTED and config.groups[group].trusted
+        self.rules = tuple(Rule.compiled(config, rule, peers, internal, from_trusted=trusted)
+                           for rule in config.refer if _applies(config, rule, group))
         custom = config.groups[group].custom_telephony if group != UNLISTED else ""
         self.custom = peers[custom] if custom else None
 

@@ -205,6 +205,11 @@ class TestInternal:
         assert policy(text).decide(request("INVITE", "sip:1@a", line)).insert == b""
         assert policy(text).decide(request("INVITE", "sip:1@a", line, group=INSIDE)).insert == b"X-A: admin\r\n"
 
+    def test_a_trusted_sender_s_may_be_passed_on_under_another_name(self):
+        text = PBX.replace("127.0.0.4", "127.0.0.9") + header_set('name = "X-A", value = "{X-Internal-Role}"') + ROUTE
+        verdict = policy(text).decide(request("INVITE", "sip:1@a", "X-Internal-Role: admin", group=INSIDE))
+        assert (verdict.insert, verdict.remove) == (b"X-A: admin\r\n", ("X-Internal-*", "X-A"))
+
     def test_patterns_match_in_any_case(self):
         patterns = Patterns(["X-Internal-*", "X-Secret"])
         assert all(patterns.match(name) for name in ("x-internal-a", "X-INTERNAL-", "x-SECRET"))
