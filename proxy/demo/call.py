@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 from sipcore.base.errors import MalformedMessage
 from sipcore.stack import referral
 from sipcore.stack.dialog import Dialog
+from sipcore.stack.handler import Handler
 from sipcore.stack.outgoing import Outgoing, raw
-from sipcore.stack.useragent import ClientTransaction, Handler, ServerTransaction
+from sipcore.stack.useragent import ClientTransaction, ServerTransaction
 from sipcore.wire.message import Message
 from sipcore.wire.uri import URI
 

@@ -7,7 +7,9 @@ from sipcore.wire.message import Message
 from .call import Call, Unexpected
 from .phone import Phone
 
-CALLER_HOST, AGENT_HOST, PBX_HOST = "127.0.0.2", "127.0.0.3", "127.0.0.4"
+NETWORK = "127.0.0"
+CALLER_HOST, AGENT_HOST, PBX_HOST = 2, 3, 4
+"""Last numbers of the endpoints' addresses; the edge tells them apart by these."""
 PORT = 5070
 CALLER_NUMBER = "+15550100"
 CALLER_TONE, AGENT_TONE, HUMAN_TONE = 1000, 600, 440

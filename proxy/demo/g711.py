@@ -1,6 +1,7 @@
 """G.711: the two codecs that every SIP phone has, as tables, and sine tones in them."""
 from bisect import bisect_left
 from collections.abc import Iterable
+from functools import lru_cache
 from math import cos, pi, sin
 
 RATE = 8000
@@ -37,6 +38,7 @@ def encode(codec: str, samples: Iterable[float]) -> bytes:
     return bytes(out)
 
 
+@lru_cache(16)
 def tone(codec: str, frequency: int, level: float = 8000.0) -> bytes:
     """One second of a sine; whole periods, so that it can be repeated without a click."""
     return encode(codec, (level * sin(2 * pi * frequency * i / RATE) for i in range(RATE)))

@@ -5,6 +5,7 @@ What the wire says reaches the terminal as plain text only: no control character
 from rich.console import Console
 from rich.text import Text
 
+from sipcore.base.errors import MalformedMessage
 from sipcore.wire.message import Message
 
 PARTS = ("caller", "edge", "agent", "PBX")
@@ -67,7 +68,7 @@ class Ladder:
         """What passed at the end of that part (every message has the edge as its other end)."""
         try:
             message = Message(data, check=False)
-        except ValueError:
+        except MalformedMessage:
             return
         source, to = (part, "edge") if direction == "out" else ("edge", part)
         row = Text(line(source, to, label(message)), style=style(message), no_wrap=True)

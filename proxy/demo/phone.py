@@ -4,9 +4,10 @@ from collections.abc import Callable, Sequence
 
 from sipcore.net.endpoint import Endpoint, monotonic_ms
 from sipcore.net.udp import bind_udp
+from sipcore.stack.handler import Handler
 from sipcore.stack.identity import Identity
-from sipcore.stack.outgoing import Outgoing, raw
-from sipcore.stack.useragent import ClientTransaction, Handler, ServerTransaction, UserAgent
+from sipcore.stack.outgoing import Outgoing, raw, uri_of
+from sipcore.stack.useragent import ClientTransaction, ServerTransaction, UserAgent
 from sipcore.wire.uri import URI
 
 from .call import PATIENCE, Call, Unexpected
@@ -52,7 +53,11 @@ class Phone(Handler):
 
     def wake(self) -> None:
         """Let the pump send what was queued, once the step that is being taken is over."""
-        self.loop.call_soon(self.endpoint.wake)
+        self.loop.call_soon(self._wake)
+
+    def _wake(self) -> None:
+        if self.endpoint.running:
+            self.endpoint.wake()
 
     def close(self) -> None:
         """Forget all calls, close all sockets."""
@@ -83,11 +88,14 @@ class Phone(Handler):
 
     # --- requests that come
 
-    async def called(self) -> Call:
-        """The next call that comes in. Raises Unexpected."""
+    async def called(self, by: str) -> Call:
+        """The next call that comes in from that URI: others may be calling, too. Raises Unexpected."""
         try:
             async with asyncio.timeout(PATIENCE):
-                return await self._arrived.get()
+                while True:
+                    call = await self._arrived.get()
+                    if call.dialog is not None and uri_of(call.dialog.remote) == by:
+                        return call
         except TimeoutError:
             raise Unexpected(f"{self.name}: no call within {PATIENCE} s") from None
 

@@ -5,6 +5,7 @@ Every step is checked on the bytes that arrive at the far end of the edge, or by
 import asyncio
 import os
 from collections import Counter
+from typing import Protocol, TypeVar
 
 from rich.console import Console
 
@@ -22,6 +23,7 @@ from .cast import (
     CALLER_NUMBER,
     CALLER_TONE,
     HUMAN_TONE,
+    NETWORK,
     PBX_HOST,
     PORT,
     Agent,
@@ -29,6 +31,7 @@ from .cast import (
     Pbx,
 )
 from .ladder import Ladder
+from .phone import Phone
 from .report import Outcome, Report, Result, Step
 
 SECRET_HEADER = "X-Internal-Ticket"
@@ -39,6 +42,7 @@ INTENT = "billing question"
 BUDGET = Budget(0)
 
 Address = tuple[str, int]
+Anyone = TypeVar("Anyone", bound=Phone)
 
 
 def same(what: str, found: object, expected: object) -> None:
@@ -52,26 +56,35 @@ def header(message: Message, name: str, expected: str) -> None:
     same(name, message.headers(name), [expected])
 
 
+class View(Protocol):
+    """Whoever looks on."""
+
+    def message(self, part: str, direction: str, data: bytes) -> None: ...
+    def note(self, text: str) -> None: ...
+    def headers(self, title: str, message: Message, budget: str) -> None: ...
+
+
 class Play:
     """The three endpoints and the steps that they take. Raises OSError where an address is taken."""
 
-    def __init__(self, edge: Address, ladder: Ladder | None):
+    def __init__(self, edge: Address, ladder: View | None, network: str = NETWORK):
         self.edge = edge
         self.ladder = ladder
-        self.pbx_uri = f"sip:%s@{PBX_HOST}:{PORT}"
+        self.pbx_uri = f"sip:%s@{network}.{PBX_HOST}:{PORT}"
         secret = os.urandom(32)
         self.refers_seen: Counter[str] = Counter()
-        self._open: list[Caller | Agent | Pbx] = []
+        self._open: list[Phone] = []
+
+        def open_phone(kind: type[Anyone], name: str, user: str, number: int, frequency: int) -> Anyone:
+            phone = kind(name, user, (f"{network}.{number}", PORT), edge, frequency=frequency, trace=self._trace,
+                         secret=secret)
+            self._open.append(phone)
+            return phone
+
         try:
-            self.caller = Caller("caller", CALLER_NUMBER, (CALLER_HOST, PORT), edge, frequency=CALLER_TONE,
-                                 trace=self._trace, secret=secret)
-            self._open.append(self.caller)
-            self.agent = Agent("agent", "agent", (AGENT_HOST, PORT), edge, frequency=AGENT_TONE, trace=self._trace,
-                               secret=secret)
-            self._open.append(self.agent)
-            self.pbx = Pbx("PBX", "pbx", (PBX_HOST, PORT), edge, frequency=HUMAN_TONE, trace=self._trace,
-                           secret=secret)
-            self._open.append(self.pbx)
+            self.caller = open_phone(Caller, "caller", CALLER_NUMBER, CALLER_HOST, CALLER_TONE)
+            self.agent = open_phone(Agent, "agent", "agent", AGENT_HOST, AGENT_TONE)
+            self.pbx = open_phone(Pbx, "PBX", "pbx", PBX_HOST, HUMAN_TONE)
         except OSError:
             self.close()
             raise
@@ -137,7 +150,7 @@ class Play:
         self._note("The caller calls the agent.")
         self.talk = self.caller.call(f"sip:agent@{self.edge[0]}:{self.edge[1]}", [(SECRET_HEADER, "4711")])
         await self.talk.expect("INVITE 200")
-        self.seat = await self.agent.called()
+        self.seat = await self.agent.called(self.caller.own_uri)
         invite = self.seat.request
         if invite is None:
             raise Unexpected("the agent has no INVITE")
@@ -172,6 +185,7 @@ class Play:
         refer = await self.talk.expect("REFER")
         await self.seat.expect("REFER 202")
         header(refer, "X-Caller-Name", NAME)
+        header(refer, "X-Customer-Intent", INTENT)
         value = refer.headers("Refer-To")
         same("Refer-To values", len(value), 1)
         uri = URI(value[0].strip().removeprefix("<").removesuffix(">").encode())
@@ -195,7 +209,7 @@ class Play:
         return progress
 
     async def arrives_at_pbx(self) -> str:
-        self.desk = await self.pbx.called()
+        self.desk = await self.pbx.called(self.caller.own_uri)
         invite = self.desk.request
         if invite is None:
             raise Unexpected("the PBX has no INVITE")
@@ -256,7 +270,7 @@ class Play:
     async def busy(self) -> str:
         self._note("The agent transfers to extension 2002, which is busy.")
         await self._refer(self.pbx_uri % "2002")
-        await self.pbx.called()
+        await self.pbx.called(self.caller.own_uri)
         first, last = await self._notified(), await self._notified()
         same("the first NOTIFY", (first.status, first.ended), (100, False))
         same("the last NOTIFY", (last.status, last.ended), (486, True))
@@ -308,19 +322,21 @@ class Play:
                 call.hang_up()
 
 
-async def run_demo(edge: Address, *, json: bool, serve: bool, console: Console | None = None) -> int:
+async def run_demo(edge: Address, *, json: bool, serve: bool, network: str = NETWORK,
+                   console: Console | None = None) -> int:
     """Play the demo against the edge at that address (host, port). Returns the exit status: 0 where every step went as
     expected, 1 where one did not, 2 where the endpoints' addresses are taken.
 
-    serve: stay up afterwards, until cancelled, so that phones can call the stand-ins.
+    serve: stay up afterwards, until cancelled, so that phones can call the stand-ins. network: the first three numbers
+    of the endpoints' addresses.
     """
     console = console or Console(highlight=False)
     ladder = None if json else Ladder(console)
     try:
-        play = Play(edge, ladder)
+        play = Play(edge, ladder, network)
     except OSError as error:
-        Console(stderr=True).print(f"The demo's endpoints need UDP port {PORT} of {CALLER_HOST}, {AGENT_HOST} and "
-                                   f"{PBX_HOST}: {error.strerror or error}", markup=False)
+        Console(stderr=True).print(f"The demo's endpoints need UDP port {PORT} of {network}.{CALLER_HOST}, "
+                                   f".{AGENT_HOST} and .{PBX_HOST}: {error.strerror or error}", markup=False)
         return 2
     try:
         report = Report(console, json=json)

@@ -47,8 +47,7 @@ cdef class UserAgent(Layer):
     cdef uint64_t drawn             # tags, Call-IDs and ACK branches made so far
     cdef uint64_t salt
 
-    cdef void _serve(self, ServerTransaction tx) noexcept
-    cdef list _unknown_extensions(self)
+    cdef bint _tell(self, object tx, str what, object more) noexcept
     cdef void _trouble(self, str where, object error) noexcept
     cdef void _refuse(self, uint32_t listener, const Address* source, uint32_t status, bytes headers) noexcept
     cdef void _resend_2xx(self, uint32_t slot) noexcept

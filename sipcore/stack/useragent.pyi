@@ -1,18 +1,11 @@
 from collections.abc import Iterable
 
 from sipcore.stack.dialog import Dialog, DialogId
+from sipcore.stack.handler import Handler
 from sipcore.stack.identity import Identity
 from sipcore.stack.layer import Layer
 from sipcore.stack.outgoing import Headers, Outgoing
 from sipcore.wire.message import Message
-
-class Handler:
-    def on_request(self, tx: ServerTransaction) -> None: ...
-    def on_cancel(self, tx: ServerTransaction) -> None: ...
-    def on_ack(self, tx: ServerTransaction, ack: Message) -> None: ...
-    def on_unacknowledged(self, tx: ServerTransaction) -> None: ...
-    def on_response(self, tx: ClientTransaction, response: Message) -> None: ...
-    def on_timeout(self, tx: ClientTransaction, unreachable: bool) -> None: ...
 
 class ServerTransaction:
     agent: UserAgent

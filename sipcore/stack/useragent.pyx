@@ -12,7 +12,7 @@ kept in `troubles` and a waiting request is answered 500.
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from sipcore.base.address cimport Address, address_from, address_host, address_same_host
-from sipcore.base.slice cimport Slice, slice_bytes, slice_from, slice_of
+from sipcore.base.slice cimport slice_bytes, slice_from, slice_of
 from sipcore.base.wheel cimport Wheel
 from sipcore.stack.build cimport RESPONSE_DIALOG, plan_response
 from sipcore.stack.clienttx cimport client_on_send
@@ -25,41 +25,17 @@ from sipcore.stack.tx cimport (
     SERVER_PROCEEDING, SERVER_TRYING, STEP_PASS, TX_CANCELLED, TX_CANCEL_SENT, Tx,
 )
 from sipcore.wire.edit cimport edit_render, edit_size
-from sipcore.wire.message cimport Message, Msg, NO_HEADER, header_value
-from sipcore.wire.nameaddr cimport next_value
-from sipcore.wire.tables cimport H_REQUIRE, METHOD_INVITE, method_id
+from sipcore.wire.message cimport Message, Msg
+from sipcore.wire.tables cimport METHOD_INVITE, method_id
 
 import os
 import struct
 
 from sipcore.base.errors import LimitExceeded, SipEdgeError
+from sipcore.stack.handler import Handler
 from sipcore.stack.outgoing import header_lines, raw, tail
 
 cdef bytes _NO_BODY = b"Content-Length: 0\r\n\r\n"
-
-
-class Handler:
-    """Who hears what happens to transactions. What a subclass leaves as it is here is what RFC 3261 asks for at
-    least: an unknown method is answered 501 (21.5.2)."""
-
-    def on_request(self, tx):
-        """A request to answer (never ACK or CANCEL). tx.dialog is the Dialog that it belongs to, or None."""
-        tx.respond(tx.agent.time, 501)
-
-    def on_cancel(self, tx):
-        """An INVITE was cancelled; the core has answered it 487."""
-
-    def on_ack(self, tx, ack):
-        """The ACK (a Message) to the 2xx of an INVITE came, once."""
-
-    def on_unacknowledged(self, tx):
-        """No ACK to the 2xx came within 64*T1: the session should be ended by BYE (13.3.1.4)."""
-
-    def on_response(self, tx, response):
-        """A response (a Message) to a request of ours. A 2xx to INVITE comes once for each To tag: `tx.ack` it."""
-
-    def on_timeout(self, tx, unreachable):
-        """No final answer came, or the network said that there is no way: as if it were 408 or 503 (8.1.3.1)."""
 
 
 cdef class ServerTransaction:
@@ -269,6 +245,18 @@ cdef class UserAgent(Layer):
         return (slice_bytes(slice_of(self.listeners[listener].via, self.listeners[listener].via_n))
                 + slice_bytes(slice_of(branch, BRANCH_TEXT)) + b";rport\r\n")
 
+    cdef bint _tell(self, object tx, str what, object more) noexcept:
+        """Let a transaction's handler hear of something; whether it made no mistake."""
+        try:
+            if more is None:
+                getattr(tx.handler, what)(tx)
+            else:
+                getattr(tx.handler, what)(tx, more)
+        except Exception as error:
+            self._trouble(what, error)
+            return False
+        return True
+
     cdef void _trouble(self, str where, object error) noexcept:
         if len(self.troubles) < 100:
             self.troubles.append(f"{where}: {type(error).__name__}: {error}")
@@ -277,19 +265,6 @@ cdef class UserAgent(Layer):
         self.answer(listener, source, status, slice_from(b""), slice_from(headers))
 
     # --- server side
-
-    cdef list _unknown_extensions(self):
-        cdef uint32_t i = self.msg.first[H_REQUIRE]
-        cdef Slice rest, item
-        found = []
-        while i != NO_HEADER:
-            rest = header_value(&self.msg, i)
-            while next_value(&rest, &item) > 0:
-                option = slice_bytes(item)
-                if option.decode("ascii", "replace").lower() not in self.extensions and b"\r\n" not in option:
-                    found.append(option)
-            i = self.msg.headers[i].next
-        return found
 
     cdef void on_request(self, uint32_t listener, const Address* source, uint64_t key) noexcept:
         """RFC 3261 8.2 and 12.2.2: what the core answers itself, and a transaction for the rest."""
@@ -325,13 +300,14 @@ cdef class UserAgent(Layer):
                     return
                 server.tag = self.new_tag()
                 server.handler = self.handler
-            unknown = self._unknown_extensions()
+            unknown = [option for option in request.headers("Require") if option.lower() not in self.extensions]
+            unsupported = header_lines([("Unsupported", ", ".join(unknown))])
         except Exception as error:
             self._trouble("request not taken", error)
             self._refuse(listener, source, 400, b"")
             return
         if unknown:
-            self._refuse(listener, source, 420, b"Unsupported: " + b", ".join(unknown) + b"\r\n")
+            self._refuse(listener, source, 420, unsupported)
             return
         slot = self.open(ROLE_UAS, m.method)
         if slot == NO_TX:
@@ -346,15 +322,8 @@ cdef class UserAgent(Layer):
         self.held[slot] = server
         if server.merge is not None:
             self.begun[server.merge] = slot
-        self._serve(server)
-
-    cdef void _serve(self, ServerTransaction tx) noexcept:
-        try:
-            tx.handler.on_request(tx)
-        except Exception as error:
-            self._trouble("on_request", error)
-            if tx.waiting:
-                tx.respond(self.now, 500)
+        if not self._tell(server, "on_request", None) and server.waiting:
+            server.respond(self.now, 500)
 
     cdef void on_cancel(self, uint32_t listener, const Address* source, uint32_t slot) noexcept:
         """RFC 3261 9.2: 200 to the CANCEL, 487 to its INVITE. Believed only from the host that sent the INVITE."""
@@ -374,11 +343,8 @@ cdef class UserAgent(Layer):
             return
         self.counters[<int>C_CANCELLED] += 1
         server.cancelled = True
-        try:
-            server.respond(self.now, 487)
-            server.handler.on_cancel(server)
-        except Exception as error:
-            self._trouble("on_cancel", error)
+        server.respond(self.now, 487)
+        self._tell(server, "on_cancel", None)
 
     cdef void on_ack(self, uint32_t listener, const Address* source, uint32_t slot) noexcept:
         """The ACK to a 2xx is matched by its dialog and CSeq number: its branch is its own (17.1.1.3)."""
@@ -390,11 +356,12 @@ cdef class UserAgent(Layer):
             if server is None:
                 self.counters[<int>C_STRAY_ACKS] += 1
                 return
-            server.unacknowledged = None
-            self.resends.disarm(server.slot)
-            server.handler.on_ack(server, ack)
         except Exception as error:
-            self._trouble("on_ack", error)
+            self._trouble("ACK not taken", error)
+            return
+        server.unacknowledged = None
+        self.resends.disarm(server.slot)
+        self._tell(server, "on_ack", ack)
 
     cdef void _resend_2xx(self, uint32_t slot) noexcept:
         """13.3.1.4: T1, doubling up to T2, until the ACK comes or the transaction ends (64*T1)."""
@@ -427,9 +394,10 @@ cdef class UserAgent(Layer):
                 address_from(to[0], to[1], &address)
                 self.send(tx.listener_out, &address, slice_from(data).p, <uint32_t>len(data))
                 return
-            client.handler.on_response(client, response)
         except Exception as error:
-            self._trouble("on_response", error)
+            self._trouble("response not taken", error)
+            return
+        self._tell(client, "on_response", response)
 
     cdef void on_timeout(self, uint32_t slot, bint transport) noexcept:
         """Timers B and F, an INVITE that rings for as long as Timer C, a CANCEL that brought no answer, ICMP."""
@@ -439,12 +407,8 @@ cdef class UserAgent(Layer):
             self.send_cancel(slot)
             return
         tx.client = CLIENT_TERMINATED
-        if client is None:
-            return
-        try:
-            client.handler.on_timeout(client, transport)
-        except Exception as error:
-            self._trouble("on_timeout", error)
+        if client is not None:
+            self._tell(client, "on_timeout", True if transport else False)
 
     # --- both
 
@@ -463,10 +427,7 @@ cdef class UserAgent(Layer):
                 server.unacknowledged = None
                 self.awaited.pop((server.request.call_id, server.tag, server.request.from_tag,
                                   server.request.cseq[0]), None)
-                try:
-                    server.handler.on_unacknowledged(server)
-                except Exception as error:
-                    self._trouble("on_unacknowledged", error)
+                self._tell(server, "on_unacknowledged", None)
 
     cdef void expire(self, uint64_t now) noexcept:
         cdef uint32_t ids[64]

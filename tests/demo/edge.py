@@ -1,7 +1,7 @@
 """An edge in the test's own process: the default configuration on a Proxy over a loopback socket."""
 import asyncio
+import os
 from importlib.resources import files
-from pathlib import Path
 
 from proxy.load import load
 from proxy.policy.acl import prefixes
@@ -12,19 +12,38 @@ from sipcore.net.udp import bind_udp
 from sipcore.stack.admission import Admission
 from sipcore.stack.forward import Proxy
 
+NETWORK = f"127.{64 + os.getpid() % 128}.{os.getpid() // 128 % 256}"
+"""Loopback addresses of this process alone, so that runs side by side do not meet."""
 
-def start_edge(port=0):
-    """The edge's Endpoint, running on this loop, and its (host, port)."""
-    sock = bind_udp("127.0.0.1", port)
-    address = sock.getsockname()[:2]
-    config = load(Path(str(files("proxy") / "default.toml")), listen=f"udp:127.0.0.1:{address[1]}")
-    policy = Policy(config)
-    admission = Admission([Trie([(str(prefix.network), prefix.group) for prefix in prefixes(config, 0)])])
-    for group in config.groups:
-        admission.add_group(group.action, group.methods)
-    proxy = Proxy(admission=admission, decide=policy.decide, oversize=policy.oversize, transactions=1024,
-                  dialogs=256, internal=config.internal.headers)
-    proxy.add_listener(*address)
-    endpoint = Endpoint(proxy, [sock])
-    endpoint.start(asyncio.get_running_loop())
-    return endpoint, address
+
+class Edge:
+    """Made within a running loop. change: what a test makes of each verdict that forwards, where it wants an edge with
+    a fault."""
+
+    def __init__(self, folder, change=None):
+        sock = bind_udp(f"{NETWORK}.1", 0)
+        self.address = sock.getsockname()[:2]
+        file = folder / "edge.toml"
+        file.write_text((files("proxy") / "default.toml").read_text().replace("127.0.0.", f"{NETWORK}."))
+        config = load(file, listen=f"udp:{self.address[0]}:{self.address[1]}")
+        policy = Policy(config)
+        admission = Admission([Trie([(str(prefix.network), prefix.group) for prefix in prefixes(config, 0)])])
+        for group in config.groups:
+            admission.add_group(group.action, group.methods)
+
+        def decide(request):
+            verdict = policy.decide(request)
+            return change(verdict) if change and verdict.action == verdict.FORWARD else verdict
+
+        self.proxy = Proxy(admission=admission, decide=decide, oversize=policy.oversize, transactions=1024,
+                           dialogs=256, internal=() if change else config.internal.headers)
+        self.proxy.add_listener(*self.address)
+        self.endpoint = Endpoint(self.proxy, [sock])
+        self.endpoint.start(asyncio.get_running_loop())
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.endpoint.close()
+        assert self.proxy.take_troubles() == []

@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 
 from sipcore.stack.dialog import Dialog, State
+from sipcore.stack.handler import Handler
 from sipcore.stack.identity import Identity
 from sipcore.stack.outgoing import BadText, Outgoing
-from sipcore.stack.useragent import Handler, UserAgent
+from sipcore.stack.useragent import UserAgent
 from sipcore.wire.message import Message
 
 ANN, BOB = ("192.0.2.1", 5060), ("192.0.2.2", 5060)
