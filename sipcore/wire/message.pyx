@@ -194,7 +194,7 @@ cdef int index_message(Msg* m, const uint8_t* data, uint32_t n, const Limits* li
         m.fault_at = pos
         return FAULT_LINE_LONG
     fault = _start_line(m, data, pos, end - 1)
-    if fault and fault != FAULT_VERSION:
+    if fault and m.kind != KIND_REQUEST and fault != FAULT_VERSION:
         return fault
     if first_fault == 0:
         first_fault = fault
