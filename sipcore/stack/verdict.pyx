@@ -26,6 +26,7 @@ cdef class Target:
 
     def __init__(self, str host not None, int port=5060, int listener=-1, bytes uri not None=b""):
         address_from(host, port, &self.address)
+        _check_value(uri)
         self.listener = listener
         self.uri = uri
 
@@ -45,7 +46,7 @@ cdef class Verdict:
     """What is to be done with a request. All fields by keyword; see verdict.pxd for each one's meaning.
 
     ValueError where header lines could break the message: every line of `insert` and `headers` must end in CRLF
-    and hold no other CR, LF or NUL, and so must `uri` and the values of `replace` hold none.
+    and hold no other CR, LF or NUL, and so must `uri`, `reason` and the values of `replace` hold none.
     """
     FORWARD = ACTION_FORWARD
     REJECT = ACTION_REJECT
@@ -63,6 +64,8 @@ cdef class Verdict:
         _check_lines(headers)
         _check_lines(insert)
         _check_value(uri)
+        if "\r" in reason or "\n" in reason or "\0" in reason:
+            raise ValueError(f"CR, LF or NUL in {reason!r}")
         if body is not None and not isinstance(body, bytes):
             raise TypeError("body must be bytes or None")
         for target in targets:
