@@ -9,7 +9,7 @@ from libc.string cimport memcpy, memset
 from sipcore.base.address cimport (
     ADDRESS_TEXT, Address, address_from, address_same_host, parse_ip, render_ip,
 )
-from sipcore.base.slice cimport Slice, slice_from, slice_iequal, slice_of
+from sipcore.base.slice cimport Slice, slice_equal, slice_from, slice_iequal, slice_of
 from sipcore.stack.identity cimport BRANCH_TEXT, TOKEN_TEXT
 from sipcore.stack.verdict cimport Request, Target, Verdict
 from sipcore.wire.edit cimport (
@@ -74,7 +74,7 @@ cdef int plan_routing(Msg* m, Routing* r, const Listener* listeners, uint32_t co
     Needs the request URI parsed. Returns 0 or a fault code (a Route value that is no URI, or too many of them).
     """
     cdef uint32_t h, i
-    cdef Slice rest
+    cdef Slice rest, token
     cdef NameAddr address
     cdef RouteValue* v
     cdef int fault, found
@@ -123,13 +123,16 @@ cdef int plan_routing(Msg* m, Routing* r, const Listener* listeners, uint32_t co
         found = find_listener(listeners, count, &r.values[i].uri)
         if found < 0:
             break
+        token = slice_of(m.base, 0)
+        uri_param(&r.values[i].uri, b"t", 1, &token)
+        if r.token.n and not slice_equal(token, r.token):
+            break       # a spiral: another passage through us, with a dialog record of its own
+        r.token = token
         r.values[i].ours = True
         r.out = <uint8_t>found
-        if r.token.n == 0:
-            uri_param(&r.values[i].uri, b"t", 1, &r.token)
         r.own += 1
         if r.own == 2:
-            break       # double Record-Route; a third would be another passage through us
+            break       # double Record-Route (RFC 5658)
     if r.own < r.count:
         r.next_hop = r.values[r.own].uri_text
         if not r.values[r.own].uri.lr:
@@ -288,20 +291,20 @@ cdef int plan_request(Edit* e, Msg* m, const Routing* r, const Passage* passage,
     cdef uint32_t at, i
     cdef uint8_t* room
     cdef uint8_t* o
-    cdef Slice text
+    cdef Slice text, uri
     cdef bint short_names = verdict is not None and verdict.compact
     cdef bytes name, value
     edit_begin(e, m.base, m.start, m.n)
 
     # Request URI: another target's, the verdict's, or what the routing rules made of it.
+    uri = r.uri
     if target is not None and target.uri:
-        edit_replace(e, <uint32_t>(m.uri_text.p - m.base), m.uri_text.n, slice_from(target.uri))
+        uri = slice_from(target.uri)
     elif verdict is not None and verdict.uri:
-        edit_replace(e, <uint32_t>(m.uri_text.p - m.base), m.uri_text.n, slice_from(verdict.uri))
-    elif r.strict:
-        edit_replace(e, <uint32_t>(m.uri_text.p - m.base), m.uri_text.n, r.next_hop)
-    elif r.to_uri:
-        edit_replace(e, <uint32_t>(m.uri_text.p - m.base), m.uri_text.n, r.uri)
+        uri = slice_from(verdict.uri)
+    text = r.next_hop if r.strict else uri
+    if text.p != m.uri_text.p:
+        edit_replace(e, <uint32_t>(m.uri_text.p - m.base), m.uri_text.n, text)
 
     # Our Via, above all others; our Record-Route, above all others.
     at = m.headers[m.first[H_VIA]].name
@@ -342,12 +345,12 @@ cdef int plan_request(Edit* e, Msg* m, const Routing* r, const Passage* passage,
     if r.strict:
         # 16.6 step 6: the next hop takes the place of the request URI, which goes to the end of the route set.
         _delete_routes(e, m, r, r.own, r.own + 1)
-        room = edit_room(e, r.uri.n + 12)
+        room = edit_room(e, uri.n + 12)
         if room != NULL:
             o = room
             memcpy(o, b"Route: <", 8)
-            memcpy(o + 8, r.uri.p, r.uri.n)
-            o += 8 + r.uri.n
+            memcpy(o + 8, uri.p, uri.n)
+            o += 8 + uri.n
             memcpy(o, b">\r\n", 3)
             edit_insert(e, m.body - 2, edit_text(e, room, o + 3))
 
