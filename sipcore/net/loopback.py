@@ -67,14 +67,14 @@ class Link:
         self._cores: list[tuple[Layer, list[Address]]] = []
         self._listeners: dict[Address, tuple[Layer, int]] = {}
         self._ports: dict[Address, Port] = {}
-        self._due: list[tuple[int, int, Packet | Callable[[], None]]] = []
+        self._due: list[tuple[int, int, Packet | Callable[[], object]]] = []
         self._order = 0
 
-    def attach(self, core: Layer, listeners: Sequence[Address]) -> None:
-        """Join a core that has no listeners yet; they are added here, in this order."""
+    def attach(self, core: Layer, listeners: Sequence[Address], public: Address | None = None) -> None:
+        """Join a core that has no listeners yet; they are added here, in this order. public: what they advertise."""
         self._cores.append((core, list(listeners)))
         for host, port in listeners:
-            self._listeners[host, port] = core, core.add_listener(host, port)
+            self._listeners[host, port] = core, core.add_listener(host, port, *(public or ()))
 
     def open(self, host: str, port: int = 5060) -> Port:
         """A scripted port at this address."""
@@ -95,7 +95,7 @@ class Link:
         for _ in range(2 if self._random.random() < path.duplicate else 1):
             self._push(self.now + path.delay + self._random.randint(0, path.jitter), packet)
 
-    def call_at(self, at: int, action: Callable[[], None]) -> None:
+    def call_at(self, at: int, action: Callable[[], object]) -> None:
         """Do something at `at` ms of the link's clock."""
         self._push(max(at, self.now), action)
 
@@ -114,7 +114,7 @@ class Link:
             self._step()
         self.now = end
 
-    def _push(self, at: int, item: Packet | Callable[[], None]) -> None:
+    def _push(self, at: int, item: Packet | Callable[[], object]) -> None:
         self._order += 1
         heapq.heappush(self._due, (at, self._order, item))
 

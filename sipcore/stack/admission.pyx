@@ -1,7 +1,7 @@
 """The access list as the stack uses it: one lookup by source address, before anything is parsed.
 
-A listed source goes on with its group's number. From an unlisted one, or one on a denying group, only what
-carries our own branch or token will pass, and that at a limited rate; the rest costs a counter.
+A listed source goes on with its group's number. From an unlisted one only what carries our own branch or token
+will pass, and that at a limited rate; the rest costs a counter. From one of a denying group nothing passes.
 """
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 from sipcore.base.address cimport Address

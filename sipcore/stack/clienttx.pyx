@@ -40,7 +40,7 @@ cdef int client_on_response(Tx* tx, uint32_t status, uint64_t now, const TimerVa
                 tx.next = 0
                 # 16.7 step 2: any provisional response but 100 starts Timer C anew.
                 if (status > 100 or tx.client == CLIENT_CALLING) and not tx.flags & TX_CANCEL_SENT:
-                    tx.until = now + t.c
+                    tx.until = now + (<uint64_t>tx.ring * 1000 if tx.ring else t.c)
             elif tx.next:
                 tx.interval = <unsigned short>t.t2
                 tx.next = now + t.t2

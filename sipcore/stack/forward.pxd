@@ -15,13 +15,9 @@ from sipcore.wire.message cimport Msg
 cdef class Search:
     """The serial search over a verdict's targets: what it takes to forward the request once more."""
     cdef Verdict verdict
-    cdef bytes original             # the request as it was received
-    cdef Address source
-    cdef uint32_t listener
     cdef uint32_t loop
     cdef int next                   # index of the target that is tried next
-    cdef list attempts              # heads of the targets tried so far, the first one's included
-    cdef bint has_record
+    cdef list attempts              # heads of the targets tried so far; one that is over may be another's by now
     cdef uint16_t status            # of the best final response so far, 0: none
     cdef bint settled               # a final response went upstream
 
@@ -64,16 +60,17 @@ cdef class Proxy(Layer):
     cdef void _forward(self, uint32_t listener, const Address* source, uint64_t key, uint32_t loop,
                        Verdict verdict, uint32_t record_slot, bint in_dialog) noexcept
     cdef void _undo(self, uint32_t slot, uint32_t record_slot, bint begins_call) noexcept
-    cdef void _open_search(self, uint32_t slot, uint32_t listener, const Address* source, Verdict verdict,
-                           uint32_t loop) noexcept
+    cdef uint32_t _open_search(self, uint32_t slot, Verdict verdict, uint32_t loop) noexcept
+    cdef bint _is_attempt(self, uint32_t slot, uint32_t owner) noexcept
     cdef Verdict _shrink(self, uint32_t listener, const Address* source, Verdict verdict, uint32_t size,
                          bint in_dialog)
     cdef bint _plan(self, Msg* m, uint32_t slot, uint32_t loop, uint32_t listener, uint32_t out,
                     const Address* source, const Address* to, Verdict verdict, Target target, uint32_t record_slot,
                     bint in_dialog) except -1
+    cdef bint _strip(self, Msg* m, uint32_t listener, const Address* to) except -1
     cdef void _cancel_all(self, uint32_t slot, uint32_t besides) noexcept
     cdef uint32_t _owner(self, uint32_t slot) noexcept
-    cdef bint _still_trying(self, Search search, uint32_t besides) noexcept
+    cdef bint _still_trying(self, uint32_t owner, uint32_t besides, bint unheard) noexcept
     cdef bint _relay(self, uint32_t slot, uint32_t status, bint keep) noexcept
     cdef bint _try_next(self, uint32_t owner) noexcept
     cdef void _finish(self, uint32_t slot, uint32_t status, bytes reason) noexcept
@@ -81,6 +78,7 @@ cdef class Proxy(Layer):
     cdef uint32_t _tag_hash(self, Slice tag) noexcept
     cdef void _arm_record(self, uint32_t record_slot) noexcept
     cdef void _drop_record(self, uint32_t record_slot) noexcept
+    cdef void _close_record(self, uint32_t record_slot) noexcept
     cdef void _note_request(self, uint32_t slot, uint32_t record_slot) noexcept
     cdef void _refer_over(self, uint32_t record_slot, Refer* refer) noexcept
     cdef void _note_response(self, uint32_t slot, uint32_t status) noexcept

@@ -14,7 +14,6 @@ from sipcore.base.address cimport Address, TRANSPORT_UDP, address_same_host, par
 from sipcore.base.siphash cimport SipState, siphash_final, siphash_init, siphash_update, siphash_update_word
 from sipcore.base.slice cimport Slice, slice_bytes, slice_from, slice_iis, slice_of
 from sipcore.stack.admission cimport ADMIT_FORBID, ADMIT_LISTED, ADMIT_SILENT, ADMIT_UNLISTED, Admission
-from sipcore.stack.clienttx cimport client_on_send
 from sipcore.stack.counters cimport *
 from sipcore.stack.identity cimport BRANCH_TEXT, BranchParts, Identity, NO_SLOT, TOKEN_TEXT
 from sipcore.stack.layer cimport Layer
@@ -29,7 +28,7 @@ from sipcore.stack.servertx cimport server_on_response
 from sipcore.stack.tx cimport (
     CLIENT_CALLING, CLIENT_PROCEEDING, CLIENT_TERMINATED, NO_RECORD, NO_TX, ROLE_ATTEMPT, ROLE_FREE, ROLE_PROXY,
     SERVER_PROCEEDING, SERVER_TERMINATED, SERVER_TRYING, STEP_PASS, TX_BEGINS, TX_CANCELLED, TX_CANCEL_SENT,
-    TX_ENDS, TX_GAVE_UP, TX_OVERTIME, TX_REFER, TX_SENT_100, Tx,
+    TX_ENDS, TX_GAVE_UP, TX_HEARD, TX_OVERTIME, TX_REFER, TX_SENT_100, Tx,
 )
 from sipcore.stack.verdict cimport (
     ACTION_DROP, ACTION_FORWARD, ACTION_LOCAL, ACTION_REJECT, Request, SCOPE_GROUP, Target, Verdict,
@@ -111,6 +110,7 @@ cdef class Proxy(Layer):
         found = Layer.statistics(self)
         found["dialogs"] = self.records.live
         found["calls_up"] = self.records.up
+        found["journal_dropped"] = self.records.journal.dropped
         return found
 
     def drain_calls(self):
@@ -196,7 +196,7 @@ cdef class Proxy(Layer):
         if self.routing.token.n:
             if self.identity.get_token(self.routing.token, msg_value(m, H_CALL_ID), &parts):
                 proven = m.to.tag.n > 0
-                if self.records.get(parts.slot, parts.generation) != NULL:
+                if parts.worker == self.identity.worker and self.records.get(parts.slot, parts.generation) != NULL:
                     record_slot = parts.slot
             else:
                 self.counters[C_FORGED_TOKENS] += 1
@@ -395,9 +395,8 @@ cdef class Proxy(Layer):
         cdef Target target = None
         cdef Address to
         cdef int status = 0, out, wanted
-        cdef uint32_t slot, n
+        cdef uint32_t slot, attempt, n
         cdef Tx* tx
-        cdef uint8_t* room
         cdef Record* record = NULL if record_slot == NO_RECORD else &self.records.slab[record_slot]
         cdef bint begins_call = verdict is not None and verdict.record_route and not in_dialog and m.method == METHOD_INVITE
         wanted = self.routing.out if self.routing.out != 255 else -1
@@ -441,8 +440,15 @@ cdef class Proxy(Layer):
                 return
             self._open_record(record_slot, source, verdict)
         tx = &self.slab[slot]
+        attempt = slot
+        if target is not None and len(verdict.targets) > 1:
+            attempt = self._open_search(slot, verdict, loop)
+            if attempt == NO_TX:
+                self._undo(slot, record_slot, begins_call)
+                self._refuse(listener, source, 503, b"", b"Retry-After: 10\r\n")
+                return
         try:
-            self._plan(m, slot, loop, listener, <uint32_t>out, source, &to, verdict, target, record_slot, in_dialog)
+            self._plan(m, attempt, loop, listener, <uint32_t>out, source, &to, verdict, target, record_slot, in_dialog)
             n = edit_size(&self.edit)
             if verdict is not None and verdict.budget and n > verdict.budget and self.oversize is not None:
                 verdict = self._shrink(listener, source, verdict, n, in_dialog)
@@ -454,57 +460,69 @@ cdef class Proxy(Layer):
                     return
                 if verdict.targets and target is not None:
                     target = <Target>verdict.targets[0]
-                self._plan(m, slot, loop, listener, <uint32_t>out, source, &to, verdict, target, record_slot, in_dialog)
+                    if attempt != slot:
+                        (<Search>tx.context).verdict = verdict
+                self._plan(m, attempt, loop, listener, <uint32_t>out, source, &to, verdict, target, record_slot,
+                           in_dialog)
         except Exception as error:
             self.counters[C_DECIDE_ERRORS] += 1
             self._trouble(f"request not forwarded: {type(error).__name__}: {error}")
             self._undo(slot, record_slot, begins_call)
             self._refuse(listener, source, 500, b"", b"")
             return
-        room = self.render(<uint32_t>out, &to, &n)
-        if room == NULL or not self.keep_request(tx, room, n):
+        if not self.send_request(&self.slab[attempt], <uint32_t>out, &to):
             self._undo(slot, record_slot, begins_call)
             self._refuse(listener, source, 503, b"", b"Retry-After: 10\r\n")
             return
         self.counters[C_FORWARDED] += 1
         tx.listener_in = <uint8_t>listener
-        tx.listener_out = <uint8_t>out
-        tx.target = to
         self.reply_address(source, &tx.source)
-        tx.record = record_slot
         tx.server = SERVER_TRYING
         self.remember(slot, key)
-        client_on_send(tx, self.now, False, &self.timers)
+        if verdict is not None:
+            self.slab[attempt].ring = <uint16_t>min((verdict.ring_timeout + 999) // 1000, 65535)
         if begins_call:
             tx.flags |= TX_BEGINS
+            tx.record = record_slot
             self.records.slab[record_slot].callee = to
+            self.records.slab[record_slot].begin_tx = slot
             self.counters[C_CALLS] += 1
         elif record != NULL:
             self._note_request(slot, record_slot)
-        if verdict is not None and target is not None and len(verdict.targets) > 1:
-            self._open_search(slot, listener, source, verdict, loop)
-            tx.until = self.now + verdict.try_timeout
-        self.rearm(slot)
+        if attempt != slot:
+            self.slab[attempt].until = self.now + verdict.try_timeout
+        self.rearm(attempt)
         if m.method == METHOD_INVITE:
             self.answer(listener, source, 100, slice_of(m.base, 0), slice_of(m.base, 0))
 
     cdef void _undo(self, uint32_t slot, uint32_t record_slot, bint begins_call) noexcept:
+        """Take a request back that was not sent."""
+        cdef uint32_t attempt
         if begins_call:
             self._drop_record(record_slot)
+        if self.slab[slot].context != NULL:
+            for attempt in (<Search>self.slab[slot].context).attempts:
+                self.close(attempt)
         self.close(slot)
 
-    cdef void _open_search(self, uint32_t slot, uint32_t listener, const Address* source, Verdict verdict,
-                           uint32_t loop) noexcept:
-        cdef Search search = Search()
+    cdef uint32_t _open_search(self, uint32_t slot, Verdict verdict, uint32_t loop) noexcept:
+        """Keep what further targets need, and open the first target's head; NO_TX where there is no room."""
+        cdef Search search
+        cdef uint32_t attempt
+        if not self.keep_request(&self.slab[slot], self.msg.base + self.msg.start, self.msg.n - self.msg.start):
+            return NO_TX
+        attempt = self.open(ROLE_ATTEMPT, self.slab[slot].method)
+        if attempt == NO_TX:
+            return NO_TX
+        self.slab[attempt].key = <uint64_t>self.slab[slot].generation << 32 | slot
+        search = Search()
         search.verdict = verdict
-        search.original = slice_bytes(slice_of(self.msg.base, self.msg.n))
-        search.source = source[0]
-        search.listener = listener
         search.loop = loop
         search.next = 1
-        search.attempts = [slot]
+        search.attempts = [attempt]
         Py_INCREF(search)
         self.slab[slot].context = <void*><PyObject*>search
+        return attempt
 
     cdef Verdict _shrink(self, uint32_t listener, const Address* source, Verdict verdict, uint32_t size,
                          bint in_dialog):
@@ -529,7 +547,6 @@ cdef class Proxy(Layer):
                     bint in_dialog) except -1:
         """Fill self.edit for one target."""
         cdef Passage passage
-        cdef int group
         cdef Record* record
         passage.listener_in = &self.listeners[listener]
         passage.listener_out = &self.listeners[out]
@@ -546,8 +563,14 @@ cdef class Proxy(Layer):
                 self.identity.put_token(self.token_text, record_slot, record.generation, msg_value(m, H_CALL_ID))
             passage.token = slice_of(self.token_text, TOKEN_TEXT)
         plan_request(&self.edit, m, &self.routing, &passage, verdict, target)
+        self._strip(m, out, to)
+        return True
+
+    cdef bint _strip(self, Msg* m, uint32_t listener, const Address* to) except -1:
+        """Take out the internal headers of a message that goes to a peer which is not trusted with them."""
+        cdef int group
         if self.internal:
-            group = self.admission.group_of(out, to)
+            group = self.admission.group_of(listener, to)
             if group < 0 or not self.admission.rules[group].trusted:
                 plan_removals(&self.edit, m, self.internal)
         return True
@@ -567,7 +590,7 @@ cdef class Proxy(Layer):
             self.counters[C_STRAY_ACKS] += 1
             return
         out = self._listener_for(&to, listener, self.routing.out if self.routing.out != 255 else -1)
-        record = self.records.get(parts.slot, parts.generation)
+        record = self.records.get(parts.slot, parts.generation) if parts.worker == self.identity.worker else NULL
         if out < 0 or (not self.listed and not self._may_go(&to, record)):
             self.counters[C_STRAY_ACKS] += 1
             return
@@ -581,8 +604,7 @@ cdef class Proxy(Layer):
         passage.token = slice_of(self.token_text, 0)
         try:
             plan_request(&self.edit, m, &self.routing, &passage, None, None)
-            if self.internal:
-                plan_removals(&self.edit, m, self.internal)
+            self._strip(m, <uint32_t>out, &to)
         except Exception as error:
             self._trouble(f"ACK not forwarded: {type(error).__name__}: {error}")
             return
@@ -609,9 +631,11 @@ cdef class Proxy(Layer):
     cdef void _cancel_all(self, uint32_t slot, uint32_t besides) noexcept:
         """CANCEL every attempt that was answered provisionally; the others when they are (9.1)."""
         cdef uint32_t other
+        if self.slab[slot].method != METHOD_INVITE:
+            return
         attempts = (<Search>self.slab[slot].context).attempts if self.slab[slot].context != NULL else (slot,)
         for other in attempts:
-            if other != besides and self.slab[other].role != ROLE_FREE and self.slab[other].method == METHOD_INVITE:
+            if other != besides and self._is_attempt(other, slot):
                 self.slab[other].flags |= TX_CANCELLED
                 if self.slab[other].client == CLIENT_PROCEEDING:
                     self.send_cancel(other)
@@ -628,6 +652,10 @@ cdef class Proxy(Layer):
         if self.slab[owner].role != ROLE_PROXY or self.slab[owner].generation != <uint32_t>(tx.key >> 32):
             return NO_TX
         return owner
+
+    cdef bint _is_attempt(self, uint32_t slot, uint32_t owner) noexcept:
+        """Whether the head is still a client side of that server side."""
+        return slot == owner or (self.slab[slot].role == ROLE_ATTEMPT and self._owner(slot) == owner)
 
     cdef void on_response(self, uint32_t slot) noexcept:
         """RFC 3261 16.7."""
@@ -650,11 +678,16 @@ cdef class Proxy(Layer):
             return
         if status >= 300:
             if search is not None and not search.settled:
-                if search.status == 0 or status < search.status or status >= 600:
+                if search.status == 0 or (status < search.status < 600) or status >= 600:
                     search.status = <uint16_t>status
-                if status == 503 and not self.slab[owner].flags & TX_CANCELLED and self._try_next(owner):
+                if status == 503 and not tx.flags & TX_GAVE_UP and not self.slab[owner].flags & TX_CANCELLED \
+                        and self._try_next(owner):
                     return
-                if tx.flags & TX_GAVE_UP and self._still_trying(search, slot):
+                # 16.7 step 4: not before the others are done, but nobody waits for a target that never said a word.
+                if self._still_trying(owner, slot, tx.flags & TX_GAVE_UP):
+                    return
+                if search.status >= 600 and status < 600:
+                    self._finish(owner, search.status, b"")
                     return
             if status == 408 and self.slab[owner].method != METHOD_INVITE:
                 # RFC 4320 4.2: no 408 ever goes back for a request that is no INVITE.
@@ -664,9 +697,9 @@ cdef class Proxy(Layer):
                 # We cancelled for Timer C; the caller did not, and hears that nobody answered.
                 self._finish(owner, 408, b"")
                 return
-        elif search is not None and self.slab[owner].method == METHOD_INVITE:
-            self._cancel_all(owner, slot)
         step = server_on_response(&self.slab[owner], status, self.now, &self.timers)
+        if search is not None:
+            self._cancel_all(owner, slot)
         if step & STEP_PASS:
             if search is not None:
                 search.settled = True
@@ -682,12 +715,13 @@ cdef class Proxy(Layer):
             self.counters[C_LATE_ANSWERS] += 1
             self._relay(owner, status, False)
 
-    cdef bint _still_trying(self, Search search, uint32_t besides) noexcept:
-        """Whether another attempt may still be answered."""
+    cdef bint _still_trying(self, uint32_t owner, uint32_t besides, bint unheard) noexcept:
+        """Whether another attempt may still be answered; unheard: one without a provisional answer counts too."""
         cdef uint32_t slot
-        for slot in search.attempts:
-            if slot != besides and self.slab[slot].role != ROLE_FREE \
-                    and (self.slab[slot].client == CLIENT_CALLING or self.slab[slot].client == CLIENT_PROCEEDING):
+        for slot in (<Search>self.slab[owner].context).attempts:
+            if slot != besides and self._is_attempt(slot, owner) and (
+                    self.slab[slot].client == CLIENT_PROCEEDING
+                    or (unheard and self.slab[slot].client == CLIENT_CALLING)):
                 return True
         return False
 
@@ -697,7 +731,6 @@ cdef class Proxy(Layer):
         cdef Tx* tx = &self.slab[slot]
         cdef uint32_t n, i = m.first[H_VIA]
         cdef uint8_t* room
-        cdef int group
         edit_begin(&self.edit, m.base, m.start, m.n)
         if m.via_rest.n:
             edit_delete(&self.edit, <uint32_t>(m.via.text.p - m.base), <uint32_t>(m.via_rest.p - m.via.text.p))
@@ -710,14 +743,11 @@ cdef class Proxy(Layer):
             # Proxied 503 becomes 500 (16.7 step 6); the reason stays what the far end wrote.
             edit_replace(&self.edit, m.start + 8, 3, slice_of(<const uint8_t*>b"500", 3))
         plan_normal_form(&self.edit, m)
-        if self.internal:
-            group = self.admission.group_of(tx.listener_in, &tx.source)
-            if group < 0 or not self.admission.rules[group].trusted:
-                try:
-                    plan_removals(&self.edit, m, self.internal)
-                except Exception as error:
-                    self._trouble(f"response not forwarded: {type(error).__name__}: {error}")
-                    return False
+        try:
+            self._strip(m, tx.listener_in, &tx.source)
+        except Exception as error:
+            self._trouble(f"response not forwarded: {type(error).__name__}: {error}")
+            return False
         room = self.render(tx.listener_in, &tx.source, &n)
         if room == NULL:
             return False
@@ -730,48 +760,41 @@ cdef class Proxy(Layer):
         """Forward the request to the next target; False where none is left."""
         cdef Search search = <Search>self.slab[owner].context if self.slab[owner].context != NULL else None
         cdef Target target
-        cdef Tx* tx
+        cdef Tx* tx = &self.slab[owner]
         cdef Address to
-        cdef uint32_t slot, n, record_slot = self.slab[owner].record
+        cdef uint32_t slot
         cdef int out
-        cdef uint8_t* room
         while search is not None and search.next < len(search.verdict.targets):
             target = <Target>search.verdict.targets[search.next]
             search.next += 1
             to = target.address
-            out = self._listener_for(&to, search.listener, target.listener)
+            out = self._listener_for(&to, tx.listener_in, target.listener)
             if out < 0:
                 continue
-            slot = self.open(ROLE_ATTEMPT, self.slab[owner].method)
+            slot = self.open(ROLE_ATTEMPT, tx.method)
             if slot == NO_TX:
                 return False
-            tx = &self.slab[slot]
             try:
-                if (index_message(&self.stored, slice_from(search.original).p, <uint32_t>len(search.original),
-                                  &self.limits) != 0 or msg_via(&self.stored) != 0 or msg_uri(&self.stored) != 0
-                        or msg_to(&self.stored) != 0
+                if (index_message(&self.stored, tx.request, tx.request_n, &self.limits) != 0 or msg_via(&self.stored) != 0 or msg_uri(&self.stored) != 0
+                        or msg_to(&self.stored) != 0 or msg_from(&self.stored) != 0
                         or plan_routing(&self.stored, &self.routing, self.listeners, self.listener_count) != 0):
                     raise ValueError("the stored request does not parse")
-                self._plan(&self.stored, slot, search.loop, search.listener, <uint32_t>out, &search.source, &to,
-                           search.verdict, target, record_slot if self.slab[owner].flags & TX_BEGINS else NO_RECORD,
-                           self.stored.to.tag.n > 0 and not self.slab[owner].flags & TX_BEGINS)
+                self._plan(&self.stored, slot, search.loop, tx.listener_in, <uint32_t>out, &tx.source, &to,
+                           search.verdict, target, tx.record if tx.flags & TX_BEGINS else NO_RECORD,
+                           self.stored.to.tag.n > 0 and not tx.flags & TX_BEGINS)
             except Exception as error:
                 self._trouble(f"no failover: {type(error).__name__}: {error}")
                 self.close(slot)
                 return False
-            room = self.render(<uint32_t>out, &to, &n)
-            if room == NULL or not self.keep_request(tx, room, n):
+            if not self.send_request(&self.slab[slot], <uint32_t>out, &to):
                 self.close(slot)
                 return False
             self.counters[C_FAILOVERS] += 1
-            tx.listener_in = self.slab[owner].listener_in
-            tx.listener_out = <uint8_t>out
-            tx.target = to
-            tx.key = <uint64_t>self.slab[owner].generation << 32 | owner
+            self.slab[slot].key = <uint64_t>tx.generation << 32 | owner
+            self.slab[slot].ring = <uint16_t>min((search.verdict.ring_timeout + 999) // 1000, 65535)
             search.attempts.append(slot)
-            client_on_send(tx, self.now, False, &self.timers)
             if search.next < len(search.verdict.targets):
-                tx.until = self.now + search.verdict.try_timeout
+                self.slab[slot].until = self.now + search.verdict.try_timeout
             self.rearm(slot)
             return True
         return False
@@ -781,16 +804,20 @@ cdef class Proxy(Layer):
         cdef Tx* tx = &self.slab[slot]
         cdef uint32_t owner = self._owner(slot)
         cdef Search search = None
-        cdef bint open_search
+        cdef bint more, fresh
         if owner != NO_TX and self.slab[owner].context != NULL:
             search = <Search>self.slab[owner].context
-        open_search = (search is not None and not search.settled and search.next < len(search.verdict.targets)
-                       and not self.slab[owner].flags & TX_CANCELLED)
-        if tx.client == CLIENT_CALLING and open_search and not tx.flags & TX_GAVE_UP and not transport:
-            # No answer within try_timeout: go on, and keep listening for a late one.
-            tx.flags |= TX_GAVE_UP
+        more = search is not None and search.next < len(search.verdict.targets)
+        fresh = not tx.flags & (TX_GAVE_UP | TX_HEARD)
+        if more and fresh and not transport and (tx.client == CLIENT_CALLING or tx.method != METHOD_INVITE):
+            # try_timeout has passed. Without any answer: go on, and keep listening for a late one.
             tx.until = self.now + 64 * self.timers.t1 - search.verdict.try_timeout
-            self._try_next(owner)
+            if tx.client == CLIENT_PROCEEDING:
+                tx.flags |= TX_HEARD
+                return
+            tx.flags |= TX_GAVE_UP
+            if not search.settled and not self.slab[owner].flags & TX_CANCELLED:
+                self._try_next(owner)
             return
         if tx.client == CLIENT_PROCEEDING and tx.method == METHOD_INVITE and not tx.flags & TX_CANCEL_SENT:
             tx.flags |= TX_OVERTIME
@@ -800,9 +827,9 @@ cdef class Proxy(Layer):
         self.counters[C_TIMEOUTS] += not transport
         if owner == NO_TX or (search is not None and search.settled):
             return
-        if open_search and self._try_next(owner):
+        if more and fresh and not self.slab[owner].flags & TX_CANCELLED and self._try_next(owner):
             return
-        if search is not None and self._still_trying(search, slot):
+        if search is not None and self._still_trying(owner, slot, True):
             return
         if self.slab[owner].flags & TX_CANCELLED:
             self._finish(owner, 487, b"")
@@ -816,15 +843,14 @@ cdef class Proxy(Layer):
     cdef void _finish(self, uint32_t slot, uint32_t status, bytes reason) noexcept:
         """End a server transaction that no response of a target ends; status 0: without an answer (RFC 4320)."""
         cdef Tx* tx = &self.slab[slot]
-        cdef Search search
         if tx.context != NULL:
-            search = <Search>tx.context
-            search.settled = True
+            (<Search>tx.context).settled = True
+            self._cancel_all(slot, NO_TX)
         if tx.server != SERVER_TRYING and tx.server != SERVER_PROCEEDING:
             return
         if status:
             self.respond(slot, status, slice_from(reason), slice_from(b""))
-        else:
+        if tx.server == SERVER_TRYING or tx.server == SERVER_PROCEEDING:
             tx.server = SERVER_TERMINATED
         self._note_response(slot, status if status else 408)
         self.settle(slot)
@@ -897,6 +923,20 @@ cdef class Proxy(Layer):
         self.records.up -= 1
         if 0 <= r.upstream < 256:
             self.records.calls[r.upstream] -= 1
+        self._close_record(record_slot)
+
+    cdef void _close_record(self, uint32_t record_slot) noexcept:
+        """Free a record. The transactions that would still tell it something must not tell the next one."""
+        cdef Record* r = &self.records.slab[record_slot]
+        cdef uint32_t slots[2 + MAX_REFERS]
+        cdef uint32_t i
+        slots[0] = r.begin_tx
+        slots[1] = r.end_tx
+        for i in range(MAX_REFERS):
+            slots[2 + i] = r.refers[i].tx
+        for i in range(2 + MAX_REFERS):
+            if slots[i] < self.fresh and self.slab[slots[i]].record == record_slot:
+                self.slab[slots[i]].record = NO_RECORD
         self.records.close(record_slot)
 
     cdef void _note_request(self, uint32_t slot, uint32_t record_slot) noexcept:
@@ -915,14 +955,19 @@ cdef class Proxy(Layer):
                 r.state = RECORD_ENDING
                 r.ended_by = ENDED_CALLER if by_caller else ENDED_CALLEE
                 tx.flags |= TX_ENDS
+                tx.record = record_slot
+                r.end_tx = slot
                 for i in range(MAX_REFERS):
                     if refer_pending(&r.refers[i]) and r.refers[i].by_caller != by_caller:
                         # transfers.md 7.6: the referee leaves without having said how it went.
                         r.refers[i].state = REFER_UNKNOWN
                         self._refer_over(record_slot, &r.refers[i])
         elif m.method == METHOD_REFER:
-            if refer_sent(r, m.cseq, by_caller) != NULL:
+            refer = refer_sent(r, m.cseq, by_caller)
+            if refer != NULL:
                 tx.flags |= TX_REFER
+                tx.record = record_slot
+                refer.tx = slot
                 r.until = self.now + self.outcome_ms
                 self._arm_record(record_slot)
         else:
@@ -945,7 +990,7 @@ cdef class Proxy(Layer):
         if not refers_pending(r):
             r.until = 0
             if r.state == RECORD_ENDED:
-                self.records.close(record_slot)
+                self._close_record(record_slot)
             else:
                 self._arm_record(record_slot)
 
@@ -974,15 +1019,19 @@ cdef class Proxy(Layer):
                 self.counters[C_CALLS_FAILED] += 1
                 self._end_call(tx.record, ENDED_CALLER if tx.flags & TX_CANCELLED
                                else ENDED_TIMEOUT if status == 408 else ENDED_REFUSED, status)
-                tx.record = NO_RECORD
         elif status >= 200 and tx.flags & TX_ENDS:
-            if r.state == RECORD_ENDING:
-                self.counters[C_CALLS_ENDED] += 1
-                self._end_call(tx.record, r.ended_by, r.status)
-            tx.record = NO_RECORD
-        elif status >= 200:
-            # For a REFER the CSeq of the answer is the request's.
-            refer = refer_answered(r, self.msg.cseq if msg_cseq(&self.msg) == 0 else 0, status)
+            if r.state != RECORD_ENDING:
+                return
+            if status == 401 or status == 407:
+                # The BYE will come again with credentials; until then the call is up.
+                r.state = RECORD_UP if r.answered else RECORD_RINGING
+                r.ended_by = ENDED_NOT
+                return
+            self.counters[C_CALLS_ENDED] += 1
+            self._end_call(tx.record, r.ended_by, r.status)
+        elif status >= 200 and status != 408:
+            # 408: nobody knows whether the REFER arrived. A NOTIFY may tell, or the bounded wait ends.
+            refer = refer_answered(r, slot, status)
             if refer != NULL:
                 if status < 300:
                     self.counters[C_REFERS_ACCEPTED] += 1
@@ -1004,7 +1053,7 @@ cdef class Proxy(Layer):
         if refers_pending(r):
             self._arm_record(record_slot)
         else:
-            self.records.close(record_slot)
+            self._close_record(record_slot)
 
     cdef void _stop_waiting(self, uint32_t record_slot) noexcept:
         """A record's time is up: its maximum duration, or the bounded wait for a REFER's outcome."""

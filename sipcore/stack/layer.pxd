@@ -51,7 +51,6 @@ cdef class Layer:
 
     cdef void _take_response(self) noexcept
     cdef void _fire(self, uint32_t slot) noexcept
-    cdef bint _keep(self, uint8_t** place, uint16_t* length, const uint8_t* p, uint32_t n) noexcept nogil
 
     # what a core adds
     cdef void on_malformed(self, uint32_t listener, const Address* source, int fault) noexcept
@@ -76,6 +75,7 @@ cdef class Layer:
     # out
     cdef bint send(self, uint32_t listener, const Address* to, const uint8_t* p, uint32_t n) noexcept nogil
     cdef uint8_t* render(self, uint32_t listener, const Address* to, uint32_t* n) noexcept nogil
+    cdef bint send_request(self, Tx* tx, uint32_t listener, const Address* to) noexcept nogil
     cdef bint keep_request(self, Tx* tx, const uint8_t* p, uint32_t n) noexcept nogil
     cdef bint keep_response(self, Tx* tx, const uint8_t* p, uint32_t n) noexcept nogil
     cdef void drop_request(self, Tx* tx) noexcept nogil
@@ -85,4 +85,4 @@ cdef class Layer:
     cdef void respond(self, uint32_t slot, uint32_t status, Slice reason, Slice headers) noexcept nogil
     cdef void reply_address(self, const Address* source, Address* out) noexcept nogil
     cdef void send_ack(self, uint32_t slot) noexcept nogil
-    cdef void send_cancel(self, uint32_t slot) noexcept nogil
+    cdef void send_cancel(self, uint32_t slot) noexcept

@@ -32,11 +32,11 @@ from sipcore.stack.tx cimport (
     CLIENT_ACCEPTED, CLIENT_CALLING, CLIENT_COMPLETED, CLIENT_NONE, CLIENT_TERMINATED, NO_RECORD, NO_TX,
     ROLE_CANCEL, ROLE_FREE, SERVER_ACCEPTED, SERVER_COMPLETED, SERVER_CONFIRMED, SERVER_NONE, SERVER_PROCEEDING,
     SERVER_TERMINATED, SERVER_TRYING, STEP_ACK, STEP_PASS, STEP_RESEND_REQUEST, STEP_RESEND_RESPONSE,
-    STEP_TIMEOUT, STEP_TRYING_100, TX_CANCEL_SENT, TX_HASHED, TimerValues, Tx,
+    STEP_TIMEOUT, STEP_TRYING_100, TX_CANCEL_SENT, TX_HASHED, TX_LARGE_REQUEST, TX_LARGE_RESPONSE, TimerValues, Tx,
 )
 from sipcore.wire.edit cimport edit_render, edit_size
 from sipcore.wire.message cimport (
-    DEFAULT_LIMITS, KIND_NONE, KIND_REQUEST, KIND_RESPONSE, Limits, Msg, index_message, msg_check, msg_cseq,
+    DEFAULT_LIMITS, KIND_NONE, KIND_REQUEST, KIND_RESPONSE, Limits, MAX_HEADERS, MAX_MESSAGE, Msg, index_message, msg_check, msg_cseq,
     msg_from, msg_uri, msg_value, msg_via,
 )
 from sipcore.wire.tables cimport (
@@ -52,18 +52,26 @@ from sipcore.stack.counters import COUNTERS
 cdef enum:
     NO_NEXT = 0             # chains hold slot + 1, so that zeroed memory is an empty chain
     EXPIRE_BATCH = 256
+    OUR_HEADERS = 50        # header lines that a forwarded request may have more than it came with
+
+# Our own copies are indexed whatever limits hold for what comes in.
+cdef Limits STORED_LIMITS
+STORED_LIMITS.message = MAX_MESSAGE
+STORED_LIMITS.headers = MAX_HEADERS
+STORED_LIMITS.line = MAX_MESSAGE
 
 
 cdef inline Slice _nothing() noexcept nogil:
     return slice_of(<const uint8_t*>b"", 0)
 
 
-cdef inline Buffer _buffer(uint8_t* p, uint32_t n) noexcept nogil:
-    """The pool buffer of a message of n bytes; the byte behind it belongs to it and is zero."""
+cdef inline Buffer _buffer(uint8_t* p, uint32_t n, bint large) noexcept nogil:
+    """The pool buffer of a message of n bytes; the byte behind it belongs to it and is zero. large: a medium one
+    holds a message that is short enough for a small one."""
     cdef Buffer b
     b.p = p
     b.n = n
-    b.capacity = POOL_SMALL if n < POOL_SMALL else POOL_MEDIUM if n < POOL_MEDIUM else n + 1
+    b.capacity = POOL_SMALL if n < POOL_SMALL and not large else POOL_MEDIUM if n < POOL_MEDIUM else n + 1
     return b
 
 
@@ -120,7 +128,9 @@ cdef class Layer:
         return self.listener_count - 1
 
     def set_limits(self, uint32_t message=65535, uint32_t headers=128, uint32_t line=8192):
-        """Bytes of a message, number of headers, bytes of one header or start line."""
+        """Bytes of a message, number of headers (200 at most), bytes of one header or start line."""
+        if headers > MAX_HEADERS - OUR_HEADERS:
+            raise ValueError(f"at most {MAX_HEADERS - OUR_HEADERS} headers can be indexed, not {headers}")
         self.limits.message = message
         self.limits.headers = headers
         self.limits.line = line
@@ -242,7 +252,8 @@ cdef class Layer:
             return
         tx = &self.slab[slot]
         if tx.method != m.method:
-            if m.method != METHOD_CANCEL or tx.link == NO_TX or self.slab[tx.link].role != ROLE_CANCEL:
+            if (m.method != METHOD_CANCEL or tx.link == NO_TX or self.slab[tx.link].role != ROLE_CANCEL
+                    or self.slab[tx.link].link != slot):
                 self.counters[<int>C_STRAY_RESPONSES] += 1
                 return
             slot = tx.link
@@ -512,40 +523,79 @@ cdef class Layer:
         self.outbox.commit(to, <uint16_t>listener, n[0])
         return room
 
-    cdef bint _keep(self, uint8_t** place, uint16_t* length, const uint8_t* p, uint32_t n) noexcept nogil:
+    cdef bint send_request(self, Tx* tx, uint32_t listener, const Address* to) noexcept nogil:
+        """Render self.edit, keep it as this head's request and start its client side; False, and nothing is sent,
+        where there is no room for it."""
+        cdef uint32_t n = edit_size(&self.edit)
+        cdef uint8_t* room
         cdef Buffer b
-        if place[0] != NULL:
-            b = _buffer(place[0], length[0])
+        if self.edit.overflow or n > 65507:
+            self.counters[<int>C_OUTBOX_FULL] += 1
+            return False
+        if self.pool.take(n + 1, &b) != 0:
+            self.counters[<int>C_BUFFERS_FULL] += 1
+            return False
+        room = self.outbox.reserve(n)
+        if room == NULL:
+            self.counters[<int>C_OUTBOX_FULL] += 1
             self.pool.give(&b)
-            place[0] = NULL
+            return False
+        edit_render(&self.edit, b.p)
+        b.p[n] = 0
+        memcpy(room, b.p, n)
+        self.outbox.commit(to, <uint16_t>listener, n)
+        tx.request = b.p
+        tx.request_n = <uint16_t>n
+        if b.capacity != _buffer(b.p, n, False).capacity:
+            tx.flags |= TX_LARGE_REQUEST
+        tx.listener_out = <uint8_t>listener
+        tx.target = to[0]
+        client_on_send(tx, self.now, False, &self.timers)
+        return True
+
+    cdef bint keep_request(self, Tx* tx, const uint8_t* p, uint32_t n) noexcept nogil:
+        cdef Buffer b
+        self.drop_request(tx)
         if self.pool.take(n + 1, &b) != 0:
             self.counters[<int>C_BUFFERS_FULL] += 1
             return False
         memcpy(b.p, p, n)
         b.p[n] = 0
-        place[0] = b.p
-        length[0] = <uint16_t>n
+        tx.request = b.p
+        tx.request_n = <uint16_t>n
+        if b.capacity != _buffer(b.p, n, False).capacity:
+            tx.flags |= TX_LARGE_REQUEST
         return True
 
-    cdef bint keep_request(self, Tx* tx, const uint8_t* p, uint32_t n) noexcept nogil:
-        return self._keep(&tx.request, &tx.request_n, p, n)
-
     cdef bint keep_response(self, Tx* tx, const uint8_t* p, uint32_t n) noexcept nogil:
-        return self._keep(&tx.response, &tx.response_n, p, n)
+        cdef Buffer b
+        self.drop_response(tx)
+        if self.pool.take(n + 1, &b) != 0:
+            self.counters[<int>C_BUFFERS_FULL] += 1
+            return False
+        memcpy(b.p, p, n)
+        b.p[n] = 0
+        tx.response = b.p
+        tx.response_n = <uint16_t>n
+        if b.capacity != _buffer(b.p, n, False).capacity:
+            tx.flags |= TX_LARGE_RESPONSE
+        return True
 
     cdef void drop_request(self, Tx* tx) noexcept nogil:
         cdef Buffer b
         if tx.request != NULL:
-            b = _buffer(tx.request, tx.request_n)
+            b = _buffer(tx.request, tx.request_n, (tx.flags & TX_LARGE_REQUEST) != 0)
             self.pool.give(&b)
             tx.request = NULL
+            tx.flags &= ~<uint32_t>TX_LARGE_REQUEST
 
     cdef void drop_response(self, Tx* tx) noexcept nogil:
         cdef Buffer b
         if tx.response != NULL:
-            b = _buffer(tx.response, tx.response_n)
+            b = _buffer(tx.response, tx.response_n, (tx.flags & TX_LARGE_RESPONSE) != 0)
             self.pool.give(&b)
             tx.response = NULL
+            tx.flags &= ~<uint32_t>TX_LARGE_RESPONSE
 
     cdef void reply_address(self, const Address* source, Address* out) noexcept nogil:
         """Where responses to self.msg go (RFC 3261 18.2.2, RFC 3581 4): the source, at the port of Via or rport."""
@@ -572,20 +622,20 @@ cdef class Layer:
             self.counters[<int>C_ANSWERED] += 1
 
     cdef void respond(self, uint32_t slot, uint32_t status, Slice reason, Slice headers) noexcept nogil:
-        """Answer the request of a server transaction from what we forwarded: time-outs, CANCEL, no target left."""
+        """Answer the request of a server transaction from what we keep of it: time-outs, CANCEL, no target left."""
         cdef Tx* tx = &self.slab[slot]
         cdef uint8_t tag[TAG_TEXT]
         cdef uint8_t* room
         cdef uint32_t n
         cdef int step
-        if tx.request == NULL or index_message(&self.stored, tx.request, tx.request_n, &DEFAULT_LIMITS) != 0:
+        if tx.request == NULL or index_message(&self.stored, tx.request, tx.request_n, &STORED_LIMITS) != 0:
             return
         step = server_on_response(tx, status, self.now, &self.timers)
         if not step & STEP_PASS:
             return
         self.identity.put_tag(tag, tx.key)
-        plan_response(&self.edit, &self.stored, status, reason, headers, slice_of(tag, TAG_TEXT), NULL,
-                      RESPONSE_STORED)
+        plan_response(&self.edit, &self.stored, status, reason, headers, slice_of(tag, TAG_TEXT), &tx.source,
+                      RESPONSE_STORED if tx.client != CLIENT_NONE else 0)
         room = self.render(tx.listener_in, &tx.source, &n)
         if room != NULL and status > 100:
             self.keep_response(tx, room, n)
@@ -596,38 +646,36 @@ cdef class Layer:
         """Acknowledge the final response in self.msg hop by hop (RFC 3261 17.1.1.3)."""
         cdef Tx* tx = &self.slab[slot]
         cdef uint32_t n
-        if tx.request == NULL or index_message(&self.stored, tx.request, tx.request_n, &DEFAULT_LIMITS) != 0:
+        if tx.request == NULL or index_message(&self.stored, tx.request, tx.request_n, &STORED_LIMITS) != 0:
             return
         if msg_cseq(&self.stored) != 0:
             return
         plan_sibling(&self.edit, &self.stored, method_name(METHOD_ACK), &self.msg)
         self.render(tx.listener_out, &tx.target, &n)
 
-    cdef void send_cancel(self, uint32_t slot) noexcept nogil:
+    cdef void send_cancel(self, uint32_t slot) noexcept:
         """Cancel an INVITE that was answered provisionally (RFC 3261 9.1); once."""
         cdef Tx* tx = &self.slab[slot]
         cdef Tx* cancel
         cdef uint32_t n, other
-        cdef uint8_t* room
-        if tx.flags & TX_CANCEL_SENT or tx.request == NULL:
+        if tx.flags & TX_CANCEL_SENT:
             return
-        if index_message(&self.stored, tx.request, tx.request_n, &DEFAULT_LIMITS) != 0 or msg_cseq(&self.stored) != 0:
-            return
-        plan_sibling(&self.edit, &self.stored, method_name(METHOD_CANCEL), NULL)
-        room = self.render(tx.listener_out, &tx.target, &n)
         tx.flags |= TX_CANCEL_SENT
         # RFC 3261 9.1: after 64*T1 without a final response the INVITE counts as cancelled.
         tx.until = self.now + 64 * self.timers.t1
         self.rearm(slot)
+        if tx.request == NULL or index_message(&self.stored, tx.request, tx.request_n, &STORED_LIMITS) != 0 \
+                or msg_cseq(&self.stored) != 0:
+            return
+        plan_sibling(&self.edit, &self.stored, method_name(METHOD_CANCEL), NULL)
         other = self.open(ROLE_CANCEL, METHOD_CANCEL)
         if other == NO_TX:
+            self.render(tx.listener_out, &tx.target, &n)    # once: better than none
             return
         cancel = &self.slab[other]
-        cancel.target = tx.target
-        cancel.listener_out = tx.listener_out
+        if not self.send_request(cancel, tx.listener_out, &tx.target):
+            self.close(other)
+            return
         cancel.link = slot
         tx.link = other
-        client_on_send(cancel, self.now, False, &self.timers)
-        if room != NULL:
-            self.keep_request(cancel, room, n)
         self.rearm(other)

@@ -45,6 +45,7 @@ cdef struct Refer:
     uint16_t status         # last one heard of: of the REFER, then of the NOTIFYs
     uint8_t state           # ReferState
     uint8_t by_caller       # who sent the REFER
+    uint32_t tx             # its transaction, while it is not answered
 
 cdef struct Record:
     uint64_t began          # ms
@@ -69,6 +70,8 @@ cdef struct Record:
     uint8_t from_user[USER_KEPT]
     uint8_t to_user[USER_KEPT]
     uint32_t ring_ms
+    uint32_t begin_tx       # transactions that tell this record something, as long as they name it
+    uint32_t end_tx
     uint32_t caller_tag     # hash of the caller's tag: which side an in-dialog request comes from
 
 

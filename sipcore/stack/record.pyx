@@ -176,13 +176,13 @@ cdef class Records:
         free(self.slab)
 
     def set_names(self, groups, upstreams):
-        """Names by index, for the log lines."""
-        self.group_names = [str(name).encode("ascii", "backslashreplace") for name in groups]
-        self.upstream_names = [str(name).encode("ascii", "backslashreplace") for name in upstreams]
+        """Names by index, for the log lines; the first 100 bytes of each."""
+        self.group_names = [str(name).encode("ascii", "backslashreplace")[:100] for name in groups]
+        self.upstream_names = [str(name).encode("ascii", "backslashreplace")[:100] for name in upstreams]
 
     cdef uint32_t open(self) noexcept nogil:
         """A cleared record, 0xFFFFFFFF where all are in use."""
-        cdef uint32_t slot, generation
+        cdef uint32_t slot, generation, i
         cdef Record* r
         if self.free_head:
             slot = self.free_head - 1
@@ -201,6 +201,10 @@ cdef class Records:
         r.state = RECORD_TRYING
         r.group = -1
         r.upstream = -1
+        r.begin_tx = 0xFFFFFFFF
+        r.end_tx = 0xFFFFFFFF
+        for i in range(MAX_REFERS):
+            r.refers[i].tx = 0xFFFFFFFF
         self.live += 1
         return slot
 

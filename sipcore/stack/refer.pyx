@@ -50,14 +50,15 @@ cdef Refer* refer_sent(Record* r, uint32_t cseq, bint by_caller) noexcept nogil:
     return NULL
 
 
-cdef Refer* refer_answered(Record* r, uint32_t cseq, uint32_t status) noexcept nogil:
-    """The REFER with that CSeq number was answered; returns it, NULL where it is not followed."""
+cdef Refer* refer_answered(Record* r, uint32_t tx, uint32_t status) noexcept nogil:
+    """The REFER of that transaction was answered finally; returns it, NULL where it is not followed any more."""
     cdef int i
     cdef Refer* refer
     for i in range(MAX_REFERS):
         refer = &r.refers[i]
-        if refer.cseq == cseq and refer_pending(refer):
-            if refer.state == REFER_SENT and status >= 200:
+        if refer.tx == tx and refer_pending(refer):
+            refer.tx = 0xFFFFFFFF
+            if refer.state == REFER_SENT:
                 refer.status = <unsigned short>status
                 refer.state = REFER_ACCEPTED if status < 300 else REFER_REFUSED
             return refer

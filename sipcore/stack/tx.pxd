@@ -1,8 +1,9 @@
 """The head of a transaction: 128 bytes in a slab, addressed by our branch, never moved.
 
 One head holds both sides of a forwarded request: the server transaction towards the sender and the client
-transaction towards the first target. Further targets of a serial search have heads of their own (ROLE_ATTEMPT),
-and so has a CANCEL that we send. Message bytes live in pool buffers beside the head and go when they are done
+transaction towards its one target. Where a verdict names several targets, the head has the server side alone,
+because both sides' timers may then run at once, and each target has a head of its own (ROLE_ATTEMPT); so has a
+CANCEL that we send. Message bytes live in pool buffers beside the head and go when they are done
 with; a head that only lingers (Timers D, H, I, J, K, L, M) has none, except a final response that must be sent
 again.
 """
@@ -28,8 +29,8 @@ cdef enum ClientState:      # RFC 3261 17.1, RFC 6026
 
 cdef enum Role:
     ROLE_FREE = 0
-    ROLE_PROXY              # server side and first client side of a forwarded request
-    ROLE_ATTEMPT            # client side of a further target; `key` is its owner's generation and slot
+    ROLE_PROXY              # server side of a forwarded request, and its client side where it has one target
+    ROLE_ATTEMPT            # client side of one of several targets; `key` is its owner's generation and slot
     ROLE_CANCEL             # client side of a CANCEL that we sent; `link` is the head whose INVITE it cancels
     ROLE_UAS                # server side alone: a user agent answers
     ROLE_UAC                # client side alone: a user agent asked
@@ -44,6 +45,9 @@ cdef enum TxFlag:
     TX_REFER = 128          # its dialog's record follows what becomes of it
     TX_BEGINS = 256         # the INVITE that began the record's dialog
     TX_ENDS = 512           # the BYE that ends it
+    TX_HEARD = 1024         # no INVITE: answered provisionally within try_timeout, so no other target is tried
+    TX_LARGE_REQUEST = 2048     # the short message stands in a medium buffer: the pool had no small one
+    TX_LARGE_RESPONSE = 4096
 
 cdef enum:
     NO_TX = 0xFFFFFFFF
@@ -55,17 +59,18 @@ cdef struct Tx:
     uint64_t until          # ms: when this state ends (B, C, F, H, or the try_timeout), 0 for none
     Address source          # responses go here (RFC 3261 18.2.2, RFC 3581)
     Address target          # the request went here
-    uint8_t* request        # as it was sent
+    uint8_t* request        # as it was sent; as it was received where this head has no client side
     uint8_t* response       # as it was last sent
     void* context           # Search (proxy, more than one target) or the user agent's object; a reference is held
     uint32_t hash_next      # next head of the same table bucket
     uint32_t generation     # low 24 bits stand in the branch
-    uint32_t record         # dialog record, or NO_RECORD
+    uint32_t record         # dialog record of TX_BEGINS, TX_ENDS and TX_REFER, or NO_RECORD
     uint32_t link           # ROLE_CANCEL: the head it cancels; else the ROLE_CANCEL head, or NO_TX
     uint16_t request_n
     uint16_t response_n
     uint16_t interval       # ms between retransmissions, doubling
     uint16_t flags          # TxFlag
+    uint16_t ring           # s: Timer C of this INVITE, 0 for the layer's
     uint8_t listener_in
     uint8_t listener_out
     uint8_t server          # ServerState
