@@ -198,7 +198,8 @@ class Bench:
 
     def __init__(self, verdict: Verdict | None = None, *, decide=None, link: Link | None = None,
                  listeners: Iterable[tuple[str, int]] = (EDGE,), methods: Iterable[str] = METHODS,
-                 admission: Admission | None = None, group: dict | None = None, **options) -> None:
+                 admission: Admission | None = None, group: dict | None = None,
+                 public: tuple[str, int] | None = None, **options) -> None:
         listeners = list(listeners)
         self.link = link or Link()
         if admission is None:
@@ -212,7 +213,7 @@ class Bench:
             return decide(request) if decide is not None else fixed
 
         self.proxy = Proxy(admission=admission, decide=ask, **({"transactions": 256, "dialogs": 64} | options))
-        self.link.attach(self.proxy, listeners)
+        self.link.attach(self.proxy, listeners, public)
 
     def phone(self, name: str, host: str, port: int = 5060, edge: tuple[str, int] = EDGE) -> Phone:
         return Phone(self.link, name, host, port, edge)
@@ -223,7 +224,9 @@ class Bench:
     def count(self, name: str) -> int:
         return self.proxy.statistics()[name]
 
-    def call(self, caller: Phone, callee: Phone, *, call_id: str = "c1", headers: Headers = ()) -> tuple[Dialog, Dialog]:
+    def call(
+        self, caller: Phone, callee: Phone, *, call_id: str = "c1", headers: Headers = ()
+    ) -> tuple[Dialog, Dialog]:
         """An answered call; both dialogs. Everything that both received until then is taken."""
         caller.request("INVITE", callee.uri, call_id=call_id, headers=headers)
         self.run()
@@ -237,13 +240,13 @@ class Bench:
         callee.take("ACK")
         return one, other
 
-    def empty(self, ms: int = 300_000) -> None:
-        """After this time nothing is left: no transaction, no timer, no buffer, no record."""
+    def empty(self, ms: int = 300_000, dialogs: int = 0) -> None:
+        """After this time nothing is left: no transaction, no timer, no buffer, no more records than dialogs."""
         self.run(ms)
         assert self.proxy.live == 0
         assert self.proxy.pool.live == (0, 0, 0)
         assert self.proxy.deadline() is None
-        assert self.count("dialogs") == 0
+        assert self.count("dialogs") == dialogs
 
 
 __all__ = ["EDGE", "METHODS", "SDP", "Bench", "Dialog", "Phone", "Received", "build", "sibling"]

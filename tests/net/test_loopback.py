@@ -71,8 +71,8 @@ def test_actions_run_at_their_time():
 
 
 def test_a_core_answers_and_hears_of_closed_ports():
-    request = (b"OPTIONS sip:x@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.2;branch=z9hG4bKa\r\nFrom: <sip:a@b>;tag=1\r\n"
-               b"To: <sip:x@127.0.0.1>\r\nCall-ID: a\r\nCSeq: 1 OPTIONS\r\n\r\n")
+    request = (b"OPTIONS sip:x@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.2;branch=z9hG4bKa\r\n"
+               b"From: <sip:a@b>;tag=1\r\nTo: <sip:x@127.0.0.1>\r\nCall-ID: a\r\nCSeq: 1 OPTIONS\r\n\r\n")
     link = Link(unreachable=True)
     layer = Layer(transactions=16)
     link.attach(layer, [("127.0.0.1", 5060)])

@@ -202,7 +202,8 @@ def test_other_timer_values():
 def test_a_call_over_a_bad_network(seed):
     bench = Bench(link=Link(seed, Conditions(delay=20, jitter=60, loss=0.25, duplicate=0.1)))
     alice, bob = bench.phone("alice", "127.0.0.2"), bench.phone("bob", "127.0.0.3")
-    finals, acked = [], []
+    finals: list[Received] = []
+    acked: list[Received] = []
 
     def on_bob(packet):
         one = Received(packet)

@@ -1,0 +1,662 @@
+"""What a request and its responses look like on both sides: Via, Record-Route, Route, Max-Forwards, loops, refusals."""
+import re
+
+import pytest
+
+from sipcore.base.trie import Trie
+from sipcore.stack.admission import Admission
+from sipcore.stack.verdict import Target, Verdict
+from tests.endpoints import EDGE, METHODS, Bench, Phone, build
+
+V6 = ("fd00::1", 5060)
+SECOND = ("127.0.0.1", 5080)
+
+
+@pytest.fixture
+def bench():
+    return Bench()
+
+
+@pytest.fixture
+def alice(bench):
+    return bench.phone("alice", "127.0.0.2")
+
+
+@pytest.fixture
+def bob(bench):
+    return bench.phone("bob", "127.0.0.3")
+
+
+def test_a_forwarded_request_differs_in_these_lines_only(bench, alice, bob):
+    sent = alice.request("INVITE", bob.uri, headers=[("X-Odd", " \u00e9;,\"x\""), ("Supported", "100rel")], body=b"a\0b")
+    bench.run()
+    invite = bob.take("INVITE")
+    ours = invite.headers("Via")[0]
+    assert re.fullmatch(r"SIP/2.0/UDP 127\.0\.0\.1:5060;branch=z9hG4bK[0-9a-v]{33}", ours)
+    route = invite.header("Record-Route")
+    assert re.fullmatch(r"<sip:127\.0\.0\.1:5060;lr;t=[0-9a-v]{26}>", route)
+    expected = sent.replace(b"Via: ", f"Via: {ours}\r\nRecord-Route: {route}\r\nVia: ".encode(), 1)
+    expected = expected.replace(b";rport\r\n", b";rport=5060;received=127.0.0.2\r\n").replace(
+        b"Max-Forwards: 70", b"Max-Forwards: 69")
+    assert invite.data == expected
+
+
+def test_a_forwarded_response_differs_by_our_via_only(bench, alice, bob):
+    alice.request("INVITE", bob.uri)
+    bench.run()
+    sent = bob.answer(bob.take("INVITE"), 200, headers=[("X-Odd", "\u00e9")], body=b"\0body")
+    bench.run()
+    lines = sent.split(b"\r\n")
+    assert lines.pop(1).startswith(b"Via: SIP/2.0/UDP 127.0.0.1:5060;branch=")
+    assert alice.take("100", "200").data == b"\r\n".join(lines)
+
+
+@pytest.mark.parametrize("joined", [True, False])
+def test_our_via_goes_wherever_the_next_one_stands(bench, alice, bob, joined):
+    alice.request("INVITE", bob.uri)
+    bench.run()
+    sent = bob.answer(bob.take("INVITE"), 180)
+    vias = [line[5:] for line in sent.split(b"\r\n") if line.startswith(b"Via: ")]
+    one, other = (b"Via: " + via + b"\r\n" for via in vias)
+    data = sent.replace(one + other, b"v: " + b" ,\r\n ".join(vias) + b"\r\n" if joined else b"")
+    if not joined:
+        data = data.replace(b"From: ", one + b"From: ").replace(b"Call-ID: ", other + b"Call-ID: ")
+    bob.send(data)
+    bench.run()
+    ringing = alice.received()[-1]
+    assert ringing.headers("Via") == [vias[1].decode()]
+
+
+def test_a_response_without_another_via_goes_nowhere(bench, alice, bob):
+    alice.request("INVITE", bob.uri)
+    bench.run()
+    sent = bob.answer(bob.take("INVITE"), 180)
+    bench.run()
+    alice.received()
+    bob.send(re.sub(rb"Via: [^\r]*127\.0\.0\.2[^\r]*\r\n", b"", sent))
+    bench.run()
+    assert alice.names() == []
+    assert bench.count("stray_responses") == 1
+
+
+@pytest.mark.parametrize(("params", "expected", "port"), [
+    (";rport", ";branch=z;rport=5070;received=127.0.0.2", 5070),
+    ("", ";branch=z", 5066),
+    (";received=9.9.9.9", ";branch=z;received=127.0.0.2", 5066),
+    (";received=9.9.9.9;rport", ";branch=z;rport=5070;received=127.0.0.2", 5070),
+    (";rport;x=1", ";branch=z;rport=5070;x=1;received=127.0.0.2", 5070),
+    (";maddr=127.0.0.9", ";branch=z;maddr=127.0.0.9", 5066),
+])
+def test_received_and_rport(bench, bob, params, expected, port):
+    """RFC 3261 18.2.1, 18.2.2, RFC 3581 4: the sender says 5066 and sends from 5070."""
+    here = Phone(bench.link, "alice", "127.0.0.2", 5070)
+    there = Phone(bench.link, "alice", "127.0.0.2", 5066)
+    here.send(there.build("INVITE", bob.uri, branch="z", via_params=params))
+    bench.run()
+    assert bob.take("INVITE").headers("Via")[1] == f"SIP/2.0/UDP 127.0.0.2:5066{expected}"
+    assert (here if port == 5070 else there).names() == ["100"]
+    assert (there if port == 5070 else here).names() == []
+
+
+def test_received_for_a_name_and_for_another_address(bench, alice, bob):
+    for sent_by in ("pc.example.com:5060", "127.0.0.99:5060", "[::1]:5060"):
+        alice.send(alice.build("OPTIONS", bob.uri, via_params="", call_id=sent_by).replace(
+            b"127.0.0.2:5060;branch", f"{sent_by};branch".encode()))
+        bench.run()
+        assert bob.take("OPTIONS").headers("Via")[1].endswith(";received=127.0.0.2")
+
+
+def test_max_forwards(bench, alice, bob):
+    for value, passed in ((70, "69"), (1, "0"), (255, "254"), (None, "70")):
+        alice.request("OPTIONS", bob.uri, max_forwards=value, call_id=f"m{value}")
+        bench.run()
+        assert bob.take("OPTIONS").header("Max-Forwards") == passed
+    alice.request("OPTIONS", bob.uri, max_forwards=0)
+    bench.run()
+    assert alice.names() == ["483"]
+    assert bob.names() == []
+    assert bench.count("too_many_hops") == 1
+
+
+@pytest.mark.parametrize("value", ["-1", "256", "4294967297", "1a", "", "1 1"])
+def test_a_bad_max_forwards(bench, alice, bob, value):
+    alice.send(alice.build("OPTIONS", bob.uri).replace(b"Max-Forwards: 70", b"Max-Forwards: " + value.encode()))
+    bench.run()
+    assert alice.take("400").message.reason.startswith("Bad Request - bad Max-Forwards")
+
+
+def test_a_loop_gets_482_on_its_second_passage(bench, alice):
+    alice.request("INVITE", "sip:x@127.0.0.1:5060")         # the edge itself
+    bench.run()
+    assert alice.names()[:2] == ["100", "482"]
+    assert bench.count("loops") == 1
+    assert bench.count("forwarded") == 1
+    bench.empty()
+
+
+def test_a_loop_through_another_proxy_gets_482(bench, alice, bob):
+    alice.request("INVITE", bob.uri)
+    bench.run()
+    invite = bob.take("INVITE")
+    looped = invite.data.replace(b"Via: ", b"Via: SIP/2.0/UDP 127.0.0.3;branch=z9hG4bKloop\r\nVia: ", 1)
+    looped = looped.replace(b"Max-Forwards: 69", b"Max-Forwards: 20")   # whoever changes that does not escape
+    bob.send(looped)
+    bench.run()
+    assert bob.names() == ["482"]
+
+
+def test_a_spiral_passes(bench, alice, bob):
+    """The same call comes back for another user: a spiral (RFC 3261 16.3 step 4, RFC 5393)."""
+    carol = bench.phone("carol", "127.0.0.4")
+    alice.request("INVITE", bob.uri)
+    bench.run()
+    invite = bob.take("INVITE")
+    spiral = invite.data.replace(b"Via: ", b"Via: SIP/2.0/UDP 127.0.0.3;branch=z9hG4bKspiral\r\nVia: ", 1)
+    bob.send(spiral.replace(b"INVITE " + bob.uri.encode(), b"INVITE " + carol.uri.encode()))
+    bench.run()
+    received = carol.take("INVITE")
+    assert len(received.headers("Via")) == 4
+    first, second = received.headers("Record-Route")
+    assert first != second
+    carol.answer(received, 200)
+    bench.run()
+    back = bob.take("100", "200")
+    bob.send(back.data.replace(b"Via: " + back.headers("Via")[0].encode() + b"\r\n", b""))
+    bench.run()
+    dialog = alice.caller_dialog(alice.take("100", "200"))
+    dialog.send("ACK")
+    bench.run()
+    assert carol.names() == ["ACK"]
+    # Both passages have a record, and the BYE passes both.
+    assert bench.count("dialogs") == 2
+    dialog.send("BYE")
+    bench.run()
+    carol.answer(carol.take("BYE"), 200)
+    bench.run()
+    assert alice.names() == ["200"]
+    bench.empty()
+
+
+def test_merged_requests_pass_a_proxy(bench, alice, bob):
+    """RFC 3261 8.2.2.2 is for user agents: the same request on two ways is forwarded twice."""
+    one = alice.request("INVITE", bob.uri, branch="z9hG4bK-way-1")
+    alice.send(one.replace(b"way-1", b"way-2"))
+    bench.run()
+    assert bob.names() == ["INVITE", "INVITE"]
+
+
+def test_in_dialog_requests_follow_the_route_and_need_no_decision(bench, alice, bob):
+    one, other = bench.call(alice, bob)
+    asked = len(bench.asked)
+    for dialog, phone in ((one, bob), (other, alice)):
+        for method in ("INFO", "UPDATE", "INVITE", "PRACK", "NOTIFY"):
+            dialog.send(method)
+            bench.run()
+            received = phone.take(method)
+            assert received.header("Route") is None
+            assert received.header("Record-Route") is None
+            assert received.message.uri == (bob if phone is bob else alice).uri
+            phone.answer(received, 200)
+            bench.run()
+            dialog.phone.received()
+    assert len(bench.asked) == asked
+
+
+def test_what_a_dialog_does_not_need_is_a_decision_or_closed(alice, bob, bench):
+    closed = Bench(methods=["INVITE"])
+    alice, bob = closed.phone("alice", "127.0.0.2"), closed.phone("bob", "127.0.0.3")
+    one, _ = closed.call(alice, bob)
+    for method in ("MESSAGE", "SUBSCRIBE", "FOO"):
+        one.send(method)
+        closed.run()
+        assert alice.take("405").header("Allow") == (
+            "INVITE, ACK, BYE, CANCEL, NOTIFY, INFO, UPDATE, PRACK")
+    assert bob.names() == []
+    one.send("REFER", headers=[("Refer-To", "<sip:x@127.0.0.9>")])
+    closed.run()
+    bob.take("REFER")
+    assert closed.asked[-1][0] == "REFER"
+
+
+def test_a_strict_router_before_us(bench, alice, bob):
+    """RFC 3261 16.4: our own Record-Route stands in the request URI, the target in the last Route."""
+    one, _ = bench.call(alice, bob)
+    ours = one.routes[0].strip("<>")
+    data = one.request("BYE").replace(f"Route: {one.routes[0]}".encode(), f"Route: <{bob.uri}>".encode())
+    alice.send(data.replace(f"BYE {bob.uri} ".encode(), f"BYE {ours} ".encode()))
+    bench.run()
+    received = bob.take("BYE")
+    assert received.message.uri == bob.uri
+    assert received.header("Route") is None
+    assert bench.count("dialogs") == 1
+    bob.answer(received, 200)
+    bench.run()
+    assert bench.count("dialogs") == 0
+
+
+def test_a_strict_router_behind_us(bench, alice, bob):
+    """RFC 3261 16.6 step 6: the next hop has no lr."""
+    one, _ = bench.call(alice, bob)
+    one.routes += ["<sip:127.0.0.4:5060;x=1>", "<sip:127.0.0.5;lr>"]
+    strict = bench.phone("strict", "127.0.0.4")
+    one.send("INFO")
+    bench.run()
+    received = strict.take("INFO")
+    assert received.message.uri == "sip:127.0.0.4:5060;x=1"
+    assert received.headers("Route") == ["<sip:127.0.0.5;lr>", f"<{bob.uri}>"]
+
+
+def test_a_strict_router_behind_us_and_a_new_request_uri():
+    bench = Bench(Verdict(uri=b"sip:new@127.0.0.9"))
+    alice, strict = bench.phone("alice", "127.0.0.2"), bench.phone("strict", "127.0.0.4")
+    alice.request("INVITE", "sip:old@127.0.0.1", routes=["<sip:127.0.0.1;lr>", "<sip:127.0.0.4>"])
+    bench.run()
+    received = strict.take("INVITE")
+    assert received.message.uri == "sip:127.0.0.4"
+    assert received.headers("Route") == ["<sip:new@127.0.0.9>"]
+
+
+@pytest.mark.parametrize("routes", [
+    ["<sip:127.0.0.1;lr>", "<sip:127.0.0.3:5060;lr>"], ["<sip:127.0.0.1;lr>, <sip:127.0.0.3:5060;lr>"],
+    ["<sip:127.0.0.1;lr>,\r\n <sip:127.0.0.3:5060;lr>"],
+    ["\"a, b\" <sip:127.0.0.1;lr>;x=\",\" , <sip:127.0.0.3:5060;lr>, <sip:127.0.0.4;lr>", "<sip:127.0.0.5;lr>"],
+    ["sip:127.0.0.1;lr", "<sip:127.0.0.3:5060;lr>"],
+])
+def test_a_preloaded_route_is_followed_and_ours_taken_off(bench, alice, bob, routes):
+    alice.request("OPTIONS", "sip:x@example.com", routes=routes)
+    bench.run()
+    if routes[0].startswith("sip:"):
+        # Outside of brackets the parameters are the header's: a strict router's URI that names us.
+        assert bob.take("OPTIONS").headers("Route") == ["<sip:127.0.0.3:5060;lr>"]
+        return
+    left = [route for route in ("<sip:127.0.0.3:5060;lr>", "<sip:127.0.0.4;lr>", "<sip:127.0.0.5;lr>")
+            if any(route in value for value in routes)]
+    assert bob.take("OPTIONS").headers("Route") == left
+
+
+def test_double_record_route_between_two_listeners():
+    """RFC 5658: a value for each side, taken off together, and each side is answered from its own listener."""
+    bench = Bench(Verdict(targets=(Target("127.0.0.3", 5060, listener=1),)), listeners=[EDGE, SECOND])
+    alice, bob = bench.phone("alice", "127.0.0.2"), bench.phone("bob", "127.0.0.3", edge=SECOND)
+    alice.request("INVITE", bob.uri)
+    bench.run()
+    invite = bob.take("INVITE")
+    assert invite.packet.source == SECOND
+    assert [route.split(";")[0] for route in invite.headers("Record-Route")] == [
+        "<sip:127.0.0.1:5080", "<sip:127.0.0.1:5060"]
+    assert invite.headers("Via")[0].startswith("SIP/2.0/UDP 127.0.0.1:5080;")
+    bob.answer(invite, 200)
+    bench.run()
+    one, other = alice.caller_dialog(alice.take("100", "200")), bob.callee_dialog(invite)
+    for dialog, phone, listener in ((one, bob, SECOND), (other, alice, EDGE), (one, bob, SECOND)):
+        dialog.send("INFO")
+        bench.run()
+        received = phone.take("INFO")
+        assert received.packet.source == listener
+        assert received.header("Route") is None
+        phone.answer(received, 200)
+        bench.run()
+        assert dialog.phone.take("200").packet.source == dialog.hop()
+    one.send("BYE")
+    bench.run()
+    bob.answer(bob.take("BYE"), 200)
+    bench.run()
+    bench.empty()
+
+
+def test_from_ipv4_to_ipv6_and_back():
+    bench = Bench(listeners=[EDGE, V6])
+    alice, bob = bench.phone("alice", "127.0.0.2"), bench.phone("bob", "fd00::3", edge=V6)
+    alice.request("INVITE", bob.uri)
+    bench.run()
+    invite = bob.take("INVITE")
+    assert [route.split(";")[0] for route in invite.headers("Record-Route")] == [
+        "<sip:[fd00::1]:5060", "<sip:127.0.0.1:5060"]
+    bob.answer(invite, 200)
+    bench.run()
+    one, other = alice.caller_dialog(alice.take("100", "200")), bob.callee_dialog(invite)
+    one.send("ACK")
+    other.send("BYE")
+    bench.run()
+    assert bob.names() == ["ACK"]
+    bye = alice.take("BYE")
+    assert bye.packet.source == EDGE
+    assert bye.headers("Via")[1] == "SIP/2.0/UDP [fd00::3]:5060;branch=z9hG4bK-bob-1;rport=5060;received=fd00::3"
+    alice.answer(bye, 200)
+    bench.run()
+    assert bob.names() == ["200"]
+    bench.empty()
+
+
+def test_an_advertised_address_stands_in_via_and_record_route():
+    bench = Bench(public=("203.0.113.7", 5099))
+    alice, bob = bench.phone("alice", "127.0.0.2"), bench.phone("bob", "127.0.0.3")
+    alice.request("INVITE", bob.uri)
+    bench.run()
+    invite = bob.take("INVITE")
+    assert invite.headers("Via")[0].startswith("SIP/2.0/UDP 203.0.113.7:5099;branch=")
+    assert invite.header("Record-Route").startswith("<sip:203.0.113.7:5099;lr;t=")
+    bob.answer(invite, 200)
+    bench.run()
+    one = alice.caller_dialog(alice.take("100", "200"))
+    alice.send(one.request("BYE"))
+    bench.run()
+    assert bob.take("BYE").header("Route") is None
+
+
+@pytest.mark.parametrize(("uri", "status"), [
+    ("tel:+1234567890", 404), ("mailto:a@b.example", 416), ("sips:x@127.0.0.3", 503),
+    ("sip:x@host.example.com", 503), ("sip:x@127.0.0.3;transport=tcp", 503), ("sip:x@[fd00::9]", 503),
+])
+def test_where_no_way_leads(bench, alice, uri, status):
+    alice.request("INVITE", uri)
+    bench.run()
+    assert alice.names() == [str(status)]
+    assert bench.count("unroutable") == 1
+    assert bench.proxy.live == 0
+
+
+def test_proxy_require_gets_420(bench, alice, bob):
+    alice.request("OPTIONS", bob.uri, headers=[("Proxy-Require", "one, two"), ("proxy-require", "three,\r\n four")])
+    bench.run()
+    assert alice.take("420").headers("Unsupported") == ["one", "two", "three", "four"]
+    assert bob.names() == []
+
+
+def test_closed_methods_get_405_with_allow():
+    bench = Bench(methods=["INVITE", "OPTIONS"])
+    alice, bob = bench.phone("alice", "127.0.0.2"), bench.phone("bob", "127.0.0.3")
+    for number, method in enumerate(("MESSAGE", "SUBSCRIBE", "REGISTER", "PUBLISH", "REFER", "FOO", "BYE", "INFO")):
+        alice.request(method, bob.uri, call_id=f"m{number}")
+        bench.run()
+        allow = alice.take("405").headers("Allow")
+        assert {"INVITE", "OPTIONS", "BYE"} <= set(allow)
+        assert "MESSAGE" not in allow
+    assert bob.names() == []
+    assert bench.count("method_closed") == 8
+    assert bench.asked == []
+
+
+@pytest.mark.parametrize("status", [403, 404, 480, 513, 603])
+def test_a_rejection_is_the_same_each_time(status):
+    bench = Bench(Verdict(action=Verdict.REJECT, status=status, reason="No \u00e9", headers=b"X-Why: because\r\n"))
+    alice = bench.phone("alice", "127.0.0.2")
+    invite = alice.request("INVITE", "sip:x@127.0.0.3")
+    alice.send(invite)
+    bench.run()
+    one, again = alice.received()
+    assert one.data == again.data
+    assert (one.name, one.message.reason, one.header("X-Why")) == (str(status), "No ?", "because")
+    alice.ack(invite, one)
+    bench.run()
+    assert alice.names() == []
+    assert bench.proxy.live == 0
+
+
+def test_drop_and_local():
+    drop = Bench(Verdict(action=Verdict.DROP))
+    alice = drop.phone("alice", "127.0.0.2")
+    alice.request("INVITE", "sip:x@127.0.0.3")
+    drop.run()
+    assert alice.names() == []
+    local = Bench(Verdict(action=Verdict.LOCAL, headers=b"Accept: application/sdp\r\n"))
+    alice = local.phone("alice", "127.0.0.2")
+    alice.request("OPTIONS", "sip:127.0.0.1")
+    local.run()
+    answer = alice.take("200")
+    assert answer.header("Accept") == "application/sdp"
+    assert "INVITE" in answer.headers("Allow")
+
+
+@pytest.mark.parametrize("result", [None, ValueError("bad\r\npolicy"), "text"])
+def test_an_error_in_the_policy_is_500_and_a_text(result):
+    def decide(request):
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    bench = Bench(decide=decide)
+    alice = bench.phone("alice", "127.0.0.2")
+    alice.request("INVITE", "sip:x@127.0.0.3")
+    bench.run()
+    assert alice.names() == ["500"]
+    assert bench.count("decide_errors") == 1
+    assert len(bench.proxy.take_troubles()) == 1
+    assert bench.proxy.live == 0
+
+
+def test_a_verdict_for_the_group_is_asked_for_once():
+    bench = Bench(Verdict(scope=1))
+    alice, bob = bench.phone("alice", "127.0.0.2"), bench.phone("bob", "127.0.0.3")
+    for number in range(3):
+        alice.request("OPTIONS", bob.uri, call_id=f"o{number}")
+    alice.request("INVITE", bob.uri)
+    bench.run()
+    assert [method for method, _ in bench.asked] == ["OPTIONS", "INVITE"]
+    assert bench.count("decided_by_memo") == 2
+    assert bob.names() == ["OPTIONS"] * 3 + ["INVITE"]
+
+
+def test_a_request_is_valid_only_while_it_is_decided():
+    kept = []
+    bench = Bench(decide=lambda request: kept.append(request) or Verdict())
+    alice = bench.phone("alice", "127.0.0.2")
+    alice.request("OPTIONS", "sip:x@127.0.0.3")
+    bench.run()
+    with pytest.raises(ValueError, match="only while"):
+        _ = kept[0].method
+
+
+def test_a_verdict_changes_the_request():
+    verdict = Verdict(uri=b"sip:new@127.0.0.3", insert=b"X-New: 1\r\nx-two: 2\r\n", remove=("Subject", "X-Old*", "k"),
+                      replace=(("From", b"<sip:other@h>;tag=9"),), body=b"new body", record_route=False)
+    bench = Bench(verdict)
+    alice, bob = bench.phone("alice", "127.0.0.2"), bench.phone("bob", "127.0.0.3")
+    alice.request("INVITE", "sip:old@127.0.0.9", body=b"old", headers=[
+        ("s", "gone"), ("X-Older", "gone"), ("x-old", "gone"), ("X-Kept", "y"), ("Supported", "gone"),
+        ("Subject-Not", "y")])
+    bench.run()
+    invite = bob.take("INVITE")
+    assert invite.message.uri == "sip:new@127.0.0.3"
+    assert invite.header("From") == "<sip:other@h>;tag=9"
+    assert (invite.message.body, invite.header("Content-Length")) == (b"new body", "8")
+    names = [name for name, _ in invite.message.items()]
+    assert names == ["Via", "Via", "Max-Forwards", "From", "To", "Call-ID", "CSeq", "Contact", "X-Kept", "Subject-Not",
+                     "Content-Length", "X-New", "x-two"]
+
+
+def test_short_names():
+    bench = Bench(Verdict(compact=True))
+    alice, bob = bench.phone("alice", "127.0.0.2"), bench.phone("bob", "127.0.0.3")
+    alice.request("INVITE", bob.uri, headers=[("Supported", "a"), ("Content-Type ", "text/plain")], body=b"x")
+    bench.run()
+    names = [name for name, _ in bob.take("INVITE").message.items()]
+    assert names == ["v", "Record-Route", "v", "Max-Forwards", "f", "t", "i", "CSeq", "m", "k", "c", "l"]
+
+
+def test_the_size_check_asks_for_a_smaller_verdict():
+    asked = []
+
+    def oversize(request, verdict, size):
+        asked.append((request.call_id, size))
+        return verdict.changed(insert=b"", warn="left out")
+
+    bench = Bench(Verdict(insert=b"X-Big: " + b"b" * 1_000 + b"\r\n", budget=900), oversize=oversize)
+    alice, bob = bench.phone("alice", "127.0.0.2"), bench.phone("bob", "127.0.0.3")
+    alice.request("INVITE", bob.uri)
+    bench.run()
+    invite = bob.take("INVITE")
+    assert asked == [("c1", len(invite.data) + 1_009)]
+    assert bench.count("oversize") == 1
+    assert bench.proxy.take_troubles() == ["left out"]
+
+
+def test_the_size_check_refuses_and_leaves_nothing():
+    refusal = Verdict(action=Verdict.REJECT, status=513)
+    bench = Bench(Verdict(budget=100, upstream=2), oversize=lambda *_: refusal)
+    alice = bench.phone("alice", "127.0.0.2")
+    alice.request("INVITE", "sip:x@127.0.0.3")
+    bench.run()
+    assert alice.names() == ["513"]
+    assert bench.count("oversize_refused") == 1
+    assert bench.proxy.calls(2) == 0
+    bench.empty(0)
+
+
+def test_folds_and_space_before_the_colon_go_out_in_the_plain_form(bench, alice, bob):
+    data = alice.build("OPTIONS", bob.uri).replace(b"Contact: ", b"Subject \t:\r\n  a\r\n\t b  \r\n  c \r\nX-A  : x\r\nContact: ")
+    alice.send(data)
+    bench.run()
+    received = bob.take("OPTIONS").data
+    assert b"\r\nSubject: a b c \r\nX-A: x\r\n" in received
+    assert b"\r\n " not in received
+    assert b"\r\n\t" not in received
+
+
+def test_bytes_behind_the_content_length_go_nowhere(bench, alice, bob):
+    alice.send(alice.build("OPTIONS", bob.uri, body=b"body") + b"INVITE sip:evil@127.0.0.3 SIP/2.0\r\n\r\n")
+    bench.run()
+    assert bob.take("OPTIONS").data.endswith(b"\r\n\r\nbody")
+
+
+def test_verdicts_refuse_what_would_break_a_message():
+    for fields in ({"headers": b"X: 1"}, {"insert": b"X: 1\r\n\r\nY: 2\r\n"}, {"insert": b"X: 1\nY: 2\r\n"},
+                   {"insert": b" X: 1\r\n"}, {"uri": b"sip:a\r\nX: 1"}, {"replace": (("To", b"a\0"),)},
+                   {"reason": "a\r\nX: 1"}, {"reason": "a\0"}, {"headers": b"X: \0\r\n"}, {"insert": b":x\r\n"},
+                   {"insert": b"\r\n"}):
+        with pytest.raises(ValueError, match=r"."):
+            Verdict(action=Verdict.REJECT, status=400, **fields)
+    with pytest.raises(ValueError, match="CR"):
+        Target("127.0.0.1", uri=b"sip:a\r\n")
+
+
+@pytest.fixture
+def guarded():
+    """127.0.0.0/24 may do all, 127.0.1.0/24 is denied, 127.0.2.0/24 forbidden, the rest unlisted."""
+    admission = Admission([Trie([("127.0.0.0/24", 0), ("127.0.1.0/24", 1), ("127.0.2.0/24", 2)])])
+    admission.add_group("allow", METHODS)
+    admission.add_group("deny")
+    admission.add_group("forbid")
+    return Bench(admission=admission)
+
+
+def test_denied_forbidden_and_unlisted_sources(guarded):
+    bob = guarded.phone("bob", "127.0.0.3")
+    for host, answers in (("127.0.1.2", []), ("127.0.2.2", ["403"]), ("127.0.9.2", [])):
+        phone = guarded.phone("x", host)
+        phone.request("INVITE", bob.uri)
+        phone.send(b"garbage\r\n\r\n")
+        phone.send(phone.build("ACK", bob.uri))
+        phone.cancel(phone.build("INVITE", bob.uri))
+        phone.send(build("SIP/2.0 200 OK", [("Via", "SIP/2.0/UDP 127.0.0.1;branch=z9hG4bKx")]))
+        guarded.run()
+        assert phone.names()[: len(answers)] == answers
+        assert len(phone.names()) == 0
+    assert bob.names() == []
+    assert guarded.asked == []
+    assert {name: guarded.count(name) for name in ("denied", "forbidden")} == {"denied": 5, "forbidden": 5}
+
+
+def test_unlisted_sources_get_a_limited_403_where_configured():
+    admission = Admission([Trie([("127.0.0.0/24", 0)])], unlisted="forbid", unlisted_rate=1, unlisted_burst=5)
+    admission.add_group("allow", METHODS)
+    bench = Bench(admission=admission)
+    stranger = bench.phone("x", "127.0.9.2")
+    for number in range(20):
+        stranger.request("INVITE", "sip:x@127.0.0.3", call_id=f"s{number}")
+    bench.run()
+    assert stranger.names() == ["403"] * 5
+    assert bench.count("rate_limited") == 15
+    bench.run(2_000)
+    for number in range(20):
+        stranger.request("INVITE", "sip:x@127.0.0.3", call_id=f"t{number}")
+    bench.run()
+    assert stranger.names() == ["403"] * 2
+
+
+def test_an_unlisted_peer_passes_by_branch_and_token_and_by_nothing_else(guarded):
+    alice, out = guarded.phone("alice", "127.0.0.2"), guarded.phone("out", "127.0.9.9")
+    one, other = guarded.call(alice, out)       # its 200 passed by our branch
+    other.send("INFO")
+    other.send("REFER", headers=[("Refer-To", "<sip:x@127.0.0.5>")])
+    guarded.run()
+    assert alice.names() == ["INFO", "REFER"]   # the REFER by a decision
+    assert guarded.asked[1:] == [("REFER", alice.uri)]
+    assert guarded.count("unlisted_passed") == 2
+    good = other.routes[:]
+    for change in (
+        lambda route: route.replace(";t=", ";t=0"), lambda route: route[:-3] + "00>", lambda route: "<sip:127.0.0.1;lr>",
+    ):
+        other.routes = [change(good[0])]
+        other.send("INFO")
+    other.routes = good
+    other.call_id = "another"                   # the token is bound to its Call-ID
+    other.send("INFO")
+    other.call_id = "c1"
+    data = other.request("INVITE").replace(b"To: " + other.remote.encode(), b"To: <sip:alice@127.0.0.2>")
+    out.send(data)                              # no To tag: it begins something
+    guarded.run()
+    assert alice.names() == []
+    assert out.names() == []
+    other.target = "sip:elsewhere@192.0.2.1"    # the token opens no way to where nobody is listed
+    other.send("INFO")
+    guarded.run()
+    assert out.names() == ["403"]
+    one.send("BYE")
+    guarded.run()
+    out.answer(out.take("BYE"), 200)
+    guarded.run()
+    assert "200" in alice.names()
+
+
+def test_forged_branches_find_nothing(bench, alice, bob):
+    alice.request("INVITE", bob.uri)
+    bench.run()
+    invite = bob.take("INVITE")
+    alice.take("100")
+    sent = bob.answer(invite, 200)
+    bench.link.sent.clear()
+    bench = Bench()
+    alice, bob = bench.phone("alice", "127.0.0.2"), bench.phone("bob", "127.0.0.3")
+    alice.request("INVITE", bob.uri)
+    bench.run()
+    alice.take("100")
+    branch = bob.take("INVITE").message.branch
+    for place in range(7, len(branch)):
+        forged = branch[:place] + ("1" if branch[place] != "1" else "2") + branch[place + 1:]
+        bob.send(sent.replace(invite.message.branch.encode(), forged.encode()))
+    for forged in (branch[:-1], branch + "0", "z9hG4bK", "", branch.upper()):
+        bob.send(sent.replace(invite.message.branch.encode(), forged.encode()))
+    bench.run()
+    assert alice.names() == []
+    assert bench.count("forwarded_responses") == 0
+    bob.send(sent.replace(invite.message.branch.encode(), branch.encode()).replace(b"1 INVITE", b"1 BYE"))
+    bench.run()
+    assert alice.names() == []
+
+
+def test_rate_limits_of_a_source_and_of_a_group():
+    for limits in ({"rate": 2, "burst": 3}, {"group_rate": 2, "group_burst": 3}):
+        bench = Bench(group=limits)
+        alice, bob = bench.phone("alice", "127.0.0.2"), bench.phone("bob", "127.0.0.3")
+        for number in range(5):
+            alice.request("OPTIONS", bob.uri, call_id=f"o{number}")
+        bench.run()
+        assert bob.names() == ["OPTIONS"] * 3
+        assert alice.names() == ["503", "503"]
+        assert bench.count("rate_limited") == 2
+        bench.run(1_000)
+        for number in range(5):
+            alice.request("OPTIONS", bob.uri, call_id=f"p{number}")
+        bench.run()
+        assert len([name for name in alice.names() if name == "503"]) == 3
+
+
+def test_a_call_goes_on_while_its_source_is_limited():
+    bench = Bench(group={"rate": 1, "burst": 1})
+    alice, bob = bench.phone("alice", "127.0.0.2"), bench.phone("bob", "127.0.0.3")
+    one, _ = bench.call(alice, bob)
+    for _ in range(20):
+        one.send("INFO")
+    bench.run()
+    assert bob.names() == ["INFO"] * 20
