@@ -70,7 +70,9 @@ class Dialog:
     routes: list[str]
     cseq: int
 
-    def request(self, method: str, *, headers: Headers = (), body: bytes = b"", cseq: int = 0, branch: str = "") -> bytes:
+    def request(
+        self, method: str, *, headers: Headers = (), body: bytes = b"", cseq: int = 0, branch: str = ""
+    ) -> bytes:
         """Build a request of this dialog; it is not sent."""
         if not cseq:
             self.cseq += method not in ("ACK", "CANCEL")

@@ -48,8 +48,8 @@ cdef class Admission:
                   int group_rate=0, int group_burst=0, bint trusted=False):
         """Add the next group; returns its number.
 
-        methods: names of what it may begin outside a dialog, dialog_methods: of what it may send inside one. rate: requests/s of one source, group_rate: of all
-        its sources together; 0 for no limit.
+        methods: names of what it may begin outside a dialog, dialog_methods: of what it may send inside one. rate:
+        requests/s of one source, group_rate: of all its sources together; 0 for no limit.
         """
         cdef GroupRule* rule
         if self.groups == MAX_GROUPS:

@@ -9,7 +9,7 @@ from sipcore.base.address cimport Address
 from sipcore.base.slice cimport Slice, slice_of
 from sipcore.stack.plan cimport plan_normal_form, plan_via_source
 from sipcore.wire.edit cimport Edit, edit_begin, edit_delete, edit_insert, edit_replace, edit_room, edit_text
-from sipcore.wire.message cimport Header, Msg, NO_HEADER, header_value, msg_cseq, msg_to, msg_via
+from sipcore.wire.message cimport Header, Msg, NO_HEADER, header_value, msg_to, msg_via
 from sipcore.wire.tables cimport (
     H_CALL_ID, H_CSEQ, H_FROM, H_MAX_FORWARDS, H_RECORD_ROUTE, H_ROUTE, H_TIMESTAMP, H_TO, H_VIA, reason_phrase,
 )

@@ -13,11 +13,11 @@ from cpython.ref cimport PyObject, Py_INCREF
 from sipcore.base.address cimport Address, TRANSPORT_UDP, address_same_host, parse_ip
 from sipcore.base.siphash cimport SipState, siphash_final, siphash_init, siphash_update, siphash_update_word
 from sipcore.base.slice cimport Slice, slice_bytes, slice_from, slice_iis, slice_of
-from sipcore.stack.admission cimport ADMIT_FORBID, ADMIT_LISTED, ADMIT_SILENT, ADMIT_UNLISTED, Admission
+from sipcore.stack.admission cimport ADMIT_FORBID, ADMIT_LISTED, ADMIT_SILENT, Admission
 from sipcore.stack.counters cimport *
 from sipcore.stack.identity cimport BRANCH_TEXT, BranchParts, Identity, NO_SLOT, TOKEN_TEXT
 from sipcore.stack.layer cimport Layer
-from sipcore.stack.plan cimport Listener, Passage, plan_normal_form, plan_removals, plan_request, plan_routing
+from sipcore.stack.plan cimport Passage, plan_normal_form, plan_removals, plan_request, plan_routing
 from sipcore.stack.record cimport (
     CALL_ID_KEPT, ENDED_CALLEE, ENDED_CALLER, ENDED_DURATION, ENDED_NOT, ENDED_REFUSED, ENDED_STOP, ENDED_TIMEOUT,
     MAX_REFERS, RECORD_ENDED, RECORD_ENDING, RECORD_FREE, RECORD_RINGING, RECORD_TRYING, RECORD_UP,
@@ -26,28 +26,26 @@ from sipcore.stack.record cimport (
 from sipcore.stack.refer cimport refer_answered, refer_notified, refer_pending, refer_sent, refers_pending
 from sipcore.stack.servertx cimport server_on_response
 from sipcore.stack.tx cimport (
-    CLIENT_CALLING, CLIENT_PROCEEDING, CLIENT_TERMINATED, NO_RECORD, NO_TX, ROLE_ATTEMPT, ROLE_FREE, ROLE_PROXY,
-    SERVER_PROCEEDING, SERVER_TERMINATED, SERVER_TRYING, STEP_PASS, TX_BEGINS, TX_CANCELLED, TX_CANCEL_SENT,
-    TX_ENDS, TX_GAVE_UP, TX_HEARD, TX_OVERTIME, TX_REFER, TX_SENT_100, Tx,
+    CLIENT_CALLING, CLIENT_PROCEEDING, CLIENT_TERMINATED, NO_RECORD, NO_TX, ROLE_ATTEMPT, ROLE_PROXY,
+    SERVER_PROCEEDING, SERVER_TERMINATED, SERVER_TRYING, STEP_PASS, TX_BEGINS, TX_CANCELLED, TX_CANCEL_SENT, TX_ENDS,
+    TX_GAVE_UP, TX_HEARD, TX_OVERTIME, TX_REFER, TX_SENT_100, Tx,
 )
-from sipcore.stack.verdict cimport (
-    ACTION_DROP, ACTION_FORWARD, ACTION_LOCAL, ACTION_REJECT, Request, SCOPE_GROUP, Target, Verdict,
-)
+from sipcore.stack.verdict cimport ACTION_FORWARD, ACTION_LOCAL, ACTION_REJECT, Request, SCOPE_GROUP, Target, Verdict
 from sipcore.wire.edit cimport edit_begin, edit_delete, edit_replace, edit_size
 from sipcore.wire.fault cimport FAULT_VERSION, fault_text
 from sipcore.wire.message cimport (
-    DEFAULT_LIMITS, Msg, NO_HEADER, header_value, index_message, msg_contact, msg_cseq, msg_from, msg_has,
-    msg_max_forwards, msg_to, msg_uri, msg_value, msg_via,
+    Msg, NO_HEADER, header_value, index_message, msg_from, msg_has, msg_max_forwards, msg_to, msg_uri, msg_value,
+    msg_via,
 )
 from sipcore.wire.nameaddr cimport next_value
 from sipcore.wire.tables cimport (
-    H_CALL_ID, H_PROXY_AUTHORIZATION, H_PROXY_REQUIRE, H_ROUTE, H_VIA, METHOD_ACK, METHOD_BYE, METHOD_CANCEL,
-    METHOD_COUNT, METHOD_INVITE, METHOD_NOTIFY, METHOD_OTHER, METHOD_REFER, METHOD_SUBSCRIBE,
+    H_CALL_ID, H_PROXY_AUTHORIZATION, H_PROXY_REQUIRE, H_ROUTE, H_VIA, METHOD_ACK, METHOD_BYE, METHOD_COUNT,
+    METHOD_INVITE, METHOD_NOTIFY, METHOD_OTHER, METHOD_REFER, METHOD_SUBSCRIBE,
 )
 from sipcore.wire.uri cimport SCHEME_SIP, SCHEME_SIPS, SCHEME_TEL, Uri, parse_uri
 from sipcore.wire.via cimport Via, parse_via
 
-from sipcore.wire.tables import METHODS, canonical_name, phrase
+from sipcore.wire.tables import METHODS, canonical_name
 
 cdef enum:
     TROUBLES = 100          # texts kept for the log between two takings
@@ -398,7 +396,8 @@ cdef class Proxy(Layer):
         cdef uint32_t slot, attempt, n
         cdef Tx* tx
         cdef Record* record = NULL if record_slot == NO_RECORD else &self.records.slab[record_slot]
-        cdef bint begins_call = verdict is not None and verdict.record_route and not in_dialog and m.method == METHOD_INVITE
+        cdef bint begins_call = (verdict is not None and verdict.record_route and not in_dialog
+                                 and m.method == METHOD_INVITE)
         wanted = self.routing.out if self.routing.out != 255 else -1
         if verdict is not None and verdict.targets and self.routing.own == self.routing.count:
             target = <Target>verdict.targets[0]
@@ -705,7 +704,8 @@ cdef class Proxy(Layer):
                 search.settled = True
                 if status < 300 and self.slab[owner].record != NO_RECORD and self.slab[owner].flags & TX_BEGINS:
                     self.records.slab[self.slab[owner].record].callee = tx.target
-            self._relay(owner, 500 if status == 503 else status, status >= 300 or self.slab[owner].method != METHOD_INVITE)
+            self._relay(owner, 500 if status == 503 else status,
+                        status >= 300 or self.slab[owner].method != METHOD_INVITE)
             self._note_response(owner, status)
             if slot != owner:
                 self.settle(owner)
@@ -775,7 +775,8 @@ cdef class Proxy(Layer):
             if slot == NO_TX:
                 return False
             try:
-                if (index_message(&self.stored, tx.request, tx.request_n, &self.limits) != 0 or msg_via(&self.stored) != 0 or msg_uri(&self.stored) != 0
+                if (index_message(&self.stored, tx.request, tx.request_n, &self.limits) != 0
+                        or msg_via(&self.stored) != 0 or msg_uri(&self.stored) != 0
                         or msg_to(&self.stored) != 0 or msg_from(&self.stored) != 0
                         or plan_routing(&self.stored, &self.routing, self.listeners, self.listener_count) != 0):
                     raise ValueError("the stored request does not parse")

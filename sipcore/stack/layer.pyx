@@ -11,7 +11,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 from cpython.ref cimport PyObject, Py_XDECREF
-from sipcore.base.address cimport Address, address_from, address_host, parse_ip
+from sipcore.base.address cimport Address, address_from
 from sipcore.base.linger cimport Linger
 from sipcore.base.outbox cimport Outbox
 from sipcore.base.pool cimport POOL_MEDIUM, POOL_SMALL, Buffer, Pool
@@ -25,23 +25,21 @@ from sipcore.stack.counters cimport (
     C_OUTBOX_FULL, C_REQUESTS_IN, C_RESPONSES_IN, C_RETRANSMISSIONS_IN, C_RETRANSMISSIONS_OUT, C_STRAY_ACKS,
     C_STRAY_RESPONSES, C_TRANSACTIONS_FULL, C_TRANSPORT_ERRORS, C_ANSWERED,
 )
-from sipcore.stack.identity cimport BRANCH_TEXT, BranchParts, Identity, TAG_TEXT
-from sipcore.stack.plan cimport MAX_LISTENERS, Listener, make_listener
+from sipcore.stack.identity cimport BranchParts, Identity, TAG_TEXT
+from sipcore.stack.plan cimport MAX_LISTENERS, make_listener
 from sipcore.stack.servertx cimport server_on_ack, server_on_request, server_on_response, server_on_timer
 from sipcore.stack.tx cimport (
-    CLIENT_ACCEPTED, CLIENT_CALLING, CLIENT_COMPLETED, CLIENT_NONE, CLIENT_TERMINATED, NO_RECORD, NO_TX,
-    ROLE_CANCEL, ROLE_FREE, SERVER_ACCEPTED, SERVER_COMPLETED, SERVER_CONFIRMED, SERVER_NONE, SERVER_PROCEEDING,
-    SERVER_TERMINATED, SERVER_TRYING, STEP_ACK, STEP_PASS, STEP_RESEND_REQUEST, STEP_RESEND_RESPONSE,
-    STEP_TIMEOUT, STEP_TRYING_100, TX_CANCEL_SENT, TX_HASHED, TX_LARGE_REQUEST, TX_LARGE_RESPONSE, TimerValues, Tx,
+    CLIENT_CALLING, CLIENT_COMPLETED, CLIENT_NONE, CLIENT_TERMINATED, NO_RECORD, NO_TX, ROLE_CANCEL, ROLE_FREE,
+    SERVER_COMPLETED, SERVER_CONFIRMED, SERVER_NONE, SERVER_TRYING, STEP_ACK, STEP_PASS, STEP_RESEND_REQUEST,
+    STEP_RESEND_RESPONSE, STEP_TIMEOUT, STEP_TRYING_100, TX_CANCEL_SENT, TX_HASHED, TX_LARGE_REQUEST,
+    TX_LARGE_RESPONSE, Tx,
 )
 from sipcore.wire.edit cimport edit_render, edit_size
 from sipcore.wire.message cimport (
-    DEFAULT_LIMITS, KIND_NONE, KIND_REQUEST, KIND_RESPONSE, Limits, MAX_HEADERS, MAX_MESSAGE, Msg, index_message, msg_check, msg_cseq,
-    msg_from, msg_uri, msg_value, msg_via,
+    DEFAULT_LIMITS, KIND_NONE, KIND_REQUEST, KIND_RESPONSE, Limits, MAX_HEADERS, MAX_MESSAGE, Msg, index_message,
+    msg_check, msg_cseq, msg_from, msg_uri, msg_value, msg_via,
 )
-from sipcore.wire.tables cimport (
-    H_CALL_ID, METHOD_ACK, METHOD_CANCEL, METHOD_INVITE, method_id, method_name,
-)
+from sipcore.wire.tables cimport H_CALL_ID, METHOD_ACK, METHOD_CANCEL, METHOD_INVITE, method_name
 from sipcore.wire.via cimport RPORT_ABSENT
 
 import os

@@ -17,8 +17,7 @@ from sipcore.wire.edit cimport (
 )
 from sipcore.wire.fault cimport FAULT_LIST
 from sipcore.wire.message cimport (
-    FORM_FOLDED, FORM_SPACED, Header, Msg, NO_HEADER, header_text, header_value, msg_find, msg_has,
-    msg_max_forwards, msg_uri, msg_via, msg_value,
+    FORM_FOLDED, FORM_SPACED, Header, Msg, NO_HEADER, header_text, header_value, msg_find, msg_has, msg_max_forwards,
 )
 from sipcore.wire.nameaddr cimport NameAddr, next_value, parse_name_addr
 from sipcore.wire.tables cimport (

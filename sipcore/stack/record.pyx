@@ -3,11 +3,11 @@
 The line is rendered here, without Python, because every call writes one: JSON with all that a stranger chose
 escaped (control characters, quotes, non-ASCII), so that no header can forge a line or reach a terminal.
 """
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memmove, memset, strlen
 from libc.time cimport gmtime_r, time_t, tm
-from sipcore.base.address cimport ADDRESS_TEXT, Address, render_ip
+from sipcore.base.address cimport Address, render_ip
 from sipcore.base.slice cimport Slice, slice_from, slice_of
 from sipcore.base.wheel cimport Wheel
 

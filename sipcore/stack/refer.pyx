@@ -16,8 +16,8 @@ Accepted and completed are never the same: a 202 says only that the referee will
 from libc.stdint cimport uint32_t
 from sipcore.base.slice cimport Slice, slice_iis, slice_of
 from sipcore.stack.record cimport (
-    MAX_REFERS, REFER_ACCEPTED, REFER_COMPLETED, REFER_FAILED, REFER_NONE, REFER_PROGRESS, REFER_REFUSED,
-    REFER_SENT, REFER_UNKNOWN, Record, Refer,
+    MAX_REFERS, REFER_ACCEPTED, REFER_COMPLETED, REFER_FAILED, REFER_PROGRESS, REFER_REFUSED, REFER_SENT,
+    REFER_UNKNOWN, Record, Refer,
 )
 from sipcore.wire.cseq cimport parse_uint
 from sipcore.wire.message cimport Msg, msg_value

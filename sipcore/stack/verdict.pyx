@@ -4,7 +4,6 @@ A Request is a view over the message that is being decided; it is valid only unt
 immutable, and what the configuration makes constant is one prebuilt Verdict for all calls.
 """
 from libc.stdlib cimport free, malloc
-from libc.string cimport memset
 from sipcore.base.address cimport Address, address_from, address_host
 from sipcore.base.slice cimport Slice, slice_bytes, slice_from, slice_iequal, slice_of
 from sipcore.wire.fault cimport fault_text

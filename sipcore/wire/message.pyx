@@ -13,19 +13,17 @@ from libc.string cimport memchr, memset
 from sipcore.base.slice cimport Slice, slice_bytes, slice_equal, slice_from, slice_iequal, slice_of
 from sipcore.wire.cseq cimport parse_cseq, parse_uint
 from sipcore.wire.fault cimport (
-    FAULT_START_LINE, FAULT_VERSION, FAULT_METHOD, FAULT_STATUS,
-    FAULT_LINE_LONG, FAULT_HEADERS_MANY, FAULT_MESSAGE_LONG, FAULT_HEADER_NAME, FAULT_CONTROL,
-    FAULT_LINE_END, FAULT_NO_END, FAULT_REPEATED, FAULT_MISSING, FAULT_CONTENT_LENGTH,
-    FAULT_METHOD_MISMATCH, FAULT_URI_HEADERS, FAULT_MAX_FORWARDS, FAULT_CALL_ID, fault_text,
+    FAULT_START_LINE, FAULT_VERSION, FAULT_STATUS, FAULT_LINE_LONG, FAULT_HEADERS_MANY, FAULT_MESSAGE_LONG,
+    FAULT_HEADER_NAME, FAULT_CONTROL, FAULT_LINE_END, FAULT_NO_END, FAULT_REPEATED, FAULT_MISSING,
+    FAULT_CONTENT_LENGTH, FAULT_METHOD_MISMATCH, FAULT_URI_HEADERS, FAULT_MAX_FORWARDS, FAULT_CALL_ID, fault_text,
 )
 from sipcore.wire.nameaddr cimport NameAddr, next_value, parse_name_addr
 from sipcore.wire.tables cimport (
     CHAR_CLASS, CHAR_TOKEN, CHAR_WORD, H_CALL_ID, H_CONTACT, H_CONTENT_LENGTH, H_CSEQ, H_FROM, H_MAX_FORWARDS,
-    H_OTHER, H_ROUTE, H_TO, H_VIA, HEADER_LIST, HEADER_SINGLE, METHOD_OTHER, header_flags, header_id, header_name,
-    method_id,
+    H_OTHER, H_ROUTE, H_TO, H_VIA, HEADER_LIST, HEADER_SINGLE, METHOD_OTHER, header_flags, header_id, method_id,
 )
-from sipcore.wire.uri cimport SCHEME_SIP, SCHEME_SIPS, Uri, parse_uri
-from sipcore.wire.via cimport Via, parse_via
+from sipcore.wire.uri cimport parse_uri
+from sipcore.wire.via cimport parse_via
 
 from sipcore.base.errors import MalformedMessage
 
@@ -60,7 +58,7 @@ cdef inline bint _has_controls(const uint8_t* p, uint32_t n) noexcept nogil:
 
 cdef int _check_controls(Msg* m) noexcept nogil:
     """The slow look at a header section with control characters: only quoted pairs may hold them."""
-    cdef uint32_t i = m.start, h = 0
+    cdef uint32_t i = m.start
     cdef bint quoted = False
     cdef uint8_t c
     cdef const uint8_t* p = m.base
@@ -154,7 +152,6 @@ cdef int index_message(Msg* m, const uint8_t* data, uint32_t n, const Limits* li
     cdef const uint8_t* found
     cdef Header* h
     cdef uint8_t id
-    cdef uint8_t c
     cdef int fault = 0, first_fault = 0
     m.base = data
     m.kind = KIND_NONE
@@ -481,8 +478,7 @@ cdef class Message:
     def __init__(self, bytes data not None, bint check=True):
         cdef int fault
         self.data = data
-        fault = index_message(&self.msg, <const uint8_t*><const char*>data, <uint32_t>len(data),
-                                       &DEFAULT_LIMITS)
+        fault = index_message(&self.msg, <const uint8_t*><const char*>data, <uint32_t>len(data), &DEFAULT_LIMITS)
         if fault == 0 and self.msg.kind == KIND_NONE:
             fault = FAULT_START_LINE
         if fault == 0 and check:
@@ -576,8 +572,10 @@ cdef class Message:
     def items(self):
         """(name as written, unfolded value) of every header line, in order."""
         cdef uint32_t i
-        return [(_text(header_text(&self.msg, i)), _unfold(header_value(&self.msg, i)).decode("utf-8", "surrogateescape"))
-                for i in range(self.msg.count)]
+        return [
+            (_text(header_text(&self.msg, i)), _unfold(header_value(&self.msg, i)).decode("utf-8", "surrogateescape"))
+            for i in range(self.msg.count)
+        ]
 
 
 cdef str _text(Slice s):

@@ -3,8 +3,8 @@
 A name is found by a perfect hash over its length and three of its letters. The multipliers are searched when
 the module is loaded (a few milliseconds), so that adding a header is one line here and one in the enum.
 """
-from libc.stdint cimport uint8_t, uint16_t, uint32_t
-from sipcore.base.slice cimport Slice, ascii_lower, slice_iequal, slice_of
+from libc.stdint cimport uint8_t, uint32_t
+from sipcore.base.slice cimport Slice, slice_iequal, slice_of
 
 # (name, compact form, flags), in the order of HeaderId. Compact forms: RFC 3261 7.3.3, 3515, 3841, 3892, 4028,
 # 4474, 6665. SINGLE marks those whose repetition would be read differently by different peers.

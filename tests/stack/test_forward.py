@@ -5,7 +5,7 @@ import pytest
 
 from sipcore.base.trie import Trie
 from sipcore.stack.admission import Admission
-from sipcore.stack.verdict import Target, Verdict
+from sipcore.stack.verdict import Request, Target, Verdict
 from tests.endpoints import EDGE, METHODS, Bench, Phone, build
 
 V6 = ("fd00::1", 5060)
@@ -28,12 +28,14 @@ def bob(bench):
 
 
 def test_a_forwarded_request_differs_in_these_lines_only(bench, alice, bob):
-    sent = alice.request("INVITE", bob.uri, headers=[("X-Odd", " \u00e9;,\"x\""), ("Supported", "100rel")], body=b"a\0b")
+    odd = [("X-Odd", " \u00e9;,\"x\""), ("Supported", "100rel")]
+    sent = alice.request("INVITE", bob.uri, headers=odd, body=b"a\0b")
     bench.run()
     invite = bob.take("INVITE")
     ours = invite.headers("Via")[0]
     assert re.fullmatch(r"SIP/2.0/UDP 127\.0\.0\.1:5060;branch=z9hG4bK[0-9a-v]{33}", ours)
     route = invite.header("Record-Route")
+    assert route is not None
     assert re.fullmatch(r"<sip:127\.0\.0\.1:5060;lr;t=[0-9a-v]{26}>", route)
     expected = sent.replace(b"Via: ", f"Via: {ours}\r\nRecord-Route: {route}\r\nVia: ".encode(), 1)
     expected = expected.replace(b";rport\r\n", b";rport=5060;received=127.0.0.2\r\n").replace(
@@ -202,20 +204,18 @@ def test_in_dialog_requests_follow_the_route_and_need_no_decision(bench, alice, 
     assert len(bench.asked) == asked
 
 
-def test_what_a_dialog_does_not_need_is_a_decision_or_closed(alice, bob, bench):
-    closed = Bench(methods=["INVITE"])
-    alice, bob = closed.phone("alice", "127.0.0.2"), closed.phone("bob", "127.0.0.3")
-    one, _ = closed.call(alice, bob)
+def test_what_a_dialog_does_not_need_is_closed_and_refer_is_a_decision(bench, alice, bob):
+    one, _ = bench.call(alice, bob)
     for method in ("MESSAGE", "SUBSCRIBE", "FOO"):
         one.send(method)
-        closed.run()
+        bench.run()
         assert alice.take("405").header("Allow") == (
-            "INVITE, ACK, BYE, CANCEL, NOTIFY, INFO, UPDATE, PRACK")
+            "INVITE, ACK, BYE, CANCEL, REFER, NOTIFY, INFO, UPDATE, PRACK")
     assert bob.names() == []
     one.send("REFER", headers=[("Refer-To", "<sip:x@127.0.0.9>")])
-    closed.run()
+    bench.run()
     bob.take("REFER")
-    assert closed.asked[-1][0] == "REFER"
+    assert bench.asked[1:] == [("REFER", bob.uri)]
 
 
 def test_a_strict_router_before_us(bench, alice, bob):
@@ -335,7 +335,7 @@ def test_an_advertised_address_stands_in_via_and_record_route():
     bench.run()
     invite = bob.take("INVITE")
     assert invite.headers("Via")[0].startswith("SIP/2.0/UDP 203.0.113.7:5099;branch=")
-    assert invite.header("Record-Route").startswith("<sip:203.0.113.7:5099;lr;t=")
+    assert invite.headers("Record-Route")[0].startswith("<sip:203.0.113.7:5099;lr;t=")
     bob.answer(invite, 200)
     bench.run()
     one = alice.caller_dialog(alice.take("100", "200"))
@@ -369,9 +369,7 @@ def test_closed_methods_get_405_with_allow():
     for number, method in enumerate(("MESSAGE", "SUBSCRIBE", "REGISTER", "PUBLISH", "REFER", "FOO", "BYE", "INFO")):
         alice.request(method, bob.uri, call_id=f"m{number}")
         bench.run()
-        allow = alice.take("405").headers("Allow")
-        assert {"INVITE", "OPTIONS", "BYE"} <= set(allow)
-        assert "MESSAGE" not in allow
+        assert alice.take("405").headers("Allow") == ["INVITE", "OPTIONS"]
     assert bob.names() == []
     assert bench.count("method_closed") == 8
     assert bench.asked == []
@@ -438,8 +436,13 @@ def test_a_verdict_for_the_group_is_asked_for_once():
 
 
 def test_a_request_is_valid_only_while_it_is_decided():
-    kept = []
-    bench = Bench(decide=lambda request: kept.append(request) or Verdict())
+    kept: list[Request] = []
+
+    def decide(request):
+        kept.append(request)
+        return Verdict()
+
+    bench = Bench(decide=decide)
     alice = bench.phone("alice", "127.0.0.2")
     alice.request("OPTIONS", "sip:x@127.0.0.3")
     bench.run()
@@ -504,8 +507,8 @@ def test_the_size_check_refuses_and_leaves_nothing():
 
 
 def test_folds_and_space_before_the_colon_go_out_in_the_plain_form(bench, alice, bob):
-    data = alice.build("OPTIONS", bob.uri).replace(b"Contact: ", b"Subject \t:\r\n  a\r\n\t b  \r\n  c \r\nX-A  : x\r\nContact: ")
-    alice.send(data)
+    folded = b"Subject \t:\r\n  a\r\n\t b  \r\n  c \r\nX-A  : x\r\n"
+    alice.send(alice.build("OPTIONS", bob.uri).replace(b"Contact: ", folded + b"Contact: "))
     bench.run()
     received = bob.take("OPTIONS").data
     assert b"\r\nSubject: a b c \r\nX-A: x\r\n" in received
@@ -584,10 +587,8 @@ def test_an_unlisted_peer_passes_by_branch_and_token_and_by_nothing_else(guarded
     assert guarded.asked[1:] == [("REFER", alice.uri)]
     assert guarded.count("unlisted_passed") == 2
     good = other.routes[:]
-    for change in (
-        lambda route: route.replace(";t=", ";t=0"), lambda route: route[:-3] + "00>", lambda route: "<sip:127.0.0.1;lr>",
-    ):
-        other.routes = [change(good[0])]
+    for forged in (good[0].replace(";t=", ";t=0"), good[0][:-3] + "zz>", "<sip:127.0.0.1;lr>"):
+        other.routes = [forged]
         other.send("INFO")
     other.routes = good
     other.call_id = "another"                   # the token is bound to its Call-ID
