@@ -64,6 +64,10 @@ class Call(Handler):
         if self.watch is not None:
             self.watch(kind, message)
 
+    async def next_event(self) -> str:
+        """What happens next."""
+        return (await self._events.get())[0]
+
     async def expect(self, kind: str) -> Message:
         """The next event of this kind within PATIENCE; earlier ones of other kinds are passed over. Raises
         Unexpected."""

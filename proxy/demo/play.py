@@ -40,6 +40,8 @@ NAME = "Ann Müller & Söhne"
 """Needs every kind of escaping on its way through Refer-To."""
 INTENT = "billing question"
 BUDGET = Budget(0)
+STARTING, RETRY = 3, 0.1
+"""Seconds that an edge may take to start, and between two attempts to reach it."""
 
 Address = tuple[str, int]
 Anyone = TypeVar("Anyone", bound=Phone)
@@ -137,11 +139,19 @@ class Play:
     # --- round one: a blind transfer
 
     async def edge_answers(self) -> str:
+        """The edge may be starting: a port that is closed is tried again until STARTING has passed."""
         call = Call(self.caller, 0)
+        heard = "nothing"
         try:
-            out = self.caller.outgoing("OPTIONS", f"sip:{self.edge[0]}:{self.edge[1]}")
-            self.caller.send(out, self.edge, call)
-            await call.expect("OPTIONS 200")
+            async with asyncio.timeout(STARTING):
+                while heard != "OPTIONS 200":
+                    out = self.caller.outgoing("OPTIONS", f"sip:{self.edge[0]}:{self.edge[1]}")
+                    self.caller.send(out, self.edge, call)
+                    heard = await call.next_event()
+                    if heard == "OPTIONS unreachable":
+                        await asyncio.sleep(RETRY)
+        except TimeoutError:
+            raise Unexpected(f"no edge at {self.edge[0]}:{self.edge[1]}: {heard} within {STARTING} s") from None
         finally:
             call.close()
         return f"200 from {self.edge[0]}:{self.edge[1]}"

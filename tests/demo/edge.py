@@ -3,13 +3,11 @@ import asyncio
 import os
 from importlib.resources import files
 
+from proxy.admission import admission
 from proxy.load import load
-from proxy.policy.acl import prefixes
 from proxy.policy.engine import Policy
-from sipcore.base.trie import Trie
 from sipcore.net.endpoint import Endpoint
 from sipcore.net.udp import bind_udp
-from sipcore.stack.admission import Admission
 from sipcore.stack.forward import Proxy
 
 NETWORK = f"127.{64 + os.getpid() % 128}.{os.getpid() // 128 % 256}"
@@ -27,15 +25,12 @@ class Edge:
         file.write_text((files("proxy") / "default.toml").read_text().replace("127.0.0.", f"{NETWORK}."))
         config = load(file, listen=f"udp:{self.address[0]}:{self.address[1]}")
         policy = Policy(config)
-        admission = Admission([Trie([(str(prefix.network), prefix.group) for prefix in prefixes(config, 0)])])
-        for group in config.groups:
-            admission.add_group(group.action, group.methods)
 
         def decide(request):
             verdict = policy.decide(request)
             return change(verdict) if change and verdict.action == verdict.FORWARD else verdict
 
-        self.proxy = Proxy(admission=admission, decide=decide, oversize=policy.oversize, transactions=1024,
+        self.proxy = Proxy(admission=admission(config), decide=decide, oversize=policy.oversize, transactions=1024,
                            dialogs=256, internal=() if change else config.internal.headers)
         self.proxy.add_listener(*self.address)
         self.endpoint = Endpoint(self.proxy, [sock])
