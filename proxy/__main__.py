@@ -1,0 +1,4 @@
+"""`python -m proxy` is `sipedge`."""
+from proxy.cli import main
+
+main()

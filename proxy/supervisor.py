@@ -1,0 +1,295 @@
+"""The supervisor: binds and holds the SIP sockets, starts workers and starts them again, and speaks no SIP itself.
+
+Because the sockets are its own, a worker that dies loses no packet that had not been read yet, and because the
+secret is its own, the next worker recognises the tokens of the calls in progress.
+"""
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from proxy import app, load
+from proxy.config import Config, ConfigError, token_key
+from proxy.log import Log
+from proxy.messages import (
+    AskStatistics,
+    Configure,
+    Configured,
+    Done,
+    Message,
+    Start,
+    Statistics,
+    Stop,
+    Trace,
+    memory_file,
+    receive,
+    send,
+)
+from proxy.page import Page
+from sipcore.net.udp import bind_udp
+
+GRACE = 2.0
+"""Seconds that a worker gets beyond its stop timeout before it is killed."""
+SHORT_LIFE = 1.0
+LONGEST_PAUSE = 5.0
+
+
+def control_path(config: Config) -> Path:
+    """Where the control socket is: the configured folder, the service manager's, or one of the user's own."""
+    folder = config.process.directory or os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
+    port = app.listeners(config)[0][1] if config.listeners else 0
+    return Path(folder or Path(tempfile.gettempdir()) / f"sipedge-{os.getuid()}") / f"control-{port}.sock"
+
+
+class Child:
+    """A worker process as the supervisor sees it."""
+
+    def __init__(self, number: int, process: asyncio.subprocess.Process, control: socket.socket, born: float):
+        self.number = number
+        self.process = process
+        self.control = control
+        self.born = born
+
+
+class Supervisor:
+    """Runs a configuration until it is told to stop."""
+
+    def __init__(self, config: Config, *, file: Path, listen: str = "", trace: bool = False):
+        self.config = config
+        self.file = file
+        self.listen = listen
+        self.trace = trace
+        self.log = Log(config.log.level, config.log.format)
+        self.secret = token_key(config.secrets, file.parent) or os.urandom(32)
+        self.pages = [Page() for _ in range(config.process.workers)]
+        self.sockets: list[socket.socket] = []
+        self.children: dict[int, Child] = {}
+        self.restarts = 0
+        self.began = time.monotonic()
+        self.stopping = False
+        self.on_ready: Callable[[], None] | None = None
+        self._ready = False
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def bind(self) -> None:
+        """Bind every listener. OSError says which one could not be bound; nothing is left half-bound."""
+        try:
+            for listener, (host, port, _, _) in zip(self.config.listeners, app.listeners(self.config), strict=True):
+                self.sockets.append(bind_udp(host, port, buffer_bytes=listener.receive_buffer))
+        except OSError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        for sock in self.sockets:
+            sock.close()
+        self.sockets.clear()
+
+    async def run(self) -> int:
+        """Serve until SIGTERM or SIGINT; returns the exit status."""
+        loop = asyncio.get_running_loop()
+        ended = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, ended.set)
+        loop.add_signal_handler(signal.SIGHUP, self.reload)
+        try:
+            control = self._open_control()
+        except OSError as error:
+            self.log.warning("no control socket: `sipedge stats` will not work", error=str(error))
+            control = None
+        for number in range(self.config.process.workers):
+            await self._start_worker(number)
+        self.log.info("running", listeners=[listener.bind for listener in self.config.listeners],
+                      workers=self.config.process.workers, configuration=str(self.file))
+        await ended.wait()
+        await self._stop()
+        if control is not None:
+            loop.remove_reader(control.fileno())
+            control.close()
+            with contextlib.suppress(OSError):
+                control_path(self.config).unlink()
+        self.close()
+        return 0
+
+    def reload(self) -> None:
+        """SIGHUP: read the file again; swap where it is good, keep what runs where it is not."""
+        error = self._reload()
+        if error:
+            self.log.error("configuration kept", reason=error)
+
+    def _reload(self) -> str:
+        try:
+            config = load.load(self.file, listen=self.listen, epoch=self.config.epoch + 1)
+        except ConfigError as error:
+            return str(error)
+        if (config.listeners, config.process, config.limits) != (
+                self.config.listeners, self.config.process, self.config.limits):
+            return "[[listener]], [process] and [limits] cannot change while the edge runs: restart it"
+        self.config = config
+        for child in self.children.values():
+            self._send(child, Configure(config.epoch), [self._configuration()])
+        return ""
+
+    def _configuration(self) -> int:
+        return memory_file("sipedge-configuration", msgspec.msgpack.encode(self.config))
+
+    def _send(self, child: Child, message: Message, descriptors: list[int] | None = None) -> None:
+        try:
+            send(child.control, message, descriptors)
+        except OSError as error:
+            self.log.error("worker unreachable", worker=child.number, error=str(error))
+        finally:
+            # Descriptors made for this message; what the supervisor keeps is never passed here.
+            for descriptor in descriptors or []:
+                os.close(descriptor)
+
+    async def _start_worker(self, number: int) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
+        environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+        with theirs:
+            # The worker expects its end as descriptor 3: the shell-free way is a dup in the child.
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-c", _BOOT.format(theirs.fileno()), pass_fds=(theirs.fileno(),), env=environment,
+                stdin=asyncio.subprocess.DEVNULL)
+        child = Child(number, process, ours, time.monotonic())
+        self.children[number] = child
+        configuration = self._configuration()
+        try:
+            send(ours, Start(number, self.secret, self.config.epoch),
+                 [configuration, self.pages[number].descriptor, *(sock.fileno() for sock in self.sockets)])
+        except OSError as error:
+            self.log.error("worker not started", worker=number, error=str(error))
+        os.close(configuration)
+        asyncio.get_running_loop().add_reader(ours.fileno(), self._on_worker, child)
+        task = asyncio.get_running_loop().create_task(self._watch(child))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _on_worker(self, child: Child) -> None:
+        try:
+            message, _ = receive(child.control)
+        except (BlockingIOError, InterruptedError):
+            return
+        except (OSError, msgspec.DecodeError):
+            message = None
+        if message is None:
+            asyncio.get_running_loop().remove_reader(child.control.fileno())
+        elif isinstance(message, Configured) and message.error:
+            self.log.error("configuration kept by worker", worker=child.number, reason=message.error)
+        elif isinstance(message, Configured):
+            self.log.info("worker ready", worker=child.number, epoch=message.epoch, pid=child.process.pid)
+            if self.trace:
+                self._send(child, Trace(True))
+            if not self._ready and self.on_ready is not None:
+                self.on_ready()
+            self._ready = True
+
+    async def _watch(self, child: Child) -> None:
+        """Start a worker again that ended without being told to."""
+        status = await child.process.wait()
+        with contextlib.suppress(ValueError, OSError):
+            asyncio.get_running_loop().remove_reader(child.control.fileno())
+        child.control.close()
+        if self.stopping:
+            return
+        lived = time.monotonic() - child.born
+        self.restarts += 1
+        self.log.error("worker died, starting it again", worker=child.number, status=status, lived=round(lived, 3))
+        if lived < SHORT_LIFE:
+            await asyncio.sleep(min(LONGEST_PAUSE, 0.1 * 2 ** min(self.restarts, 6)))
+        if not self.stopping:
+            await self._start_worker(child.number)
+
+    async def _stop(self) -> None:
+        self.stopping = True
+        timeout = self.config.process.stop_timeout
+        for child in self.children.values():
+            self._send(child, Stop(timeout))
+        waiting = [asyncio.ensure_future(child.process.wait()) for child in self.children.values()]
+        _, late = await asyncio.wait(waiting, timeout=timeout + GRACE)
+        if late:
+            self.log.error("workers killed: they did not stop in time", count=len(late))
+            for child in self.children.values():
+                if child.process.returncode is None:
+                    child.process.kill()
+            await asyncio.wait(late)
+        self.log.info("ended", uptime=round(time.monotonic() - self.began, 1))
+
+    # --- the control socket
+
+    def _open_control(self) -> socket.socket:
+        path = control_path(self.config)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()
+        control = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
+        control.bind(str(path))
+        path.chmod(0o600)
+        control.listen(8)
+        asyncio.get_running_loop().add_reader(control.fileno(), self._on_control, control)
+        return control
+
+    def _on_control(self, control: socket.socket) -> None:
+        """One question a connection, answered at once: nothing waits for a client that does not speak."""
+        try:
+            client, _ = control.accept()
+        except OSError:
+            return
+        client.setblocking(False)
+        loop = asyncio.get_running_loop()
+        deadline = loop.call_later(1.0, self._hang_up, client)
+        loop.add_reader(client.fileno(), self._on_question, client, deadline)
+
+    def _hang_up(self, client: socket.socket) -> None:
+        asyncio.get_running_loop().remove_reader(client.fileno())
+        client.close()
+
+    def _on_question(self, client: socket.socket, deadline: asyncio.TimerHandle) -> None:
+        deadline.cancel()
+        try:
+            question, _ = receive(client)
+            if isinstance(question, AskStatistics):
+                send(client, self.statistics())
+            elif isinstance(question, Trace):
+                self.trace = question.on
+                for child in self.children.values():
+                    self._send(child, question)
+                send(client, Done())
+            elif question is not None:
+                send(client, Done("not a question for the supervisor"))
+        except (OSError, msgspec.DecodeError) as error:
+            self.log.warning("control client", error=str(error))
+        self._hang_up(client)
+
+    def statistics(self) -> Statistics:
+        """The sums over all workers' pages."""
+        sums: dict[str, int] = {}
+        for page in self.pages:
+            for name, value in page.read().items():
+                sums[name] = sums.get(name, 0) + value
+        return Statistics(sums, len(self.children), self.restarts, self.config.epoch,
+                          round(time.monotonic() - self.began, 3))
+
+
+_BOOT = "import os; os.dup2({}, 3); from proxy.worker import main; main()"
+
+
+def ask(config: Config, question: Message) -> Message:
+    """Ask a running edge something over its control socket. OSError where none runs with that configuration."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
+        client.settimeout(2.0)
+        client.connect(str(control_path(config)))
+        send(client, question)
+        answer, _ = receive(client)
+    if answer is None:
+        raise ConnectionError("the edge closed the connection")
+    return answer
