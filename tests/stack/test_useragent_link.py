@@ -1,5 +1,6 @@
 """Two user agents and the edge between them, on a network that loses, delays, repeats and reorders."""
 import random
+from typing import Any
 
 import pytest
 
@@ -26,9 +27,9 @@ class End(Handler):
         self.agent = UserAgent(Identity(b"one of the ends %d" % address[1] + address[0].encode()), handler=self,
                                transactions=256)
         link.attach(self.agent, [address])
-        self.dialog = None
+        self.dialog: Any = None
         self.heard = []
-        self.subscription = None
+        self.subscription: Any = None
 
     def invite(self, now, to):
         self.out = Outgoing(method="INVITE", uri=to, call_id=self.agent.new_call_id(), cseq=1,
@@ -53,8 +54,8 @@ class End(Handler):
             self.subscription = Subscription(self.dialog, tx.request)
             self.send(now, self.subscription.notify(100))
         else:
-            if method == "NOTIFY":
-                self.heard[-1] = f"NOTIFY {read_notify(tx.request).status}"
+            if progress := read_notify(tx.request):
+                self.heard[-1] = f"NOTIFY {progress.status}"
             tx.respond(now, 200)
 
     def on_response(self, tx, response):
