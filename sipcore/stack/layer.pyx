@@ -456,12 +456,13 @@ cdef class Layer:
         siphash_update(&s, m.via.sent_by.p, m.via.sent_by.n)
         siphash_update(&s, m.via.branch.p, m.via.branch.n)
         if not m.via.cookie:
-            msg_from(m)
-            msg_cseq(m)
+            # What does not parse still holds the values of an earlier message.
             siphash_update(&s, m.uri_text.p, m.uri_text.n)
-            siphash_update(&s, m.from_.tag.p, m.from_.tag.n)
+            if msg_from(m) == 0:
+                siphash_update(&s, m.from_.tag.p, m.from_.tag.n)
             siphash_update(&s, msg_value(m, H_CALL_ID).p, msg_value(m, H_CALL_ID).n)
-            siphash_update_word(&s, m.cseq)
+            if msg_cseq(m) == 0:
+                siphash_update_word(&s, m.cseq)
             siphash_update(&s, m.via.text.p, m.via.text.n)
         return siphash_final(&s)
 

@@ -375,6 +375,20 @@ def test_the_default_handler_answers_501():
     assert Message(agent.drain()[0][3]).status == 501
 
 
+def test_the_answer_to_a_malformed_request_depends_on_nothing_that_came_before(pair):
+    good = pair.invite().data
+    pair.carry()
+    bad = good.replace(b"z9hG4bK", b"old").replace(b"From: <", b"From: <<")
+    answers = []
+    for tag in (b";tag=one", b";tag=another"):
+        pair.bob.feed(good.replace(b";tag=", tag), ANN, pair.now)
+        pair.bob.drain()
+        pair.bob.feed(bad, ANN, pair.now)
+        answers.append(pair.bob.drain()[0][3])
+    assert answers[0].startswith(b"SIP/2.0 400 ")
+    assert answers[0] == answers[1]
+
+
 def test_a_mistake_of_a_handler_is_500_and_told(pair):
     def fails(tx):
         raise RuntimeError("oops")
