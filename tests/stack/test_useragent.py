@@ -378,7 +378,7 @@ def test_the_default_handler_answers_501():
 def test_the_answer_to_a_malformed_request_depends_on_nothing_that_came_before(pair):
     good = pair.invite().data
     pair.carry()
-    bad = good.replace(b"z9hG4bK", b"old").replace(b"From: <", b"From: <<")
+    bad = good.replace(b"z9hG4bK", b"old").replace(b"From: <", b'From: "<')
     answers = []
     for tag in (b";tag=one", b";tag=another"):
         pair.bob.feed(good.replace(b";tag=", tag), ANN, pair.now)
