@@ -18,6 +18,7 @@ cdef struct GroupRule:
     uint8_t admittance
     uint8_t trusted         # headers of the internal patterns may leave to it
     uint16_t methods        # one bit a Method: what it may begin
+    uint16_t dialog_methods # and what it may send inside a forwarded dialog
     uint32_t rate           # requests/s that begin something, all sources together; 0: no limit
     uint32_t burst
     Bucket bucket
@@ -29,7 +30,9 @@ cdef class Admission:
     cdef SourceLimiter unlisted         # what unlisted sources may send, each
     cdef GroupRule rules[MAX_GROUPS]
     cdef readonly uint32_t groups
+    cdef readonly uint32_t sources      # addresses that a limit remembers
     cdef uint8_t unlisted_admittance
+    cdef uint16_t unlisted_dialog_methods
     cdef uint32_t answer_rate           # 403 a second, to all whom the access list refuses
     cdef Bucket answers
 

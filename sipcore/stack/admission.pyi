@@ -4,6 +4,7 @@ from sipcore.base.trie import Trie
 
 class Admission:
     groups: int
+    sources: int
     def __init__(
         self,
         tries: Iterable[Trie],
@@ -11,13 +12,16 @@ class Admission:
         unlisted: str = "deny",
         unlisted_rate: int = 50,
         unlisted_burst: int = 100,
+        unlisted_dialog_methods: Iterable[str] = ...,
         answer_rate: int = 10,
+        sources: int = 65536,
     ) -> None: ...
     def add_group(
         self,
         action: str = "allow",
         methods: Iterable[str] = (),
         *,
+        dialog_methods: Iterable[str] = ...,
         rate: int = 0,
         burst: int = 0,
         group_rate: int = 0,

@@ -7,18 +7,10 @@ from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 from sipcore.base.address cimport Address
 from sipcore.base.bucket cimport SourceLimiter, bucket_take
 from sipcore.base.trie cimport Trie
-from sipcore.wire.tables cimport (
-    METHOD_ACK, METHOD_BYE, METHOD_CANCEL, METHOD_INFO, METHOD_INVITE, METHOD_NOTIFY, METHOD_PRACK, METHOD_REFER,
-    METHOD_UPDATE,
-)
 
 from sipcore.wire.tables import METHODS
 
-cdef enum:
-    # What a dialog needs to live passes on its token, and REFER is left to its rules.
-    DIALOG_METHODS = (1 << METHOD_INVITE | 1 << METHOD_ACK | 1 << METHOD_BYE | 1 << METHOD_CANCEL | 1 << METHOD_PRACK
-                      | 1 << METHOD_UPDATE | 1 << METHOD_INFO | 1 << METHOD_NOTIFY | 1 << METHOD_REFER)
-
+_DIALOG = ("INVITE", "ACK", "BYE", "CANCEL", "PRACK", "UPDATE", "INFO", "NOTIFY", "REFER")
 _ADMITTANCES = {"allow": ADMIT_LISTED, "deny": ADMIT_SILENT, "forbid": ADMIT_FORBID}
 
 
@@ -34,11 +26,11 @@ cdef class Admission:
     """Groups by number, one prefix trie a listener (its values are group numbers).
 
     unlisted: "deny" (no answer) or "forbid" (403). unlisted_rate: messages/s from one unlisted source that are
-    looked at. answer_rate: 403 a second to everybody together.
+    looked at. answer_rate: 403 a second to everybody together. sources: how many addresses a limit remembers.
     """
 
     def __init__(self, tries, *, str unlisted="deny", int unlisted_rate=50, int unlisted_burst=100,
-                 int answer_rate=10):
+                 unlisted_dialog_methods=_DIALOG, int answer_rate=10, int sources=65536):
         self.tries = list(tries)
         for trie in self.tries:
             if not isinstance(trie, Trie):
@@ -47,15 +39,17 @@ cdef class Admission:
         if unlisted not in ("deny", "forbid"):
             raise ValueError(f"unlisted sources are met with deny or forbid, not {unlisted!r}")
         self.unlisted_admittance = _ADMITTANCES[unlisted]
-        self.unlisted = SourceLimiter(unlisted_rate, unlisted_burst)
+        self.unlisted = SourceLimiter(unlisted_rate, unlisted_burst, sources)
+        self.unlisted_dialog_methods = _bits(unlisted_dialog_methods)
         self.answer_rate = <uint32_t>answer_rate
+        self.sources = sources
 
-    def add_group(self, str action not None="allow", methods=(), *, int rate=0, int burst=0, int group_rate=0,
-                  int group_burst=0, bint trusted=False):
+    def add_group(self, str action not None="allow", methods=(), *, dialog_methods=_DIALOG, int rate=0, int burst=0,
+                  int group_rate=0, int group_burst=0, bint trusted=False):
         """Add the next group; returns its number.
 
-        methods: names of what it may begin, outside a dialog or inside one. rate: requests/s of one source,
-        group_rate: of all its sources together; 0 for no limit.
+        methods: names of what it may begin outside a dialog, dialog_methods: of what it may send inside one. rate:
+        requests/s of one source, group_rate: of all its sources together; 0 for no limit.
         """
         cdef GroupRule* rule
         if self.groups == MAX_GROUPS:
@@ -64,9 +58,10 @@ cdef class Admission:
         rule.admittance = _ADMITTANCES[action]
         rule.trusted = trusted
         rule.methods = _bits(methods)
+        rule.dialog_methods = _bits(dialog_methods)
         rule.rate = <uint32_t>group_rate
         rule.burst = <uint32_t>(group_burst if group_burst else 2 * group_rate)
-        self.limiters.append(SourceLimiter(rate, burst if burst else 2 * rate) if rate else None)
+        self.limiters.append(SourceLimiter(rate, burst if burst else 2 * rate, self.sources) if rate else None)
         self.groups += 1
         return self.groups - 1
 
@@ -102,8 +97,7 @@ cdef class Admission:
         return self.answer_rate > 0 and bucket_take(&self.answers, now, self.answer_rate, 2 * self.answer_rate)
 
     cdef uint32_t dialog_methods_of(self, int group) noexcept:
-        """What a group (-1: an unlisted peer) may send inside a forwarded dialog, one bit a Method."""
-        return DIALOG_METHODS | (self.rules[group].methods if group >= 0 else 0)
+        return self.rules[group].dialog_methods if group >= 0 else self.unlisted_dialog_methods
 
     def group(self, str host not None, int listener=0):
         """The number of the group that an address is in, -1 for none."""
