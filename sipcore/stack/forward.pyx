@@ -4,7 +4,7 @@ What belongs to something that is known already (a response by its branch, an in
 forwarded here without Python. What begins something is decided by `decide`, once, and its Verdict is remembered
 for the listener, group and method where the policy read nothing else.
 
-Longer than 300 lines because the order of one request's passage (admission, Route, loops, decision, plan, send,
+Long because the order of one request's passage (admission, Route, loops, decision, plan, send,
 100) and of its responses is one text that follows RFC 3261 16.3 to 16.11.
 """
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t

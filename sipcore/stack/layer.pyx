@@ -6,6 +6,8 @@ call one of the `on_*` methods where the core has to act. Nothing here makes a P
 Cost: 128 bytes a transaction, 20 bytes of timer node, 24 of linger node; memory is touched only as far as it was
 ever needed. A response is found by its branch, which is the address of its transaction; a request by a keyed
 64-bit hash, taken as unique (2^-64 for a pair, and a stranger cannot aim).
+
+Long because matching, timers and sending work on the same head, and one reading follows a message through them.
 """
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free

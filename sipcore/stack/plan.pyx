@@ -45,7 +45,7 @@ cdef int make_listener(Listener* listener, Address* bound, Address* advertised) 
     return 0
 
 
-cdef uint16_t _write(uint8_t* out, bytes text):
+cdef uint16_t _write(uint8_t* out, bytes text) noexcept:
     memcpy(out, <const char*>text, len(text))
     return <uint16_t>len(text)
 

@@ -11,6 +11,7 @@ class Journal:
     def take(self) -> bytes: ...
 
 class Records:
+    wheel: Wheel
     capacity: int
     live: int
     up: int

@@ -192,7 +192,7 @@ cdef Slice reason_phrase(uint32_t status) noexcept nogil:
     return _reasons[status // 100 * 100] if status >= 200 else _reasons[183]
 
 
-cdef Slice _keep(str text):
+cdef Slice _keep(str text) except *:
     cdef bytes data = text.encode("ascii")
     _KEEP.append(data)
     return slice_of(<const uint8_t*><const char*>data, <uint32_t>len(data))
