@@ -1,5 +1,7 @@
 from collections.abc import Iterable
 
+from sipcore.base.wheel import Wheel
+
 ENDS: tuple[str, ...]
 REFER_STATES: tuple[str, ...]
 
