@@ -32,6 +32,7 @@ cdef class Proxy(Layer):
     cdef Request request
     cdef Routing routing
     cdef tuple internal             # (lower-case name, is a pattern): headers that stay inside
+    cdef uint32_t max_calls         # at once, over all upstreams; 0: no limit
     cdef readonly bint draining
     cdef uint32_t outcome_ms        # how long a REFER's outcome is waited for
     cdef int group                  # of the message being handled, -1: none

@@ -37,6 +37,7 @@ class Proxy(Layer):
         *,
         internal: Iterable[str] = (),
         outcome_ms: int = ...,
+        max_calls: int = 0,
         groups: Iterable[str] = (),
         upstreams: Iterable[str] = (),
     ) -> None: ...

@@ -79,7 +79,7 @@ cdef class Proxy(Layer):
         self.configure(admission, decide, oversize, internal=internal, outcome_ms=outcome_ms)
 
     def configure(self, Admission admission not None, decide, oversize=None, *, internal=(),
-                  uint32_t outcome_ms=300_000, groups=(), upstreams=()):
+                  uint32_t outcome_ms=300_000, uint32_t max_calls=0, groups=(), upstreams=()):
         """Take over another configuration: one assignment, calls in progress go on as they were decided."""
         removals = []
         for name in internal:
@@ -90,6 +90,7 @@ cdef class Proxy(Layer):
         self.oversize = oversize
         self.internal = tuple(removals)
         self.outcome_ms = outcome_ms
+        self.max_calls = max_calls
         self.records.set_names(groups, upstreams)
         self.memo = [None] * (max(1, len(admission.tries)) * max(1, admission.groups) * METHOD_COUNT)
 
@@ -419,8 +420,9 @@ cdef class Proxy(Layer):
             self.counters[C_UNLISTED_DROPPED] += 1
             self._refuse(listener, source, 403, b"", b"")
             return
-        if begins_call and verdict.max_calls and 0 <= verdict.upstream < 256 \
-                and self.records.calls[verdict.upstream] >= verdict.max_calls:
+        if begins_call and (self.max_calls and self.records.up >= self.max_calls
+                            or verdict.max_calls and 0 <= verdict.upstream < 256
+                            and self.records.calls[verdict.upstream] >= verdict.max_calls):
             self.counters[C_CALLS_REFUSED] += 1
             self._refuse(listener, source, 503, b"Service Unavailable - concurrent call limit", b"Retry-After: 10\r\n")
             return
