@@ -206,7 +206,7 @@ cdef class Endpoint:
                 if self.timer is not None:
                     self.timer.cancel()
                 self.armed = due if due > now else now + 1
-                self.timer = self.loop.call_later((self.armed - now) / 1000, self._on_timer)
+                self.timer = self.loop.call_later((self.armed - now) * 0.001, self._on_timer)
         except Exception as error:
             self._trouble(f"timer not armed: {type(error).__name__}: {error}")
 
