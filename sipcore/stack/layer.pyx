@@ -39,9 +39,9 @@ from sipcore.stack.tx cimport (
 from sipcore.wire.edit cimport edit_render, edit_size
 from sipcore.wire.message cimport (
     DEFAULT_LIMITS, KIND_NONE, KIND_REQUEST, KIND_RESPONSE, Limits, MAX_HEADERS, MAX_MESSAGE, Msg, index_message,
-    msg_check, msg_cseq, msg_from, msg_uri, msg_value, msg_via,
+    msg_check, msg_cseq, msg_from, msg_has, msg_uri, msg_value, msg_via,
 )
-from sipcore.wire.tables cimport H_CALL_ID, METHOD_ACK, METHOD_CANCEL, METHOD_INVITE, method_name
+from sipcore.wire.tables cimport H_CALL_ID, H_VIA, METHOD_ACK, METHOD_CANCEL, METHOD_INVITE, method_name
 from sipcore.wire.via cimport RPORT_ABSENT
 
 import os
@@ -212,7 +212,8 @@ cdef class Layer:
             fault = msg_uri(m)
         if fault:
             self.counters[<int>C_MALFORMED_REQUESTS] += 1
-            if m.kind == KIND_REQUEST and m.method != METHOD_ACK:
+            # Without any Via there is nothing that an answer could be matched by.
+            if m.kind == KIND_REQUEST and m.method != METHOD_ACK and msg_has(m, H_VIA):
                 self.on_malformed(listener, source, fault)
             return
         if m.method == METHOD_ACK or m.method == METHOD_CANCEL:

@@ -189,10 +189,10 @@ cdef int index_message(Msg* m, const uint8_t* data, uint32_t n, const Limits* li
     if end == pos or data[end - 1] != 13:
         m.fault_at = end
         return FAULT_LINE_END
-    if end - pos > limits.line:
-        m.fault_at = pos
-        return FAULT_LINE_LONG
     fault = _start_line(m, data, pos, end - 1)
+    if fault == 0 and end - pos > limits.line:
+        m.fault_at = pos
+        fault = FAULT_LINE_LONG
     if fault and m.kind != KIND_REQUEST and fault != FAULT_VERSION:
         return fault
     if first_fault == 0:
