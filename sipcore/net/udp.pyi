@@ -1,11 +1,11 @@
-import socket
+from socket import socket as Socket
 
 from sipcore.stack.layer import Layer
 
-def bind_udp(host: str, port: int, *, buffer_bytes: int = ...) -> socket.socket: ...
+def bind_udp(host: str, port: int, *, buffer_bytes: int = ...) -> Socket: ...
 
 class UdpSocket:
-    socket: socket.socket
+    socket: Socket
     fd: int
     listener: int
     datagrams: int
@@ -13,5 +13,5 @@ class UdpSocket:
     errors: int
     address: tuple[str, int]
     drops: int
-    def __init__(self, sock: socket.socket, listener: int, layer: Layer, message_limit: int = 65535) -> None: ...
+    def __init__(self, sock: Socket, listener: int, layer: Layer, message_limit: int = 65535) -> None: ...
     def close(self) -> None: ...

@@ -5,7 +5,7 @@ one byte longer than the message limit, so that an oversize datagram is seen as 
 behind the message that the index may read.
 """
 from libc.errno cimport EHOSTDOWN, EHOSTUNREACH, ENETUNREACH, ECONNREFUSED, ENOPROTOOPT, EPROTO, errno
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy, memset
 from sipcore.base.address cimport Address, TRANSPORT_UDP, address_host

@@ -18,7 +18,7 @@ cdef struct GroupRule:
     uint8_t admittance
     uint8_t trusted         # headers of the internal patterns may leave to it
     uint16_t methods        # one bit a Method: what it may begin
-    uint16_t dialog_methods # and what it may send inside a forwarded dialog
+    uint16_t dialog_methods  # and what it may send inside a forwarded dialog
     uint32_t rate           # requests/s that begin something, all sources together; 0: no limit
     uint32_t burst
     Bucket bucket
