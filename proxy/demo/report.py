@@ -58,12 +58,16 @@ class Report:
         if self._json:
             return
         table = Table(box=None, pad_edge=False, header_style="bold")
-        for column in ("", "step", "expected", "found", "ms"):
-            table.add_column(column, justify="right" if column == "ms" else "left", overflow="fold")
+        table.add_column("")
+        table.add_column("step", no_wrap=True)
+        table.add_column("outcome", overflow="fold")
+        table.add_column("ms", justify="right")
         for outcome in self.outcomes:
             mark, colour = _MARKS[outcome.outcome]
-            table.add_row(Text(mark, style=colour), outcome.step, Text(outcome.expected),
-                          Text(printable(outcome.found)), str(outcome.ms))
+            text = Text(printable(outcome.found))
+            if outcome.outcome != "ok":
+                text = Text.assemble(f"expected: {outcome.expected}", (f"\n{printable(outcome.found)}", colour))
+            table.add_row(Text(mark, style=colour), outcome.step, text, str(outcome.ms))
         self._console.print()
         self._console.print(table)
         done = sum(outcome.outcome == "ok" for outcome in self.outcomes)
