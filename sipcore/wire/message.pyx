@@ -93,6 +93,7 @@ cdef int _start_line(Msg* m, const uint8_t* p, uint32_t at, uint32_t end) noexce
     m.fault_at = at
     if end - at >= 8 and p[at + 3] == c'/' and _is_sip(p + at):
         # "SIP/" can be no method: '/' is no token character.
+        m.kind = KIND_RESPONSE
         if p[at + 4] != c'2' or p[at + 5] != c'.' or p[at + 6] != c'0' or p[at + 7] != c' ':
             return FAULT_VERSION
         m.fault_at = at + 8
@@ -104,7 +105,6 @@ cdef int _start_line(Msg* m, const uint8_t* p, uint32_t at, uint32_t end) noexce
         code = (p[at + 8] - c'0') * 100 + (p[at + 9] - c'0') * 10 + (p[at + 10] - c'0')
         if code < 100 or code > 699 or (end - at > 11 and p[at + 11] != c' '):
             return FAULT_STATUS
-        m.kind = KIND_RESPONSE
         m.status = <uint16_t>code
         m.uri_text = slice_of(p + at + 12, end - at - 12) if end - at > 12 else slice_of(p + end, 0)
         return 0

@@ -34,8 +34,10 @@ RFC4475 = {
     "test": None,       # no Via: nobody could be answered
 }
 # The words of the manifest's column for proxies that each verdict of ours must be found in.
-MEANS = {"forward": ("forward", "-", "same"), None: ("drop", "discard", "forward", "-"), 400: ("400", "error", "reject"),
-         416: ("416",), 420: ("420",), 483: ("483",), 505: ("505",)}
+MEANS = {
+    "forward": ("forward", "same"), None: ("drop", "discard", "forward", "-"), 400: ("400", "error", "reject"),
+    416: ("416",), 420: ("420",), 483: ("483",), 505: ("505",),
+}
 RFC5118 = {
     "ipv6-good": "forward", "ipv6-bad": 400, "port-ambiguous": "forward", "port-unambiguous": "forward",
     "via-received-param-with-delim": "forward", "via-received-param-no-delim": "forward", "ipv6-in-sdp": "forward",
@@ -141,7 +143,7 @@ def test_what_the_rfc_says_beyond_a_verdict(corpora):
     assert Message(forwarded["regaut01"]).header("Authorization") == Message(rfc4475(corpora, "regaut01")).header(
         "Authorization")
     assert b"?Route=%3Csip:sip.example.com%3E" in forwarded["regescrt"]
-    assert Message(forwarded["longreq"]).items()[-4:] == Message(rfc4475(corpora, "longreq")).items()[-4:]
+    assert Message(forwarded["longreq"]).items()[-3:] == Message(rfc4475(corpora, "longreq")).items()[-3:]
 
 
 def test_unsupported_names_what_the_proxy_does_not_know(corpora):
