@@ -4,6 +4,7 @@ from sipcore.base.address cimport Address
 from sipcore.base.slice cimport Slice
 from sipcore.stack.admission cimport Admission
 from sipcore.stack.identity cimport BRANCH_TEXT, TOKEN_TEXT
+from sipcore.stack.headerfilter cimport HeaderFilter
 from sipcore.stack.layer cimport Layer
 from sipcore.stack.plan cimport Routing
 from sipcore.stack.record cimport Record, Records, Refer
@@ -31,7 +32,7 @@ cdef class Proxy(Layer):
     cdef list memo                  # Verdict or None by listener, group and method
     cdef Request request
     cdef Routing routing
-    cdef tuple internal             # (lower-case name, is a pattern): headers that stay inside
+    cdef HeaderFilter internal      # headers that stay inside, None for none
     cdef uint32_t max_calls         # at once, over all upstreams; 0: no limit
     cdef readonly bint draining
     cdef uint32_t outcome_ms        # how long a REFER's outcome is waited for
@@ -67,7 +68,7 @@ cdef class Proxy(Layer):
     cdef bint _plan(self, Msg* m, uint32_t slot, uint32_t loop, uint32_t listener, uint32_t out,
                     const Address* source, const Address* to, Verdict verdict, Target target, uint32_t record_slot,
                     bint in_dialog) except -1
-    cdef bint _strip(self, Msg* m, uint32_t listener, const Address* to) except -1
+    cdef void _strip(self, Msg* m, uint32_t listener, const Address* to) noexcept
     cdef void _cancel_all(self, uint32_t slot, uint32_t besides) noexcept
     cdef uint32_t _owner(self, uint32_t slot) noexcept
     cdef bint _still_trying(self, uint32_t owner, uint32_t besides, bint unheard) noexcept

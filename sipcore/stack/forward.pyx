@@ -17,7 +17,8 @@ from sipcore.stack.admission cimport ADMIT_FORBID, ADMIT_LISTED, ADMIT_SILENT, A
 from sipcore.stack.counters cimport *
 from sipcore.stack.identity cimport BRANCH_TEXT, BranchParts, Identity, NO_SLOT, TOKEN_TEXT
 from sipcore.stack.layer cimport Layer
-from sipcore.stack.plan cimport Passage, plan_normal_form, plan_removals, plan_request, plan_routing
+from sipcore.stack.headerfilter cimport HeaderFilter
+from sipcore.stack.plan cimport Passage, plan_normal_form, plan_request, plan_routing
 from sipcore.stack.record cimport (
     CALL_ID_KEPT, ENDED_CALLEE, ENDED_CALLER, ENDED_DURATION, ENDED_NOT, ENDED_REFUSED, ENDED_STOP, ENDED_TIMEOUT,
     MAX_REFERS, RECORD_ENDED, RECORD_ENDING, RECORD_FREE, RECORD_RINGING, RECORD_TRYING, RECORD_UP,
@@ -81,14 +82,10 @@ cdef class Proxy(Layer):
     def configure(self, Admission admission not None, decide, oversize=None, *, internal=(),
                   uint32_t outcome_ms=300_000, uint32_t max_calls=0, groups=(), upstreams=()):
         """Take over another configuration: one assignment, calls in progress go on as they were decided."""
-        removals = []
-        for name in internal:
-            pattern = name.endswith("*")
-            removals.append(((name.removesuffix("*") if pattern else canonical_name(name)).lower().encode(), pattern))
         self.admission = admission
         self.decide = decide
         self.oversize = oversize
-        self.internal = tuple(removals)
+        self.internal = HeaderFilter(internal) if internal else None
         self.outcome_ms = outcome_ms
         self.max_calls = max_calls
         self.records.set_names(groups, upstreams)
@@ -565,14 +562,13 @@ cdef class Proxy(Layer):
         self._strip(m, out, to)
         return True
 
-    cdef bint _strip(self, Msg* m, uint32_t listener, const Address* to) except -1:
+    cdef void _strip(self, Msg* m, uint32_t listener, const Address* to) noexcept:
         """Take out the internal headers of a message that goes to a peer which is not trusted with them."""
         cdef int group
-        if self.internal:
+        if self.internal is not None:
             group = self.admission.group_of(listener, to)
             if group < 0 or not self.admission.rules[group].trusted:
-                plan_removals(&self.edit, m, self.internal)
-        return True
+                self.internal.remove(&self.edit, m)
 
     cdef void on_ack(self, uint32_t listener, const Address* source, uint32_t slot) noexcept:
         """The ACK to a 2xx: forwarded on its token, without a transaction (16.11); any other ends here."""

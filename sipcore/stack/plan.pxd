@@ -54,6 +54,5 @@ cdef int find_listener(const Listener* listeners, uint32_t count, const Uri* uri
 cdef int plan_routing(Msg* m, Routing* r, const Listener* listeners, uint32_t count) noexcept nogil
 cdef int plan_request(Edit* e, Msg* m, const Routing* r, const Passage* passage, Verdict verdict,
                       Target target) except -1
-cdef int plan_removals(Edit* e, const Msg* m, tuple removals) except -1
 cdef void plan_normal_form(Edit* e, const Msg* m) noexcept nogil
 cdef void plan_via_source(Edit* e, Msg* m, const Address* source) noexcept nogil

@@ -17,11 +17,11 @@ from sipcore.wire.edit cimport (
 )
 from sipcore.wire.fault cimport FAULT_LIST
 from sipcore.wire.message cimport (
-    FORM_FOLDED, FORM_SPACED, Header, Msg, NO_HEADER, header_text, header_value, msg_find, msg_has, msg_max_forwards,
+    FORM_FOLDED, FORM_SPACED, Header, Msg, NO_HEADER, header_value, msg_find, msg_has, msg_max_forwards,
 )
 from sipcore.wire.nameaddr cimport NameAddr, next_value, parse_name_addr
 from sipcore.wire.tables cimport (
-    H_CONTENT_LENGTH, H_MAX_FORWARDS, H_RECORD_ROUTE, H_ROUTE, H_VIA, header_compact, header_name,
+    H_CONTENT_LENGTH, H_MAX_FORWARDS, H_RECORD_ROUTE, H_ROUTE, H_VIA, header_compact,
 )
 from sipcore.wire.uri cimport SCHEME_SIP, SCHEME_SIPS, Uri, parse_uri, uri_param
 from sipcore.wire.via cimport RPORT_ABSENT
@@ -236,28 +236,6 @@ cdef void plan_normal_form(Edit* e, const Msg* m) noexcept nogil:
                     at += 1
 
 
-cdef int plan_removals(Edit* e, const Msg* m, tuple removals) except -1:
-    """Take out headers by (lower-case long name, is a pattern), in every spelling: case, short form, folded."""
-    cdef uint32_t i
-    cdef Slice name, wanted
-    cdef bytes text
-    for i in range(m.count):
-        name = header_name(m.headers[i].id)
-        if name.n == 0:
-            name = header_text(m, i)
-        for text, pattern in removals:
-            wanted = slice_from(text)
-            if pattern and name.n > wanted.n:
-                name.n = wanted.n
-            if slice_iequal(name, wanted):
-                edit_delete(e, m.headers[i].name, <uint32_t>m.headers[i].end - m.headers[i].name)
-                break
-            name = header_name(m.headers[i].id)
-            if name.n == 0:
-                name = header_text(m, i)
-    return 0
-
-
 cdef void _compact(Edit* e, const Msg* m) noexcept nogil:
     cdef uint32_t i
     cdef Slice short
@@ -360,8 +338,8 @@ cdef int plan_request(Edit* e, Msg* m, const Routing* r, const Passage* passage,
                 edit_replace(e, m.headers[i].value, m.headers[i].value_n, slice_from(value))
         if verdict.insert:
             edit_insert(e, m.body - 2, slice_from(verdict.insert))
-        if verdict.removals:
-            plan_removals(e, m, verdict.removals)
+        if verdict.removals is not None:
+            verdict.removals.remove(e, m)
         if short_names:
             _compact(e, m)
         if verdict.body is not None:

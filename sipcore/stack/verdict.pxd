@@ -1,6 +1,7 @@
 """What the stack asks the policy, and what the policy answers."""
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from sipcore.base.address cimport Address
+from sipcore.stack.headerfilter cimport HeaderFilter
 from sipcore.wire.message cimport Msg
 
 cdef enum Action:
@@ -42,7 +43,7 @@ cdef class Verdict:
     cdef readonly int scope         # Scope
     cdef readonly str note          # for the call's log line
     cdef readonly str warn          # what the user should know about this message
-    cdef tuple removals             # (lower-case long name, is a pattern), made from `remove`
+    cdef HeaderFilter removals      # of `remove`, None where that is empty
     cdef tuple replacements         # (canonical name, value)
 
 

@@ -6,6 +6,7 @@ immutable, and what the configuration makes constant is one prebuilt Verdict for
 from libc.stdlib cimport free, malloc
 from sipcore.base.address cimport Address, address_from, address_host
 from sipcore.base.slice cimport Slice, slice_bytes, slice_from, slice_iequal, slice_of
+from sipcore.stack.headerfilter cimport HeaderFilter
 from sipcore.wire.fault cimport fault_text
 from sipcore.wire.message cimport (
     DEFAULT_LIMITS, KIND_REQUEST, Msg, NO_HEADER, header_text, header_value, index_message, msg_check, msg_find,
@@ -18,6 +19,9 @@ from sipcore.base.errors import MalformedMessage
 from sipcore.wire.tables import canonical_name
 
 planned_size = NULL
+
+cdef enum:
+    FILTERS_KEPT = 1000
 
 
 cdef class Target:
@@ -91,12 +95,7 @@ cdef class Verdict:
         self.scope = scope
         self.note = note
         self.warn = warn
-        removals = []
-        for name in remove:
-            pattern = name.endswith("*")
-            full = name.removesuffix("*") if pattern else canonical_name(name)
-            removals.append((full.lower().encode("ascii"), pattern))
-        self.removals = tuple(removals)
+        self.removals = _filter(remove) if remove else None
         replacements = []
         for name, value in replace:
             _check_value(value)
@@ -172,6 +171,19 @@ cdef int _check_lines(bytes lines) except -1:
             if b":" not in line or line.startswith((b" ", b"\t", b":")):
                 raise ValueError(f"not a header line: {line!r}")
     return 0
+
+
+cdef dict _filters = {}
+
+
+cdef HeaderFilter _filter(tuple names):
+    """One filter for the same names: verdicts are many, the lists that a configuration has are few."""
+    found = _filters.get(names)
+    if found is None:
+        if len(_filters) == FILTERS_KEPT:
+            _filters.clear()
+        found = _filters[names] = HeaderFilter(names)
+    return found
 
 
 cdef str _text(Slice s):

@@ -1,0 +1,5 @@
+from collections.abc import Iterable
+
+class HeaderFilter:
+    names: tuple[str, ...]
+    def __init__(self, names: Iterable[str] = ()) -> None: ...
