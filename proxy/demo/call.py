@@ -141,6 +141,8 @@ class Call(Handler):
         self.phone.wake()
 
     def on_timeout(self, tx: ClientTransaction, unreachable: bool) -> None:
+        if self.dialog is not None and tx is not self.client:
+            self.dialog.unanswered(tx.request.method)
         if tx is self.client or tx.request.method == "BYE":
             self.close()
         self.tell(f"{tx.request.method} {'unreachable' if unreachable else 'timeout'}")

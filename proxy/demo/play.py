@@ -40,7 +40,7 @@ NAME = "Ann Müller & Söhne"
 """Needs every kind of escaping on its way through Refer-To."""
 INTENT = "billing question"
 BUDGET = Budget(0)
-STARTING, RETRY = 3, 0.1
+STARTING, RETRY = 3, 0.5
 """Seconds that an edge may take to start, and between two attempts to reach it."""
 
 Address = tuple[str, int]
@@ -151,7 +151,8 @@ class Play:
                     if heard == "OPTIONS unreachable":
                         await asyncio.sleep(RETRY)
         except TimeoutError:
-            raise Unexpected(f"no edge at {self.edge[0]}:{self.edge[1]}: {heard} within {STARTING} s") from None
+            raise Unexpected(f"no edge at {self.edge[0]}:{self.edge[1]}: {heard} within {STARTING} s. "
+                             "`sipedge run` starts one") from None
         finally:
             call.close()
         return f"200 from {self.edge[0]}:{self.edge[1]}"

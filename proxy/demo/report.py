@@ -65,7 +65,9 @@ class Report:
         for outcome in self.outcomes:
             mark, colour = _MARKS[outcome.outcome]
             text = Text(printable(outcome.found))
-            if outcome.outcome != "ok":
+            if outcome.outcome == "skipped":
+                text = Text("not reached", style=colour)
+            elif outcome.outcome == "failed":
                 text = Text.assemble(f"expected: {outcome.expected}", (f"\n{printable(outcome.found)}", colour))
             table.add_row(Text(mark, style=colour), outcome.step, text, str(outcome.ms))
         self._console.print()

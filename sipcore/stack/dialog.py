@@ -45,8 +45,8 @@ class Dialog:
     owner: whoever the user agent tells about requests inside the dialog.
     """
 
-    __slots__ = ("call_id", "contact", "local", "local_cseq", "local_tag", "owner", "remote", "remote_cseq",
-                 "remote_tag", "route", "state", "target", "uac")
+    __slots__ = ("call_id", "contact", "invited", "inviting", "local", "local_cseq", "local_tag", "owner", "remote",
+                 "remote_cseq", "remote_tag", "route", "state", "target", "uac")
 
     def __init__(self, *, call_id: str, local_tag: str, remote_tag: str, local: str, remote: str, target: str,
                  route: tuple[str, ...], contact: str, uac: bool, local_cseq: int = 0,
@@ -63,6 +63,10 @@ class Dialog:
         self.local_cseq = local_cseq
         self.remote_cseq = remote_cseq
         self.state = state
+        self.inviting = uac and state is State.EARLY
+        """Our INVITE waits for its final answer."""
+        self.invited = not uac and state is State.EARLY
+        """The other side's INVITE waits for ours."""
         self.owner: Any = None
 
     @property
@@ -101,14 +105,17 @@ class Dialog:
     def request(self, method: str, *, headers: Headers = (), body: bytes = b"",
                 content_type: str = "application/sdp") -> Outgoing:
         """The next request inside the dialog (12.2.1.1). Raises ValueError for ACK and CANCEL, which have the CSeq
-        number of their INVITE."""
+        number of their INVITE, and for an INVITE while another one is under way (14.1)."""
         if method in ("ACK", "CANCEL"):
             raise ValueError(f"{method} takes its INVITE's CSeq number")
+        if method == "INVITE" and (self.inviting or self.invited):
+            raise ValueError("an INVITE is under way")
         if self.local_cseq >= MAX_CSEQ:
             raise ValueError("the dialog's CSeq numbers are used up")
         self.local_cseq = self.local_cseq + 1 if self.local_cseq else 1
         if method == "BYE":
             self.state = State.ENDED
+        self.inviting |= method == "INVITE"
         contact = self.contact if method in TARGET_REFRESH else ""
         return self._outgoing(method, self.local_cseq, contact, tuple(headers), body, content_type)
 
@@ -137,8 +144,9 @@ class Dialog:
     def receive(self, request: Message) -> int:
         """Take a request inside the dialog; 0, or the status that it is to be answered with.
 
-        481 for another dialog's or after its end, 500 for a CSeq number that is too low (12.2.2). An ACK and a CANCEL
-        have the number of their INVITE and change nothing.
+        481 for another dialog's or after its end, 500 for a CSeq number that is too low (12.2.2), 491 and 500 for an
+        INVITE while ours or theirs is under way (14.2). An ACK and a CANCEL have the number of their INVITE and change
+        nothing.
         """
         if (request.call_id, request.to_tag, request.from_tag) != self.id:
             return 481
@@ -153,7 +161,18 @@ class Dialog:
             return 481
         if method == "BYE":
             self.state = State.ENDED
+        if method == "INVITE":
+            if self.inviting or self.invited:
+                return 491 if self.inviting else 500
+            self.invited = True
         return 0
+
+    def responded(self, request: Message, status: int) -> None:
+        """A response of ours to a request inside the dialog was sent."""
+        if request.method == "INVITE" and status >= 200:
+            self.invited = False
+        if 200 <= status < 300:
+            self.refresh(request)
 
     def refresh(self, message: Message) -> None:
         """Take the remote target of a target refresh request that is accepted, or of the 2xx to ours (12.2)."""
@@ -163,6 +182,8 @@ class Dialog:
     def answered(self, response: Message) -> None:
         """Take a response to a request of ours: an early dialog is confirmed or ended, a target is refreshed."""
         method = response.method
+        if method == "INVITE" and response.status >= 200:
+            self.inviting = False
         if self.state is State.EARLY and method == "INVITE" and response.status >= 200:
             if response.status >= 300:
                 self.state = State.ENDED
@@ -175,8 +196,15 @@ class Dialog:
         elif response.status in (408, 481) and self.state is State.CONFIRMED and method != "NOTIFY":
             self.state = State.ENDED
 
+    def unanswered(self, method: str) -> None:
+        """No final answer came to a request of ours: as if it were 408 (8.1.3.1, 12.2.1.2)."""
+        self.inviting &= method != "INVITE"
+        if method != "NOTIFY":
+            self.state = State.ENDED
+
     def accept(self) -> None:
-        """The UAS's 2xx was sent."""
+        """The UAS's 2xx to the INVITE that began the dialog was sent."""
+        self.invited = False
         if self.state is State.EARLY:
             self.state = State.CONFIRMED
 

@@ -80,8 +80,8 @@ cdef class ServerTransaction:
                 agent.awaited[self.request.call_id, self.tag, self.request.from_tag, self.request.cseq[0]] = self
                 self.interval = agent.timers.t1
                 agent.resends.arm(self.slot, now + self.interval)
-            if self.dialog is not None and status < 300:
-                self.dialog.refresh(self.request)
+        if self.dialog is not None:
+            self.dialog.responded(self.request, status)
         agent.settle(self.slot)
         agent.rearm(self.slot)
         return True
@@ -272,7 +272,7 @@ cdef class UserAgent(Layer):
         cdef ServerTransaction server
         cdef uint32_t slot
         cdef Tx* tx
-        cdef int status
+        cdef int status = 0
         server = ServerTransaction.__new__(ServerTransaction)
         server.agent = self
         server.listener = listener
@@ -288,9 +288,6 @@ cdef class UserAgent(Layer):
                     self._refuse(listener, source, 481, b"")
                     return
                 status = server.dialog.receive(request)
-                if status:
-                    self._refuse(listener, source, <uint32_t>status, b"")
-                    return
                 server.handler = server.dialog.owner
             else:
                 server.merge = (request.call_id, request.from_tag, request.cseq[0], request.method)
@@ -322,7 +319,11 @@ cdef class UserAgent(Layer):
         self.held[slot] = server
         if server.merge is not None:
             self.begun[server.merge] = slot
-        if not self._tell(server, "on_request", None) and server.waiting:
+        if status:
+            server.dialog = None
+            # 14.2: the second INVITE of the same side may come again.
+            server.respond(self.now, status, headers=[("Retry-After", "5")] if status == 500 else ())
+        elif not self._tell(server, "on_request", None) and server.waiting:
             server.respond(self.now, 500)
 
     cdef void on_cancel(self, uint32_t listener, const Address* source, uint32_t slot) noexcept:

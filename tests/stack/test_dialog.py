@@ -135,6 +135,34 @@ def test_a_reinvite_that_fails_changes_nothing():
     assert (uac.target, uac.state) == ("sip:bob@192.0.2.2:5070", State.CONFIRMED)
 
 
+def test_invites_of_both_sides_at_once_are_491_and_a_second_one_is_500():
+    uac, uas = pair()
+    ours, theirs = uac.request("INVITE"), uas.request("INVITE")
+    assert (uas.receive(received(ours)), uac.receive(received(theirs))) == (491, 491)
+    with pytest.raises(ValueError, match="under way"):
+        uac.request("INVITE")
+    uac.answered(response(ours, 491))
+    uas.answered(response(theirs, 491))
+    again = received(uac.request("INVITE"))
+    assert uas.receive(again) == 0
+    uac.inviting = False
+    assert uas.receive(received(uac.request("INVITE"))) == 500
+    with pytest.raises(ValueError, match="under way"):
+        uas.request("INVITE")
+    uas.responded(again, 200)
+    assert uas.request("INVITE").cseq == 2
+
+
+def test_a_request_without_an_answer_ends_the_dialog():
+    uac, uas = pair()
+    uac.request("NOTIFY")
+    uac.unanswered("NOTIFY")
+    assert uac.state is State.CONFIRMED
+    uas.request("INVITE")
+    uas.unanswered("INVITE")
+    assert (uas.state, uas.inviting) == (State.ENDED, False)
+
+
 @pytest.mark.parametrize("status", [408, 481])
 def test_a_peer_that_lost_the_dialog_ends_it(status):
     uac, _ = pair()

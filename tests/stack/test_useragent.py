@@ -226,6 +226,22 @@ def test_old_requests_inside_a_dialog_are_500(pair):
     assert pair.answered.kinds == [200, 200, 500]
 
 
+def test_reinvites_that_meet_are_491_on_both_sides_however_often_they_come(pair):
+    ours, theirs = pair.up()
+    pair.lose = lambda data: data.startswith(b"SIP/2.0 491") and pair.statuses(BOB).count(491) < 2
+    pair.bob.request(pair.now, theirs.request("INVITE", body=SDP), ANN)
+    pair.ann.request(pair.now, ours.request("INVITE", body=SDP), BOB)
+    pair.carry()
+    pair.wait(5_000)
+    assert pair.answered.kinds == [200, 491]
+    assert pair.heard.kinds == ["request", "ack", 491]
+    ours.answered(pair.answered.last("response")[2])
+    pair.ann.request(pair.now, ours.request("INVITE", body=SDP), BOB)
+    theirs.answered(pair.heard.last("response")[2])
+    pair.carry()
+    assert pair.heard.kinds[-1] == "request"
+
+
 def test_a_reinvite_refreshes_the_target_when_it_is_accepted(pair):
     ours, theirs = pair.up()
     pair.ann.request(pair.now, ours.request("INVITE", body=SDP), BOB)
@@ -233,6 +249,7 @@ def test_a_reinvite_refreshes_the_target_when_it_is_accepted(pair):
     ours.contact = "<sip:moved@192.0.2.1>"
     pair.answer(488)
     assert theirs.target == "sip:ann@192.0.2.1:5060"
+    ours.answered(pair.answered.last("response")[2])
     pair.ann.request(pair.now, ours.request("INVITE", body=SDP), BOB)
     pair.carry()
     pair.answer(200)
