@@ -10,11 +10,11 @@ ever needed. A response is found by its branch, which is the address of its tran
 Long because matching, timers and sending work on the same head, and one reading follows a message through them.
 """
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 from cpython.ref cimport PyObject, Py_XDECREF
 from sipcore.base.address cimport Address, address_from
 from sipcore.base.linger cimport Linger
+from sipcore.base.pages cimport pages_give, pages_take
 from sipcore.base.outbox cimport Outbox
 from sipcore.base.pool cimport POOL_MEDIUM, POOL_SMALL, Buffer, Pool
 from sipcore.base.siphash cimport SipState, siphash_final, siphash_init, siphash_update, siphash_update_word
@@ -94,8 +94,8 @@ cdef class Layer:
             size *= 2
         self.capacity = transactions
         self.mask = size - 1
-        self.slab = <Tx*>calloc(transactions, sizeof(Tx))
-        self.buckets = <uint32_t*>calloc(size, sizeof(uint32_t))
+        self.slab = <Tx*>pages_take(transactions * sizeof(Tx))
+        self.buckets = <uint32_t*>pages_take(size * sizeof(uint32_t))
         if self.slab == NULL or self.buckets == NULL:
             raise MemoryError
         self.wheel = Wheel(transactions)
@@ -111,8 +111,8 @@ cdef class Layer:
         self.counters = self.own_counters
 
     def __dealloc__(self):
-        free(self.slab)
-        free(self.buckets)
+        pages_give(self.slab, self.capacity * sizeof(Tx))
+        pages_give(self.buckets, (<size_t>self.mask + 1) * sizeof(uint32_t))
 
     # --- configuration and views for Python
 

@@ -1,0 +1,5 @@
+"""Zeroed memory for large tables (pages.h): touched pages count, nothing else."""
+
+cdef extern from "pages.h" nogil:
+    void* pages_take(size_t size)
+    void pages_give(void* p, size_t size)
