@@ -17,7 +17,8 @@ from tests.endpoints import Bench
 HEADER = re.compile(rb"[A-Za-z][A-Za-z0-9-]*[ \t]*:")
 # Which preparation how many messages need.
 PREPARED = {
-    "blank line": 2, "length": 2, "markup": 7, "method in CSeq": 4, "no empty line": 18, "no indent": 9, "no number": 154,
+    "blank line": 2, "length": 2, "markup": 7, "method in CSeq": 4, "no empty line": 18, "no indent": 9,
+    "no number": 154,
 }
 
 

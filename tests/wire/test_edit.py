@@ -10,7 +10,7 @@ BASE = bytes(range(65, 91))
 
 def naive(base, patches):
     """Sorted by place; at one place insertions first; what begins inside a cut is void."""
-    kept = []
+    kept: list[tuple[int, int, bytes]] = []
     for patch in patches:
         at, cut, _ = patch
         index = len(kept)
