@@ -2,6 +2,8 @@
 
 This is the one module that knows the configuration, the policy and the stack.
 """
+from collections import Counter
+
 import msgspec
 
 from proxy.admission import admission
@@ -39,8 +41,12 @@ def with_path_mtu(config: Config) -> Config:
     return msgspec.structs.replace(config, upstreams=tuple(upstreams))
 
 
-def build_proxy(config: Config, *, secret: bytes, worker: int = 0) -> Proxy:
-    """A Proxy that runs a configuration; its listeners are those of the configuration, in their order."""
+def build_proxy(config: Config, *, secret: bytes, worker: int = 0, counters: Counter[str] | None = None) -> Proxy:
+    """A Proxy that runs a configuration; its listeners are those of the configuration, in their order.
+
+    counters: where the policy counts what it did.
+    """
+    plan.use_listeners(listeners(config))
     policy = Policy(config)
     timers, limits = config.timers, config.limits
     proxy = Proxy(
@@ -50,20 +56,19 @@ def build_proxy(config: Config, *, secret: bytes, worker: int = 0) -> Proxy:
     for listener in listeners(config):
         proxy.add_listener(*listener)
     proxy.set_limits(limits.message_size, limits.header_count, limits.line_length)
-    configure(proxy, config)
+    configure(proxy, config, counters)
     return proxy
 
 
-def configure(proxy: Proxy, config: Config) -> Policy:
+def configure(proxy: Proxy, config: Config, counters: Counter[str] | None = None) -> None:
     """Make a running Proxy follow a configuration with the same listeners, from the next request on."""
-    policy = Policy(with_path_mtu(config))
     plan.use_listeners(listeners(config))
+    policy = Policy(with_path_mtu(config), counters)
     proxy.configure(
         admission(config), policy.decide, policy.oversize, internal=config.internal.headers,
         outcome_ms=_ms(config.timers.refer_outcome), groups=[group.name for group in config.groups],
         upstreams=[upstream.name for upstream in config.upstreams])
     proxy.records.journal.enabled = config.log.calls
-    return policy
 
 
 def _ms(seconds: float) -> int:

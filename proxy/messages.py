@@ -19,6 +19,7 @@ class Start(msgspec.Struct, tag="start"):
     worker: int
     secret: bytes
     epoch: int
+    trace: bool = False
 
 
 class Configure(msgspec.Struct, tag="configure"):

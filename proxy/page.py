@@ -4,17 +4,21 @@ import os
 
 from sipcore.stack.counters import COUNTERS
 
-GAUGES = (
-    "transactions", "dialogs", "calls_up", "buffer_bytes", "datagrams_out", "send_errors", "truncated", "kernel_drops",
-    "network_errors", "journal_lost",
-)
-"""What the worker copies into the page once a second; COUNTERS are counted in it directly."""
+GAUGES = ("transactions", "dialogs", "calls_up", "buffer_bytes", "kernel_drops")
+"""How it is now; the kernel's drops are counted by the sockets, which outlive a worker."""
 
-PAGE_BYTES = 8 * (len(COUNTERS) + len(GAUGES))
+COPIED = (
+    "datagrams_out", "send_errors", "truncated", "network_errors", "journal_lost", "log_lost", "size_over",
+    "size_compact", "size_drop", "size_codecs", "size_refuse", "size_fragment", "size_sent_over",
+)
+"""Counters that the worker copies into the page once a second; COUNTERS are counted in it directly."""
+
+NAMES = (*COUNTERS, *COPIED, *GAUGES)
+PAGE_BYTES = 8 * len(NAMES)
 
 
 class Page:
-    """The counters, then the gauges, each an unsigned 64-bit number in the machine's byte order."""
+    """The values of NAMES, each an unsigned 64-bit number in the machine's byte order."""
 
     def __init__(self, descriptor: int = -1):
         """Map the page behind a descriptor, or make a new one."""
@@ -24,10 +28,15 @@ class Page:
         self.descriptor = descriptor
         self.map = mmap.mmap(descriptor, PAGE_BYTES)
         self._words = memoryview(self.map).cast("Q")
+        # A worker's own counts begin at nothing; those of the workers before it in this page stay.
+        self._before = [self._words[NAMES.index(name)] for name in COPIED]
 
     def read(self) -> dict[str, int]:
-        return dict(zip((*COUNTERS, *GAUGES), self._words, strict=True))
+        return dict(zip(NAMES, self._words, strict=True))
 
-    def write_gauges(self, values: dict[str, int]) -> None:
-        for position, name in enumerate(GAUGES, len(COUNTERS)):
-            self._words[position] = values.get(name, 0)
+    def write(self, values: dict[str, int]) -> None:
+        """Take over the worker's gauges and what it counted since it began."""
+        for position, (name, before) in enumerate(zip(COPIED, self._before, strict=True), len(COUNTERS)):
+            self._words[position] = before + values.get(name, 0)
+        for position, name in enumerate(GAUGES, len(COUNTERS) + len(COPIED)):
+            self._words[position] = values[name]

@@ -39,14 +39,21 @@ from sipcore.net.udp import bind_udp
 GRACE = 2.0
 """Seconds that a worker gets beyond its stop timeout before it is killed."""
 SHORT_LIFE = 1.0
+"""Seconds; a worker that lives no longer is started again after a pause, which doubles each time."""
+FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 5.0
+
+
+FIXED = {"listeners": "[[listener]]", "process": "[process]", "limits": "[limits]", "timers": "[timers]",
+         "secrets": "[secrets]"}
+"""What a running edge was built with."""
 
 
 def control_path(config: Config) -> Path:
     """Where the control socket is: the configured folder, the service manager's, or one of the user's own."""
     folder = config.process.directory or os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
-    port = app.listeners(config)[0][1] if config.listeners else 0
-    return Path(folder or Path(tempfile.gettempdir()) / f"sipedge-{os.getuid()}") / f"control-{port}.sock"
+    host, port, _, _ = app.listeners(config)[0]
+    return Path(folder or Path(tempfile.gettempdir()) / f"sipedge-{os.getuid()}") / f"control-{host}-{port}.sock"
 
 
 class Child:
@@ -66,13 +73,14 @@ class Supervisor:
         self.config = config
         self.file = file
         self.listen = listen
-        self.trace = trace
+        self.trace = trace or config.log.trace
         self.log = Log(config.log.level, config.log.format)
         self.secret = token_key(config.secrets, file.parent) or os.urandom(32)
         self.pages = [Page() for _ in range(config.process.workers)]
         self.sockets: list[socket.socket] = []
         self.children: dict[int, Child] = {}
         self.restarts = 0
+        self.short_lives = [0] * config.process.workers
         self.began = time.monotonic()
         self.stopping = False
         self.on_ready: Callable[[], None] | None = None
@@ -83,7 +91,8 @@ class Supervisor:
         """Bind every listener. OSError says which one could not be bound; nothing is left half-bound."""
         try:
             for listener, (host, port, _, _) in zip(self.config.listeners, app.listeners(self.config), strict=True):
-                self.sockets.append(bind_udp(host, port, buffer_bytes=listener.receive_buffer))
+                self.sockets.append(bind_udp(host, port, buffer_bytes=listener.receive_buffer,
+                                             send_buffer_bytes=listener.send_buffer))
         except OSError:
             self.close()
             raise
@@ -130,13 +139,22 @@ class Supervisor:
             config = load.load(self.file, listen=self.listen, epoch=self.config.epoch + 1)
         except ConfigError as error:
             return str(error)
-        if (config.listeners, config.process, config.limits) != (
-                self.config.listeners, self.config.process, self.config.limits):
-            return "[[listener]], [process] and [limits] cannot change while the edge runs: restart it"
+        changed = [name for name in FIXED if getattr(config, name) != getattr(self.config, name)]
+        if changed:
+            return f"{', '.join(FIXED[name] for name in changed)} cannot change while the edge runs: restart it"
+        retrace = config.log.trace != self.config.log.trace
         self.config = config
+        self.log = self.log.changed(config.log.level, config.log.format)
         for child in self.children.values():
             self._send(child, Configure(config.epoch), [self._configuration()])
+        if retrace:
+            self._set_trace(config.log.trace)
         return ""
+
+    def _set_trace(self, on: bool) -> None:
+        self.trace = on
+        for child in self.children.values():
+            self._send(child, Trace(on))
 
     def _configuration(self) -> int:
         return memory_file("sipedge-configuration", msgspec.msgpack.encode(self.config))
@@ -164,7 +182,7 @@ class Supervisor:
         self.children[number] = child
         configuration = self._configuration()
         try:
-            send(ours, Start(number, self.secret, self.config.epoch),
+            send(ours, Start(number, self.secret, self.config.epoch, self.trace),
                  [configuration, self.pages[number].descriptor, *(sock.fileno() for sock in self.sockets)])
         except OSError as error:
             self.log.error("worker not started", worker=number, error=str(error))
@@ -187,8 +205,6 @@ class Supervisor:
             self.log.error("configuration kept by worker", worker=child.number, reason=message.error)
         elif isinstance(message, Configured):
             self.log.info("worker ready", worker=child.number, epoch=message.epoch, pid=child.process.pid)
-            if self.trace:
-                self._send(child, Trace(True))
             if not self._ready and self.on_ready is not None:
                 self.on_ready()
             self._ready = True
@@ -205,7 +221,11 @@ class Supervisor:
         self.restarts += 1
         self.log.error("worker died, starting it again", worker=child.number, status=status, lived=round(lived, 3))
         if lived < SHORT_LIFE:
-            await asyncio.sleep(min(LONGEST_PAUSE, 0.1 * 2 ** min(self.restarts, 6)))
+            pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(self.short_lives[child.number], 6))
+            self.short_lives[child.number] += 1
+            await asyncio.sleep(pause)
+        else:
+            self.short_lives[child.number] = 0
         if not self.stopping:
             await self._start_worker(child.number)
 
@@ -229,6 +249,9 @@ class Supervisor:
     def _open_control(self) -> socket.socket:
         path = control_path(self.config)
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if path.parent.stat().st_uid != os.getuid():
+            # Under a temporary folder somebody else may have made it first.
+            raise PermissionError(f"{path.parent} belongs to somebody else")
         with contextlib.suppress(FileNotFoundError):
             path.unlink()
         control = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
@@ -256,13 +279,13 @@ class Supervisor:
     def _on_question(self, client: socket.socket, deadline: asyncio.TimerHandle) -> None:
         deadline.cancel()
         try:
-            question, _ = receive(client)
+            question, strays = receive(client)
+            for descriptor in strays:
+                os.close(descriptor)
             if isinstance(question, AskStatistics):
                 send(client, self.statistics())
             elif isinstance(question, Trace):
-                self.trace = question.on
-                for child in self.children.values():
-                    self._send(child, question)
+                self._set_trace(question.on)
                 send(client, Done())
             elif question is not None:
                 send(client, Done("not a question for the supervisor"))

@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import sys
+from collections import Counter
 
 import msgspec
 import uvloop
@@ -23,6 +24,8 @@ from sipcore.net.endpoint import Endpoint, monotonic_ms, wall_offset_ms
 CONTROL = 3
 GAUGE_SECONDS = 1.0
 MTU_SECONDS = 60.0
+JOURNAL_MS = 1000
+"""How long the end of a worker waits for a slow reader of the call log."""
 STEP_SECONDS = 0.05
 """How often a stopping worker looks whether its transactions have finished."""
 
@@ -37,13 +40,17 @@ class Worker:
         self.config = msgspec.msgpack.decode(read_memory_file(configuration), type=Config)
         self.log = Log(self.config.log.level, self.config.log.format, worker=start.worker)
         self.page = Page(page)
-        self.proxy = app.build_proxy(self.config, secret=start.secret, worker=start.worker)
+        self.decisions: Counter[str] = Counter()
+        self.proxy = app.build_proxy(
+            self.config, secret=start.secret, worker=start.worker, counters=self.decisions)
         self.proxy.use_counters(self.page.map)
         self.proxy.records.wall = wall_offset_ms()
         self.endpoint = Endpoint(
             self.proxy, [socket.socket(fileno=descriptor) for descriptor in sockets],
             journal=self.proxy.records.journal, journal_fd=sys.stdout.fileno(),
             message_limit=self.config.limits.message_size, on_trouble=self._on_trouble)
+        if start.trace:
+            self.endpoint.set_trace(self._trace)
         self.mtus = self._mtus()
         self.ending = asyncio.Event()
 
@@ -54,8 +61,6 @@ class Worker:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             # They are the supervisor's business; a terminal sends them to the whole process group.
             loop.add_signal_handler(number, lambda: None)
-        if self.config.log.trace:
-            self.endpoint.set_trace(self._trace)
         self.endpoint.start(loop)
         self._on_second()
         mtu_timer = loop.call_later(MTU_SECONDS, self._on_mtu)
@@ -68,7 +73,8 @@ class Worker:
             mtu_timer.cancel()
             self.proxy.finish(monotonic_ms())
             self.endpoint.stop()
-            self._write_gauges()
+            self.endpoint.finish_journal(JOURNAL_MS)
+            self._write_page()
 
     def _on_control(self) -> None:
         try:
@@ -91,6 +97,7 @@ class Worker:
             self.endpoint.set_trace(self._trace if message.on else None)
         elif isinstance(message, Stop):
             self.proxy.drain_calls()
+            self.log.info("stopping", unfinished=self.proxy.busy, timeout=message.timeout)
             self.stopper = asyncio.get_running_loop().create_task(self._finish(message.timeout))
 
     def _configure(self, epoch: int, descriptor: int) -> None:
@@ -98,12 +105,13 @@ class Worker:
         error = ""
         try:
             config = msgspec.msgpack.decode(read_memory_file(descriptor), type=Config)
-            app.configure(self.proxy, config)
+            app.configure(self.proxy, config, self.decisions)
         except Exception as failure:  # noqa: BLE001 whatever it is, the edge goes on with what it has and says so
             error = f"{type(failure).__name__}: {failure}"
         else:
             self.config, self.epoch = config, epoch
-            self.endpoint.set_trace(self._trace if config.log.trace else None)
+            self.log = self.log.changed(config.log.level, config.log.format)
+            self.mtus = self._mtus()
         send(self.control, Configured(epoch, error))
 
     async def _finish(self, seconds: float) -> None:
@@ -115,16 +123,18 @@ class Worker:
         self.ending.set()
 
     def _on_second(self) -> None:
-        self._write_gauges()
+        self._write_page()
         for text in self.proxy.take_troubles():
             self.log.warning("policy", text=text)
         asyncio.get_running_loop().call_later(GAUGE_SECONDS, self._on_second)
 
-    def _write_gauges(self) -> None:
+    def _write_page(self) -> None:
         self.proxy.records.wall = wall_offset_ms()
         found = self.endpoint.statistics()
-        found["journal_lost"] = found.get("journal_dropped", 0)
-        self.page.write_gauges(found)
+        found["journal_lost"] = found["journal_dropped"]
+        found["log_lost"] = self.log.lost
+        found |= {name.replace(".", "_"): count for name, count in self.decisions.items()}
+        self.page.write(found)
 
     def _mtus(self) -> list[int]:
         return [upstream.mtu for upstream in app.with_path_mtu(self.config).upstreams]
@@ -134,7 +144,7 @@ class Worker:
         mtus = self._mtus()
         if mtus != self.mtus:
             self.mtus = mtus
-            app.configure(self.proxy, self.config)
+            app.configure(self.proxy, self.config, self.decisions)
             self.log.info("path MTU changed", upstreams={
                 upstream.name: mtu for upstream, mtu in zip(self.config.upstreams, mtus, strict=True)})
         asyncio.get_running_loop().call_later(MTU_SECONDS, self._on_mtu)

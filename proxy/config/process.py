@@ -10,7 +10,7 @@ class Limits(Table, frozen=True, kw_only=True):
     """Bounds on what one message and all of them together may take."""
 
     message_size: Annotated[int, Meta(ge=1024, le=65535), doc("Largest message in bytes.")] = 16384
-    header_count: Annotated[int, Meta(ge=16, le=250), doc("Most header lines in a message.")] = 128
+    header_count: Annotated[int, Meta(ge=16, le=200), doc("Most header lines in a message.")] = 128
     line_length: Annotated[int, Meta(ge=256, le=65535), doc("Longest line in bytes, folded lines joined.")] = 8192
     transactions: Annotated[int, Meta(ge=16, le=100_000_000), doc(
         "Most transactions at a time in a worker, 128 bytes each; above, requests get 503. A finished one lingers for "
@@ -40,7 +40,7 @@ class Timers(Table, frozen=True, kw_only=True):
 class Process(Table, frozen=True, kw_only=True):
     """Supervisor and workers."""
 
-    workers: Annotated[int, Meta(ge=1, le=255), doc("Worker processes.")] = 1
+    workers: Annotated[int, Meta(ge=1, le=1), doc("Worker processes; one in this version.")] = 1
     stop_timeout: Annotated[Seconds, doc("At a stop, running transactions have this many seconds to finish.")] = 10.0
     directory: Annotated[str, doc(
         "Folder for the control socket and the counters; empty takes `$RUNTIME_DIRECTORY`, else a folder of the "

@@ -80,10 +80,11 @@ class Policy:
     """A configuration, compiled. `decide` and `oversize` are functions of the request and the configuration;
     `counters` only counts what they did."""
 
-    def __init__(self, config: Config):
+    def __init__(self, config: Config, counters: Counter[str] | None = None):
+        """counters: go on counting in these."""
         self.config = config
         self.epoch = config.epoch
-        self.counters: Counter[str] = Counter()
+        self.counters: Counter[str] = Counter() if counters is None else counters
         self.internal = Patterns(config.internal.headers)
         self.peers = compile_peers(config)
         self.trusts = any(group.trusted for group in config.groups)

@@ -42,4 +42,4 @@ cdef class Endpoint:
     cdef void after(self, uint64_t now) noexcept
     cdef void write_journal(self) noexcept
     cdef void _trouble(self, str text) noexcept
-    cdef void _show_outgoing(self) noexcept
+    cdef void _show_sent(self, uint32_t n) noexcept

@@ -122,6 +122,21 @@ cdef class Endpoint:
         """Send what was queued from outside of the pump, and take up its timers."""
         self.after(_clock(CLOCK_MONOTONIC))
 
+    def finish_journal(self, uint32_t ms):
+        """Write the waiting log lines, and give a slow reader so long for them: for the end of a process."""
+        cdef uint64_t end = _clock(CLOCK_MONOTONIC) + ms, now
+        cdef pollfd p
+        while self.journal is not None and self.journal_fd >= 0:
+            self.write_journal()
+            now = _clock(CLOCK_MONOTONIC)
+            if self.journal.n == 0 or now >= end:
+                return
+            p.fd = self.journal_fd
+            p.events = <short>POLLOUT
+            p.revents = 0
+            if poll(&p, 1, <int>(end - now)) <= 0 or not p.revents & POLLOUT:
+                return
+
     def set_trace(self, trace):
         """Show every message to trace(direction, listener, host, port, bytes); None ends it."""
         self.trace = trace
@@ -165,8 +180,6 @@ cdef class Endpoint:
                 # Readable with nothing to read: an error waits.
                 sock.take_errors(now)
             if n > 0 and self.layer.outbox.count:
-                if self.trace is not None:
-                    self._show_outgoing()
                 self.flush()
             if n < UDP_BATCH:
                 break
@@ -181,9 +194,7 @@ cdef class Endpoint:
         if self.layer.next_deadline() <= now:
             self.layer.expire(now)
         for _round in range(3):
-            if self.layer.outbox.count and not self.blocked:
-                if self.trace is not None:
-                    self._show_outgoing()
+            if self.layer.outbox.count:
                 self.flush()
             if self.failed_n == 0:
                 break
@@ -217,12 +228,13 @@ cdef class Endpoint:
             except Exception as error:
                 print(f"{text} ({type(error).__name__}: {error})")
 
-    cdef void _show_outgoing(self) noexcept:
+    cdef void _show_sent(self, uint32_t n) noexcept:
+        """Trace the first n datagrams of the queue, which have just left."""
         cdef Outbox outbox = self.layer.outbox
         cdef uint32_t i
         cdef Datagram* d
         try:
-            for i in range(outbox.first, outbox.first + outbox.count):
+            for i in range(outbox.first, outbox.first + n):
                 d = &outbox.queue[i]
                 self.trace("out", d.listener, address_host(&d.to), d.to.port,
                            (<const char*>outbox.arena + d.offset)[:d.n])
@@ -278,6 +290,8 @@ cdef class Endpoint:
                     self.failed[self.failed_n].data[self.failed[self.failed_n].n] = 0
                     self.failed_n += 1
             done += 1
+        if self.trace is not None:
+            self._show_sent(done)
         if done == total:
             outbox.clear()
         else:
@@ -298,7 +312,11 @@ cdef class Endpoint:
                 break
             part = self.journal.n - at
             if not self.journal_is_file and part > PIPE_CHUNK:
+                # Whole lines: so much is one piece also where others write to the same pipe.
                 part = PIPE_CHUNK
+                while part and self.journal.text[at + part - 1] != c'\n':
+                    part -= 1
+                part = part or PIPE_CHUNK
             n = write(self.journal_fd, self.journal.text + at, part)
             if n <= 0:
                 break

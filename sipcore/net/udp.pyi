@@ -2,7 +2,7 @@ from socket import socket as Socket
 
 from sipcore.stack.layer import Layer
 
-def bind_udp(host: str, port: int, *, buffer_bytes: int = ...) -> Socket: ...
+def bind_udp(host: str, port: int, *, buffer_bytes: int = ..., send_buffer_bytes: int = ...) -> Socket: ...
 
 class UdpSocket:
     socket: Socket

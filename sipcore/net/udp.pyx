@@ -64,20 +64,21 @@ cdef socklen_t name_of(const Address* address, sockaddr_storage* out) noexcept n
     return sizeof(sockaddr_in6)
 
 
-def bind_udp(str host not None, int port, *, int buffer_bytes=4 << 20):
+def bind_udp(str host not None, int port, *, int buffer_bytes=4 << 20, int send_buffer_bytes=0):
     """A non-blocking UDP socket with sized buffers and its error queue on. OSError says what could not be bound.
 
-    buffer_bytes: of each direction; beyond the system's maximum only with CAP_NET_ADMIN. Without it the kernel
-    gives what it may.
+    buffer_bytes: for receiving, and for sending where send_buffer_bytes is 0; beyond the system's maximum only
+    with CAP_NET_ADMIN. Without it the kernel gives what it may.
     """
     family = sockets.AF_INET6 if ":" in host else sockets.AF_INET
     sock = sockets.socket(family, sockets.SOCK_DGRAM | sockets.SOCK_NONBLOCK | sockets.SOCK_CLOEXEC)
     try:
-        for force, plain in ((SO_RCVBUFFORCE, sockets.SO_RCVBUF), (SO_SNDBUFFORCE, sockets.SO_SNDBUF)):
+        for force, plain, size in ((SO_RCVBUFFORCE, sockets.SO_RCVBUF, buffer_bytes),
+                                   (SO_SNDBUFFORCE, sockets.SO_SNDBUF, send_buffer_bytes or buffer_bytes)):
             try:
-                sock.setsockopt(sockets.SOL_SOCKET, force, buffer_bytes)
+                sock.setsockopt(sockets.SOL_SOCKET, force, size)
             except PermissionError:
-                sock.setsockopt(sockets.SOL_SOCKET, plain, buffer_bytes)
+                sock.setsockopt(sockets.SOL_SOCKET, plain, size)
         if family == sockets.AF_INET6:
             sock.setsockopt(sockets.IPPROTO_IPV6, sockets.IPV6_V6ONLY, 1)
             sock.setsockopt(sockets.IPPROTO_IPV6, IPV6_RECVERR, 1)
