@@ -33,9 +33,11 @@ cdef int parse_ip(Slice text, Address* out) noexcept nogil:
     cdef char copy[46]
     cdef bint v6 = False
     for i in range(text.n):
+        if text.p[i] == 0:
+            # inet_pton would not see what stands behind it.
+            return -1
         if text.p[i] == c':':
             v6 = True
-            break
     if v6:
         if text.n >= 2 and text.p[0] == c'[' and text.p[text.n - 1] == c']':
             text.p += 1
