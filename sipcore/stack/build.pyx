@@ -9,11 +9,13 @@ from sipcore.base.address cimport Address
 from sipcore.base.slice cimport Slice, slice_of
 from sipcore.stack.plan cimport plan_normal_form, plan_via_source
 from sipcore.wire.edit cimport Edit, edit_begin, edit_delete, edit_insert, edit_replace, edit_room, edit_text
-from sipcore.wire.message cimport Header, Msg, NO_HEADER, header_value, msg_to, msg_via
+from sipcore.wire.message cimport FORM_REFUSED, Header, Msg, NO_HEADER, header_value, msg_to, msg_via
 from sipcore.wire.tables cimport (
-    H_CALL_ID, H_CSEQ, H_FROM, H_MAX_FORWARDS, H_RECORD_ROUTE, H_ROUTE, H_TIMESTAMP, H_TO, H_VIA, reason_phrase,
+    H_CALL_ID, H_CSEQ, H_FROM, H_MAX_FORWARDS, H_RECORD_ROUTE, H_ROUTE, H_TIMESTAMP, H_TO, H_VIA, HEADER_SINGLE,
+    header_flags, reason_phrase,
 )
 
+cdef Slice _SPACE = slice_of(<const uint8_t*>b" ", 1)
 cdef Slice _NO_BODY = slice_of(<const uint8_t*>b"Content-Length: 0\r\n\r\n", 21)
 
 
@@ -21,12 +23,35 @@ cdef inline uint64_t _bit(int id) noexcept nogil:
     return <uint64_t>1 << id
 
 
+cdef inline bint _surplus(const Msg* m, uint32_t i) noexcept nogil:
+    """Whether header i repeats one that stands once: that may be why the message was refused."""
+    return (m.forms & FORM_REFUSED and header_flags(m.headers[i].id) & HEADER_SINGLE
+            and m.first[m.headers[i].id] != i)
+
+
+cdef void _blank_controls(Edit* e, const Msg* m) noexcept nogil:
+    """Put a space in place of each run of control characters (folds, too) in the headers of a refused message:
+    what made it ambiguous does not go back into the network."""
+    cdef uint32_t i, at, begin, end
+    cdef const uint8_t* p = m.base
+    for i in range(m.count):
+        at = m.headers[i].name + m.headers[i].name_n
+        end = m.headers[i].end - 2
+        while at < end:
+            begin = at
+            while at < end and (p[at] < 32 or p[at] == 127):
+                at += 1
+            if at > begin:
+                edit_replace(e, begin, at - begin, _SPACE)
+            at += 1
+
+
 cdef void _keep_headers(Edit* e, const Msg* m, uint64_t ids, Slice headers) noexcept nogil:
     """Take out the body and every header whose id is not among the ids (all below 64); put header lines in."""
     cdef uint32_t i, begin = 0
     cdef bint gap = False
     for i in range(m.count):
-        if m.headers[i].id < 64 and ids >> m.headers[i].id & 1:
+        if m.headers[i].id < 64 and ids >> m.headers[i].id & 1 and not _surplus(m, i):
             if gap:
                 edit_delete(e, begin, m.headers[i].name - begin)
                 gap = False
@@ -85,7 +110,10 @@ cdef void plan_response(Edit* e, Msg* m, uint32_t status, Slice reason, Slice he
             memcpy(room + 5, tag.p, tag.n)
             edit_insert(e, <uint32_t>m.headers[m.first[H_TO]].value + m.headers[m.first[H_TO]].value_n,
                         edit_text(e, room, room + 5 + tag.n))
-    plan_normal_form(e, m)
+    if m.forms & FORM_REFUSED:
+        _blank_controls(e, m)
+    else:
+        plan_normal_form(e, m)
     _keep_headers(e, m, ids, headers)
 
 

@@ -19,6 +19,7 @@ cdef enum:
 cdef enum HeaderForm:
     FORM_FOLDED = 1             # continued on following lines (RFC 3261 7.3.1)
     FORM_SPACED = 2             # white space between name and colon
+    FORM_REFUSED = 4            # of a message: index_message found a fault, so that its headers may hold anything
 
 cdef enum MessageKind:
     KIND_NONE = 0               # nothing but CRLF: a keepalive

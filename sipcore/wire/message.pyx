@@ -149,6 +149,13 @@ cdef int index_message(Msg* m, const uint8_t* data, uint32_t n, const Limits* li
     the message had enough of them. `n` and `body` follow Content-Length: bytes behind it are no part of it
     (RFC 3261 18.3).
     """
+    cdef int fault = _index(m, data, n, limits)
+    if fault:
+        m.forms |= FORM_REFUSED
+    return fault
+
+
+cdef inline int _index(Msg* m, const uint8_t* data, uint32_t n, const Limits* limits) noexcept nogil:
     cdef uint32_t pos = 0, end, stop, name_end, i, count = 0
     cdef uint32_t length
     cdef const uint8_t* found
