@@ -8,7 +8,7 @@ CYTHON  := $(shell find sipcore benchmarks -name '*.pyx' -o -name '*.pxd')
 UNITS := $(wildcard $(addprefix tests/,base wire stack anchor media net))
 DEBUG := build/debug
 TREE  := sipcore proxy benchmarks tests setup.py pyproject.toml README.md LICENSE
-FUZZ_SECONDS ?= 15
+FUZZ_SECONDS ?= 8
 
 .DELETE_ON_ERROR:
 .PHONY: setup run test bench lint debug-test fuzz lock clean
