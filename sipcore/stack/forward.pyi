@@ -2,16 +2,10 @@ from collections.abc import Callable, Iterable
 
 from sipcore.stack.admission import Admission
 from sipcore.stack.identity import Identity
-from sipcore.stack.layer import Layer
-from sipcore.stack.record import Records
+from sipcore.stack.relay import Relay
 from sipcore.stack.verdict import Request, Verdict
 
-class Search: ...
-
-class Proxy(Layer):
-    admission: Admission
-    records: Records
-    troubles: list[str]
+class Proxy(Relay):
     def __init__(
         self,
         identity: Identity | None = None,
@@ -41,10 +35,7 @@ class Proxy(Layer):
         groups: Iterable[str] = (),
         upstreams: Iterable[str] = (),
     ) -> None: ...
-    def take_troubles(self) -> list[str]: ...
-    def calls(self, upstream: int) -> int: ...
     def statistics(self) -> dict[str, int]: ...
     draining: bool
     busy: int
     def drain_calls(self) -> None: ...
-    def finish(self, now: int) -> None: ...

@@ -1,4 +1,4 @@
-"""The transaction layer: matching, timers, sending; what a proxy or a user agent adds stands in its subclass."""
+"""The transaction layer: matching, timers, answers; what a proxy or a user agent adds stands in its subclass."""
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from sipcore.base.address cimport Address
 from sipcore.base.linger cimport Linger
@@ -12,33 +12,15 @@ from sipcore.stack.plan cimport MAX_LISTENERS, Listener
 from sipcore.stack.tx cimport TimerValues, Tx
 from sipcore.wire.edit cimport Edit
 from sipcore.wire.message cimport Limits, Msg
+from sipcore.stack.transactions cimport Transactions
 
 
-cdef class Layer:
-    cdef readonly Identity identity
-    cdef readonly Wheel wheel           # by transaction: retransmissions and time-outs
-    cdef readonly Linger linger         # by transaction: what is only kept to absorb what comes late
-    cdef readonly Pool pool
-    cdef readonly Outbox outbox
-    cdef Tx* slab
-    cdef uint32_t* buckets              # server transactions by key
-    cdef uint32_t mask
-    cdef readonly uint32_t capacity     # transactions
-    cdef readonly uint32_t live
-    cdef uint32_t fresh                 # heads from here on were never used
-    cdef uint32_t free_head
-    cdef uint32_t seed                  # first generation of a head
-    cdef TimerValues timers
+cdef class Layer(Transactions):
     cdef Limits limits
     cdef Listener listeners[MAX_LISTENERS]
     cdef uint32_t listener_count
-    cdef uint64_t now                   # ms, of the step that is being taken
-    cdef uint64_t* counters             # [C_COUNT]
-    cdef uint64_t own_counters[C_COUNT]
-    cdef object counter_page            # keeps a shared page alive
     cdef Msg msg                        # the message that is being handled
     cdef Msg stored                     # one of our own, indexed again
-    cdef Edit edit
 
     # in
     cdef void receive(self, uint32_t listener, const Address* source, const uint8_t* data, uint32_t n,
@@ -60,26 +42,8 @@ cdef class Layer:
     cdef void on_response(self, uint32_t slot) noexcept
     cdef void on_timeout(self, uint32_t slot, bint transport) noexcept
     cdef void on_slow(self, uint32_t slot) noexcept
-    cdef void on_free(self, uint32_t slot) noexcept
-
-    # transactions
-    cdef uint32_t open(self, uint8_t role, uint8_t method) noexcept nogil
-    cdef void close(self, uint32_t slot) noexcept
-    cdef void settle(self, uint32_t slot) noexcept nogil
-    cdef void rearm(self, uint32_t slot) noexcept nogil
-    cdef uint64_t key_of(self, Msg* m, uint8_t method, Slice method_text) noexcept nogil
-    cdef void remember(self, uint32_t slot, uint64_t key) noexcept nogil
-    cdef uint32_t find(self, uint64_t key) noexcept nogil
-    cdef uint32_t find_branch(self, Slice branch) noexcept nogil
 
     # out
-    cdef bint send(self, uint32_t listener, const Address* to, const uint8_t* p, uint32_t n) noexcept nogil
-    cdef uint8_t* render(self, uint32_t listener, const Address* to, uint32_t* n) noexcept nogil
-    cdef bint send_request(self, Tx* tx, uint32_t listener, const Address* to) noexcept nogil
-    cdef bint keep_request(self, Tx* tx, const uint8_t* p, uint32_t n) noexcept nogil
-    cdef bint keep_response(self, Tx* tx, const uint8_t* p, uint32_t n) noexcept nogil
-    cdef void drop_request(self, Tx* tx) noexcept nogil
-    cdef void drop_response(self, Tx* tx) noexcept nogil
     cdef void answer(self, uint32_t listener, const Address* source, uint32_t status, Slice reason,
                      Slice headers) noexcept nogil
     cdef void respond(self, uint32_t slot, uint32_t status, Slice reason, Slice headers) noexcept nogil

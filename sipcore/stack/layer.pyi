@@ -1,30 +1,8 @@
 from typing import Any
 
-from sipcore.base.linger import Linger
-from sipcore.base.outbox import Outbox
-from sipcore.base.pool import Pool
-from sipcore.base.wheel import Wheel
-from sipcore.stack.identity import Identity
+from sipcore.stack.transactions import Transactions
 
-class Layer:
-    identity: Identity
-    wheel: Wheel
-    linger: Linger
-    pool: Pool
-    outbox: Outbox
-    capacity: int
-    live: int
-    def __init__(
-        self,
-        identity: Identity | None = None,
-        *,
-        transactions: int = ...,
-        memory: int = ...,
-        t1: int = ...,
-        t2: int = ...,
-        t4: int = ...,
-        timer_c: int = ...,
-    ) -> None: ...
+class Layer(Transactions):
     def add_listener(
         self, host: str, port: int, public_host: str | None = None, public_port: int | None = None
     ) -> int: ...

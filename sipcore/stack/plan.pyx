@@ -9,7 +9,7 @@ from libc.string cimport memcpy, memset
 from sipcore.base.address cimport (
     ADDRESS_TEXT, Address, address_from, address_same_host, parse_ip, render_ip,
 )
-from sipcore.base.slice cimport Slice, slice_equal, slice_from, slice_iequal, slice_of
+from sipcore.base.slice cimport Slice, slice_equal, slice_from, slice_of
 from sipcore.stack.identity cimport BRANCH_TEXT, TOKEN_TEXT
 from sipcore.stack.verdict cimport Request, Target, Verdict
 from sipcore.wire.edit cimport (

@@ -1,0 +1,9 @@
+from sipcore.stack.layer import Layer
+from sipcore.stack.record import Records
+
+class Bookkeeper(Layer):
+    records: Records
+    troubles: list[str]
+    def take_troubles(self) -> list[str]: ...
+    def calls(self, upstream: int) -> int: ...
+    def finish(self, now: int) -> None: ...

@@ -1,0 +1,257 @@
+"""What is remembered of the dialogs that are forwarded: calls and how they ended, REFERs and what became of them."""
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy
+from sipcore.base.address cimport Address
+from sipcore.base.siphash cimport SipState, siphash_final, siphash_init, siphash_update
+from sipcore.base.slice cimport Slice, slice_from
+from sipcore.stack.counters cimport *
+from sipcore.stack.layer cimport Layer
+from sipcore.stack.record cimport (
+    CALL_ID_KEPT, ENDED_CALLEE, ENDED_CALLER, ENDED_DURATION, ENDED_NOT, ENDED_REFUSED, ENDED_STOP, ENDED_TIMEOUT,
+    MAX_REFERS, RECORD_ENDED, RECORD_ENDING, RECORD_FREE, RECORD_RINGING, RECORD_TRYING, RECORD_UP, REFER_COMPLETED,
+    REFER_FAILED, REFER_REFUSED, REFER_UNKNOWN, Record, Refer, USER_KEPT,
+)
+from sipcore.stack.refer cimport refer_answered, refer_notified, refer_pending, refer_sent, refers_pending
+from sipcore.stack.tx cimport NO_RECORD, TX_BEGINS, TX_CANCELLED, TX_ENDS, TX_REFER, Tx
+from sipcore.stack.verdict cimport Verdict
+from sipcore.wire.message cimport Msg, msg_value
+from sipcore.wire.tables cimport H_CALL_ID, METHOD_BYE, METHOD_NOTIFY, METHOD_REFER
+from sipcore.wire.uri cimport Uri, parse_uri
+
+
+cdef enum:
+    TROUBLES = 100          # texts kept for the log between two takings
+
+
+cdef class Bookkeeper(Layer):
+    """A Layer that keeps a record of each forwarded dialog."""
+
+    def finish(self, uint64_t now):
+        """Write the log lines of the calls that are still up when the edge stops."""
+        cdef uint32_t i
+        self.now = now
+        for i in range(self.records.fresh):
+            if RECORD_FREE < self.records.slab[i].state < RECORD_ENDED:
+                self._end_call(i, ENDED_STOP, self.records.slab[i].status)
+
+    cdef void expire(self, uint64_t now) noexcept:
+        cdef uint32_t ids[64]
+        cdef int n, i
+        Layer.expire(self, now)
+        n = self.records.wheel.expire(now, ids, 64)
+        for i in range(n):
+            self._stop_waiting(ids[i])
+
+    cdef uint64_t next_deadline(self) noexcept nogil:
+        cdef uint64_t a = Layer.next_deadline(self), b = self.records.wheel.next_deadline()
+        return a if a < b else b
+
+    cdef void _trouble(self, str text) noexcept:
+        if len(self.troubles) < TROUBLES:
+            self.troubles.append(text)
+
+    def take_troubles(self):
+        """Texts about policy mistakes since the last call, for the log."""
+        taken = self.troubles[:]
+        self.troubles.clear()
+        return taken
+
+    def calls(self, int upstream):
+        """Concurrent calls of an upstream."""
+        return self.records.calls[upstream] if 0 <= upstream < 256 else 0
+
+    cdef void _open_record(self, uint32_t record_slot, const Address* source, Verdict verdict) noexcept:
+        cdef Record* r = &self.records.slab[record_slot]
+        cdef Msg* m = &self.msg
+        cdef Slice text = msg_value(m, H_CALL_ID)
+        cdef Uri uri
+        r.began = self.now
+        r.caller = source[0]
+        r.group = <short>self.group
+        r.upstream = <short>verdict.upstream
+        r.call_id_n = <uint8_t>min(text.n, CALL_ID_KEPT)
+        memcpy(r.call_id, text.p, r.call_id_n)
+        if parse_uri(m.from_.uri, &uri) == 0:
+            r.from_n = <uint8_t>min(uri.user.n, USER_KEPT)
+            memcpy(r.from_user, uri.user.p, r.from_n)
+        r.to_n = <uint8_t>min(m.uri.user.n, USER_KEPT)
+        memcpy(r.to_user, m.uri.user.p, r.to_n)
+        r.caller_tag = self._tag_hash(m.from_.tag)
+        if verdict.max_duration:
+            r.expires = self.now + <uint64_t>verdict.max_duration * 1000
+        self.records.up += 1
+        if 0 <= verdict.upstream < 256:
+            self.records.calls[verdict.upstream] += 1
+        self._arm_record(record_slot)
+
+    cdef uint32_t _tag_hash(self, Slice tag) noexcept:
+        cdef SipState s
+        siphash_init(&s, &self.identity.table_key)
+        siphash_update(&s, tag.p, tag.n)
+        return <uint32_t>siphash_final(&s)
+
+    cdef void _arm_record(self, uint32_t record_slot) noexcept:
+        cdef Record* r = &self.records.slab[record_slot]
+        cdef uint64_t at = r.expires if r.state < RECORD_ENDED else 0
+        if r.until and (at == 0 or r.until < at):
+            at = r.until
+        if at:
+            self.records.wheel.arm(record_slot, at)
+        else:
+            self.records.wheel.disarm(record_slot)
+
+    cdef void _drop_record(self, uint32_t record_slot) noexcept:
+        """Free a record without a log line (its INVITE never left)."""
+        cdef Record* r = &self.records.slab[record_slot]
+        self.records.up -= 1
+        if 0 <= r.upstream < 256:
+            self.records.calls[r.upstream] -= 1
+        self._close_record(record_slot)
+
+    cdef void _close_record(self, uint32_t record_slot) noexcept:
+        """Free a record. The transactions that would still tell it something must not tell the next one."""
+        cdef Record* r = &self.records.slab[record_slot]
+        cdef uint32_t slots[2 + MAX_REFERS]
+        cdef uint32_t i
+        slots[0] = r.begin_tx
+        slots[1] = r.end_tx
+        for i in range(MAX_REFERS):
+            slots[2 + i] = r.refers[i].tx
+        for i in range(2 + MAX_REFERS):
+            if slots[i] < self.fresh and self.slab[slots[i]].record == record_slot:
+                self.slab[slots[i]].record = NO_RECORD
+        self.records.close(record_slot)
+
+    cdef void _note_request(self, uint32_t slot, uint32_t record_slot) noexcept:
+        """An in-dialog request passed: BYE ends the call, REFER and NOTIFY are followed."""
+        cdef Msg* m = &self.msg
+        cdef Record* r = &self.records.slab[record_slot]
+        cdef Tx* tx = &self.slab[slot]
+        cdef bint by_caller
+        cdef Refer* refer
+        cdef int i
+        if m.method != METHOD_BYE and m.method != METHOD_REFER and m.method != METHOD_NOTIFY:
+            return
+        by_caller = self._tag_hash(m.from_.tag) == r.caller_tag
+        if m.method == METHOD_BYE:
+            if r.state < RECORD_ENDING:
+                r.state = RECORD_ENDING
+                r.ended_by = ENDED_CALLER if by_caller else ENDED_CALLEE
+                tx.flags |= TX_ENDS
+                tx.record = record_slot
+                r.end_tx = slot
+                for i in range(MAX_REFERS):
+                    if refer_pending(&r.refers[i]) and r.refers[i].by_caller != by_caller:
+                        # transfers.md 7.6: the referee leaves without having said how it went.
+                        r.refers[i].state = REFER_UNKNOWN
+                        self._refer_over(record_slot, &r.refers[i])
+        elif m.method == METHOD_REFER:
+            refer = refer_sent(r, m.cseq, by_caller)
+            if refer != NULL:
+                tx.flags |= TX_REFER
+                tx.record = record_slot
+                refer.tx = slot
+                r.until = self.now + self.outcome_ms
+                self._arm_record(record_slot)
+        else:
+            refer = refer_notified(r, m, by_caller)
+            if refer != NULL and not refer_pending(refer):
+                self._refer_over(record_slot, refer)
+
+    cdef void _refer_over(self, uint32_t record_slot, Refer* refer) noexcept:
+        """A followed REFER has its outcome: count it, log it, and let an ended record go."""
+        cdef Record* r = &self.records.slab[record_slot]
+        if refer.state == REFER_COMPLETED:
+            self.counters[C_REFERS_COMPLETED] += 1
+        elif refer.state == REFER_FAILED:
+            self.counters[C_REFERS_FAILED] += 1
+        elif refer.state == REFER_REFUSED:
+            self.counters[C_REFERS_REFUSED] += 1
+        else:
+            self.counters[C_REFERS_UNKNOWN] += 1
+        self.records.write_refer(r, refer, self.now)
+        if not refers_pending(r):
+            r.until = 0
+            if r.state == RECORD_ENDED:
+                self._close_record(record_slot)
+            else:
+                self._arm_record(record_slot)
+
+    cdef void _note_response(self, uint32_t slot, uint32_t status) noexcept:
+        """A response went upstream (or none ever will): ringing, answer, end of the call, answer to a REFER."""
+        cdef Tx* tx = &self.slab[slot]
+        cdef Record* r
+        cdef Refer* refer
+        if tx.record == NO_RECORD or not tx.flags & (TX_BEGINS | TX_ENDS | TX_REFER):
+            return
+        r = &self.records.slab[tx.record]
+        if tx.flags & TX_BEGINS:
+            if status < 200:
+                if not r.rang:
+                    r.rang = True
+                    r.ring_ms = <uint32_t>(self.now - r.began)
+                if r.state == RECORD_TRYING:
+                    r.state = RECORD_RINGING
+            elif status < 300:
+                if r.state < RECORD_UP:
+                    r.state = RECORD_UP
+                    r.status = <uint16_t>status
+                    r.answered = self.now
+                    self.counters[C_CALLS_ANSWERED] += 1
+            elif r.state < RECORD_UP:
+                self.counters[C_CALLS_FAILED] += 1
+                self._end_call(tx.record, ENDED_CALLER if tx.flags & TX_CANCELLED
+                               else ENDED_TIMEOUT if status == 408 else ENDED_REFUSED, status)
+        elif status >= 200 and tx.flags & TX_ENDS:
+            if r.state != RECORD_ENDING:
+                return
+            if status == 401 or status == 407:
+                # The BYE will come again with credentials; until then the call is up.
+                r.state = RECORD_UP if r.answered else RECORD_RINGING
+                r.ended_by = ENDED_NOT
+                return
+            self.counters[C_CALLS_ENDED] += 1
+            self._end_call(tx.record, r.ended_by, r.status)
+        elif status >= 200 and status != 408:
+            # 408: nobody knows whether the REFER arrived. A NOTIFY may tell, or the bounded wait ends.
+            refer = refer_answered(r, slot, status)
+            if refer != NULL:
+                if status < 300:
+                    self.counters[C_REFERS_ACCEPTED] += 1
+                elif refer.state == REFER_REFUSED:
+                    self._refer_over(tx.record, refer)
+
+    cdef void _end_call(self, uint32_t record_slot, int by, uint32_t status) noexcept:
+        """Log the call, and free its record unless the outcome of a REFER is still awaited."""
+        cdef Record* r = &self.records.slab[record_slot]
+        if r.state == RECORD_ENDED or r.state == RECORD_FREE:
+            return
+        r.ended_by = <uint8_t>by
+        r.status = <uint16_t>status
+        self.records.write_call(r, self.now, slice_from(b""))
+        self.records.up -= 1
+        if 0 <= r.upstream < 256:
+            self.records.calls[r.upstream] -= 1
+        r.state = RECORD_ENDED
+        if refers_pending(r):
+            self._arm_record(record_slot)
+        else:
+            self._close_record(record_slot)
+
+    cdef void _stop_waiting(self, uint32_t record_slot) noexcept:
+        """A record's time is up: its maximum duration, or the bounded wait for a REFER's outcome."""
+        cdef Record* r = &self.records.slab[record_slot]
+        cdef int i
+        if r.state == RECORD_FREE:
+            return
+        if r.until and self.now >= r.until:
+            r.until = 0
+            for i in range(MAX_REFERS):
+                if r.state != RECORD_FREE and refer_pending(&r.refers[i]):
+                    r.refers[i].state = REFER_UNKNOWN
+                    self._refer_over(record_slot, &r.refers[i])
+        if r.state != RECORD_FREE and r.state < RECORD_ENDED and r.expires and self.now >= r.expires:
+            self.counters[C_CALLS_EXPIRED] += 1
+            self._end_call(record_slot, ENDED_DURATION, r.status)
+        elif r.state != RECORD_FREE:
+            self._arm_record(record_slot)

@@ -1,0 +1,49 @@
+"""The way back of a forwarded request, and its way on to the next target."""
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from sipcore.base.address cimport Address
+from sipcore.base.slice cimport Slice
+from sipcore.stack.admission cimport Admission
+from sipcore.stack.identity cimport BRANCH_TEXT, TOKEN_TEXT
+from sipcore.stack.headerfilter cimport HeaderFilter
+from sipcore.stack.bookkeeping cimport Bookkeeper
+from sipcore.stack.plan cimport Routing
+from sipcore.stack.record cimport Record, Records, Refer
+from sipcore.stack.tx cimport Tx
+from sipcore.stack.verdict cimport Request, Target, Verdict
+from sipcore.wire.message cimport Msg
+
+
+cdef class Search:
+    """The serial search over a verdict's targets: what it takes to forward the request once more."""
+    cdef Verdict verdict
+    cdef uint32_t loop
+    cdef int next                   # index of the target that is tried next
+    cdef list attempts              # heads of the targets tried so far; one that is over may be another's by now
+    cdef uint16_t status            # of the best final response so far, 0: none
+    cdef bint settled               # a final response went upstream
+
+
+cdef class Relay(Bookkeeper):
+    cdef readonly Admission admission
+    cdef Routing routing
+    cdef bint listed                # whether the message being handled comes from a listed source
+    cdef HeaderFilter internal      # headers that stay inside, None for none
+    cdef uint8_t branch_text[BRANCH_TEXT]
+    cdef uint8_t token_text[TOKEN_TEXT]
+
+    cdef void _refuse(self, uint32_t listener, const Address* source, uint32_t status, bytes reason,
+                      bytes headers) noexcept
+    cdef int _listener_for(self, const Address* to, uint32_t listener_in, int wanted) noexcept
+    cdef void _undo(self, uint32_t slot, uint32_t record_slot, bint begins_call) noexcept
+    cdef uint32_t _open_search(self, uint32_t slot, Verdict verdict, uint32_t loop) noexcept
+    cdef bint _is_attempt(self, uint32_t slot, uint32_t owner) noexcept
+    cdef bint _plan(self, Msg* m, uint32_t slot, uint32_t loop, uint32_t listener, uint32_t out,
+                    const Address* source, const Address* to, Verdict verdict, Target target, uint32_t record_slot,
+                    bint in_dialog) except -1
+    cdef void _strip(self, Msg* m, uint32_t listener, const Address* to) noexcept
+    cdef void _cancel_all(self, uint32_t slot, uint32_t besides) noexcept
+    cdef uint32_t _owner(self, uint32_t slot) noexcept
+    cdef bint _still_trying(self, uint32_t owner, uint32_t besides, bint unheard) noexcept
+    cdef bint _relay(self, uint32_t slot, uint32_t status, bint keep) noexcept
+    cdef bint _try_next(self, uint32_t owner) noexcept
+    cdef void _finish(self, uint32_t slot, uint32_t status, bytes reason) noexcept

@@ -1,0 +1,7 @@
+from sipcore.stack.admission import Admission
+from sipcore.stack.bookkeeping import Bookkeeper
+
+class Search: ...
+
+class Relay(Bookkeeper):
+    admission: Admission

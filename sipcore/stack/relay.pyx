@@ -1,0 +1,357 @@
+"""A request's further copies and its way back: serial failover, responses, CANCEL, time-outs (RFC 3261 16.7-16.10)."""
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from cpython.ref cimport PyObject, Py_INCREF
+from sipcore.base.address cimport Address, address_same_host
+from sipcore.base.slice cimport slice_from, slice_of
+from sipcore.stack.counters cimport *
+from sipcore.stack.identity cimport BRANCH_TEXT, NO_SLOT, TOKEN_TEXT
+from sipcore.stack.bookkeeping cimport Bookkeeper
+from sipcore.stack.plan cimport Passage, plan_normal_form, plan_request, plan_routing
+from sipcore.stack.record cimport Record
+from sipcore.stack.servertx cimport server_on_response
+from sipcore.stack.tx cimport (
+    CLIENT_CALLING, CLIENT_PROCEEDING, CLIENT_TERMINATED, NO_RECORD, NO_TX, ROLE_ATTEMPT, ROLE_PROXY,
+    SERVER_PROCEEDING, SERVER_TERMINATED, SERVER_TRYING, STEP_PASS, TX_BEGINS, TX_CANCELLED, TX_CANCEL_SENT,
+    TX_GAVE_UP, TX_HEARD, TX_OVERTIME, TX_SENT_100, Tx,
+)
+from sipcore.stack.verdict cimport Target, Verdict
+from sipcore.wire.edit cimport edit_begin, edit_delete, edit_replace
+from sipcore.wire.message cimport Msg, NO_HEADER, index_message, msg_from, msg_to, msg_uri, msg_value, msg_via
+from sipcore.wire.tables cimport H_CALL_ID, H_VIA, METHOD_INVITE, METHOD_REFER, METHOD_SUBSCRIBE
+
+
+cdef class Search:
+    pass
+
+
+cdef class Relay(Bookkeeper):
+    """A Bookkeeper that carries responses back and tries the targets of a verdict one after the other."""
+
+    cdef void _refuse(self, uint32_t listener, const Address* source, uint32_t status, bytes reason,
+                      bytes headers) noexcept:
+        self.answer(listener, source, status, slice_from(reason), slice_from(headers))
+
+    cdef int _listener_for(self, const Address* to, uint32_t listener_in, int wanted) noexcept:
+        """The listener to send from: the wanted one, the one that the request came by, the first of the family."""
+        cdef uint32_t i
+        if 0 <= wanted < <int>self.listener_count and self.listeners[wanted].bound.family == to.family:
+            return wanted
+        if self.listeners[listener_in].bound.family == to.family:
+            return <int>listener_in
+        for i in range(self.listener_count):
+            if self.listeners[i].bound.family == to.family:
+                return <int>i
+        return -1
+
+    cdef bint _plan(self, Msg* m, uint32_t slot, uint32_t loop, uint32_t listener, uint32_t out,
+                    const Address* source, const Address* to, Verdict verdict, Target target, uint32_t record_slot,
+                    bint in_dialog) except -1:
+        """Fill self.edit for one target."""
+        cdef Passage passage
+        cdef Record* record
+        passage.listener_in = &self.listeners[listener]
+        passage.listener_out = &self.listeners[out]
+        passage.source = source
+        self.identity.put_branch(self.branch_text, slot, self.slab[slot].generation, loop)
+        passage.branch = slice_of(self.branch_text, BRANCH_TEXT)
+        passage.token = slice_of(self.token_text, 0)
+        if not in_dialog and verdict is not None and verdict.record_route \
+                and (m.method == METHOD_INVITE or m.method == METHOD_SUBSCRIBE or m.method == METHOD_REFER):
+            if record_slot == NO_RECORD:
+                self.identity.put_token(self.token_text, NO_SLOT, 0, msg_value(m, H_CALL_ID))
+            else:
+                record = &self.records.slab[record_slot]
+                self.identity.put_token(self.token_text, record_slot, record.generation, msg_value(m, H_CALL_ID))
+            passage.token = slice_of(self.token_text, TOKEN_TEXT)
+        plan_request(&self.edit, m, &self.routing, &passage, verdict, target)
+        self._strip(m, out, to)
+        return True
+
+    cdef void _strip(self, Msg* m, uint32_t listener, const Address* to) noexcept:
+        """Take out the internal headers of a message that goes to a peer which is not trusted with them."""
+        cdef int group
+        if self.internal is not None:
+            group = self.admission.group_of(listener, to)
+            if group < 0 or not self.admission.rules[group].trusted:
+                self.internal.remove(&self.edit, m)
+
+    cdef uint32_t _open_search(self, uint32_t slot, Verdict verdict, uint32_t loop) noexcept:
+        """Keep what further targets need, and open the first target's head; NO_TX where there is no room."""
+        cdef Search search
+        cdef uint32_t attempt
+        if not self.keep_request(&self.slab[slot], self.msg.base + self.msg.start, self.msg.n - self.msg.start):
+            return NO_TX
+        attempt = self.open(ROLE_ATTEMPT, self.slab[slot].method)
+        if attempt == NO_TX:
+            return NO_TX
+        self.slab[attempt].key = <uint64_t>self.slab[slot].generation << 32 | slot
+        search = Search()
+        search.verdict = verdict
+        search.loop = loop
+        search.next = 1
+        search.attempts = [attempt]
+        Py_INCREF(search)
+        self.slab[slot].context = <void*><PyObject*>search
+        return attempt
+
+    cdef void _cancel_all(self, uint32_t slot, uint32_t besides) noexcept:
+        """CANCEL every attempt that was answered provisionally; the others when they are (9.1)."""
+        cdef uint32_t other
+        if self.slab[slot].method != METHOD_INVITE:
+            return
+        attempts = (<Search>self.slab[slot].context).attempts if self.slab[slot].context != NULL else (slot,)
+        for other in attempts:
+            if other != besides and self._is_attempt(other, slot):
+                self.slab[other].flags |= TX_CANCELLED
+                if self.slab[other].client == CLIENT_PROCEEDING:
+                    self.send_cancel(other)
+
+    cdef void on_cancel(self, uint32_t listener, const Address* source, uint32_t slot) noexcept:
+        """RFC 3261 16.10. A CANCEL is believed only from the host that sent the INVITE."""
+        cdef Tx* tx
+        if slot == NO_TX or not address_same_host(source, &self.slab[slot].source):
+            self.counters[C_STRAY_CANCELS] += 1
+            if self.listed:
+                self._refuse(listener, source, 481, b"", b"")
+            return
+        self._refuse(listener, source, 200, b"", b"")
+        tx = &self.slab[slot]
+        if tx.server != SERVER_TRYING and tx.server != SERVER_PROCEEDING:
+            return
+        if not tx.flags & TX_CANCELLED:
+            self.counters[C_CANCELLED] += 1
+        tx.flags |= TX_CANCELLED
+        self._cancel_all(slot, NO_TX)
+
+    cdef uint32_t _owner(self, uint32_t slot) noexcept:
+        """The head with the server side of an attempt; NO_TX where it is gone."""
+        cdef Tx* tx = &self.slab[slot]
+        cdef uint32_t owner
+        if tx.role == ROLE_PROXY:
+            return slot
+        owner = <uint32_t>(tx.key & 0xFFFFFFFF)
+        if self.slab[owner].role != ROLE_PROXY or self.slab[owner].generation != <uint32_t>(tx.key >> 32):
+            return NO_TX
+        return owner
+
+    cdef bint _is_attempt(self, uint32_t slot, uint32_t owner) noexcept:
+        """Whether the head is still a client side of that server side."""
+        return slot == owner or (self.slab[slot].role == ROLE_ATTEMPT and self._owner(slot) == owner)
+
+    cdef void on_response(self, uint32_t slot) noexcept:
+        """RFC 3261 16.7."""
+        cdef Tx* tx = &self.slab[slot]
+        cdef uint32_t status = self.msg.status, owner = self._owner(slot)
+        cdef Search search = None
+        cdef int step
+        if tx.flags & TX_CANCELLED and status < 200:
+            self.send_cancel(slot)
+        if status == 100 or owner == NO_TX:
+            return
+        if self.slab[owner].context != NULL:
+            search = <Search>self.slab[owner].context
+        if status < 200:
+            if search is not None and search.settled:
+                return
+            step = server_on_response(&self.slab[owner], status, self.now, &self.timers)
+            if step & STEP_PASS and self._relay(owner, status, True):
+                self._note_response(owner, status)
+            return
+        if status >= 300:
+            if search is not None and not search.settled:
+                if search.status == 0 or (status < search.status < 600) or status >= 600:
+                    search.status = <uint16_t>status
+                if status == 503 and not tx.flags & TX_GAVE_UP and not self.slab[owner].flags & TX_CANCELLED \
+                        and self._try_next(owner):
+                    return
+                # 16.7 step 4: not before the others are done, but nobody waits for a target that never said a word.
+                if self._still_trying(owner, slot, tx.flags & TX_GAVE_UP):
+                    return
+                if search.status >= 600 and status < 600:
+                    self._finish(owner, search.status, b"")
+                    return
+            if status == 408 and self.slab[owner].method != METHOD_INVITE:
+                # RFC 4320 4.2: no 408 ever goes back for a request that is no INVITE.
+                self._finish(owner, 0, b"")
+                return
+            if tx.flags & TX_OVERTIME and status == 487:
+                # We cancelled for Timer C; the caller did not, and hears that nobody answered.
+                self._finish(owner, 408, b"")
+                return
+        step = server_on_response(&self.slab[owner], status, self.now, &self.timers)
+        if search is not None:
+            self._cancel_all(owner, slot)
+        if step & STEP_PASS:
+            if search is not None:
+                search.settled = True
+                if status < 300 and self.slab[owner].record != NO_RECORD and self.slab[owner].flags & TX_BEGINS:
+                    self.records.slab[self.slab[owner].record].callee = tx.target
+            self._relay(owner, 500 if status == 503 else status,
+                        status >= 300 or self.slab[owner].method != METHOD_INVITE)
+            self._note_response(owner, status)
+            if slot != owner:
+                self.settle(owner)
+                self.rearm(owner)
+        elif status < 300 and self.slab[owner].method == METHOD_INVITE:
+            # 16.7 step 5: a 2xx always goes upstream, also after another final response did.
+            self.counters[C_LATE_ANSWERS] += 1
+            self._relay(owner, status, False)
+
+    cdef bint _still_trying(self, uint32_t owner, uint32_t besides, bint unheard) noexcept:
+        """Whether another attempt may still be answered; unheard: one without a provisional answer counts too."""
+        cdef uint32_t slot
+        for slot in (<Search>self.slab[owner].context).attempts:
+            if slot != besides and self._is_attempt(slot, owner) and (
+                    self.slab[slot].client == CLIENT_PROCEEDING
+                    or (unheard and self.slab[slot].client == CLIENT_CALLING)):
+                return True
+        return False
+
+    cdef bint _relay(self, uint32_t slot, uint32_t status, bint keep) noexcept:
+        """Send self.msg upstream without our Via (16.7 steps 3 and 9); keep it where it may be asked for again."""
+        cdef Msg* m = &self.msg
+        cdef Tx* tx = &self.slab[slot]
+        cdef uint32_t n, i = m.first[H_VIA]
+        cdef uint8_t* room
+        edit_begin(&self.edit, m.base, m.start, m.n)
+        if m.via_rest.n:
+            edit_delete(&self.edit, <uint32_t>(m.via.text.p - m.base), <uint32_t>(m.via_rest.p - m.via.text.p))
+        elif m.headers[i].next != NO_HEADER:
+            edit_delete(&self.edit, m.headers[i].name, <uint32_t>m.headers[i].end - m.headers[i].name)
+        else:
+            self.counters[C_STRAY_RESPONSES] += 1
+            return False
+        if status != m.status:
+            # Proxied 503 becomes 500 (16.7 step 6); the reason stays what the far end wrote.
+            edit_replace(&self.edit, m.start + 8, 3, slice_of(<const uint8_t*>b"500", 3))
+        plan_normal_form(&self.edit, m)
+        try:
+            self._strip(m, tx.listener_in, &tx.source)
+        except Exception as error:
+            self._trouble(f"response not forwarded: {type(error).__name__}: {error}")
+            return False
+        room = self.render(tx.listener_in, &tx.source, &n)
+        if room == NULL:
+            return False
+        self.counters[C_FORWARDED_RESPONSES] += 1
+        if keep:
+            self.keep_response(tx, room, n)
+        return True
+
+    cdef bint _try_next(self, uint32_t owner) noexcept:
+        """Forward the request to the next target; False where none is left."""
+        cdef Search search = <Search>self.slab[owner].context if self.slab[owner].context != NULL else None
+        cdef Target target
+        cdef Tx* tx = &self.slab[owner]
+        cdef Address to
+        cdef uint32_t slot
+        cdef int out
+        while search is not None and search.next < len(search.verdict.targets):
+            target = <Target>search.verdict.targets[search.next]
+            search.next += 1
+            to = target.address
+            out = self._listener_for(&to, tx.listener_in, target.listener)
+            if out < 0:
+                continue
+            slot = self.open(ROLE_ATTEMPT, tx.method)
+            if slot == NO_TX:
+                return False
+            try:
+                if (index_message(&self.stored, tx.request, tx.request_n, &self.limits) != 0
+                        or msg_via(&self.stored) != 0 or msg_uri(&self.stored) != 0
+                        or msg_to(&self.stored) != 0 or msg_from(&self.stored) != 0
+                        or plan_routing(&self.stored, &self.routing, self.listeners, self.listener_count) != 0):
+                    raise ValueError("the stored request does not parse")
+                self._plan(&self.stored, slot, search.loop, tx.listener_in, <uint32_t>out, &tx.source, &to,
+                           search.verdict, target, tx.record if tx.flags & TX_BEGINS else NO_RECORD,
+                           self.stored.to.tag.n > 0 and not tx.flags & TX_BEGINS)
+            except Exception as error:
+                self._trouble(f"no failover: {type(error).__name__}: {error}")
+                self.close(slot)
+                return False
+            if not self.send_request(&self.slab[slot], <uint32_t>out, &to):
+                self.close(slot)
+                return False
+            self.counters[C_FAILOVERS] += 1
+            self.slab[slot].key = <uint64_t>tx.generation << 32 | owner
+            self.slab[slot].ring = <uint16_t>min((search.verdict.ring_timeout + 999) // 1000, 65535)
+            search.attempts.append(slot)
+            if search.next < len(search.verdict.targets):
+                self.slab[slot].until = self.now + search.verdict.try_timeout
+            self.rearm(slot)
+            return True
+        return False
+
+    cdef void on_timeout(self, uint32_t slot, bint transport) noexcept:
+        """try_timeout, Timers B, C and F, and transport errors (16.8, 16.9)."""
+        cdef Tx* tx = &self.slab[slot]
+        cdef uint32_t owner = self._owner(slot)
+        cdef Search search = None
+        cdef bint more, fresh
+        if owner != NO_TX and self.slab[owner].context != NULL:
+            search = <Search>self.slab[owner].context
+        more = search is not None and search.next < len(search.verdict.targets)
+        fresh = not tx.flags & (TX_GAVE_UP | TX_HEARD)
+        if more and fresh and not transport and (tx.client == CLIENT_CALLING or tx.method != METHOD_INVITE):
+            # try_timeout has passed. Without any answer: go on, and keep listening for a late one.
+            tx.until = self.now + 64 * self.timers.t1 - search.verdict.try_timeout
+            if tx.client == CLIENT_PROCEEDING:
+                tx.flags |= TX_HEARD
+                return
+            tx.flags |= TX_GAVE_UP
+            if not search.settled and not self.slab[owner].flags & TX_CANCELLED:
+                self._try_next(owner)
+            return
+        if tx.client == CLIENT_PROCEEDING and tx.method == METHOD_INVITE and not tx.flags & TX_CANCEL_SENT:
+            tx.flags |= TX_OVERTIME
+            self.send_cancel(slot)
+            return
+        tx.client = CLIENT_TERMINATED
+        self.counters[C_TIMEOUTS] += not transport
+        if owner == NO_TX or (search is not None and search.settled):
+            return
+        if more and fresh and not self.slab[owner].flags & TX_CANCELLED and self._try_next(owner):
+            return
+        if search is not None and self._still_trying(owner, slot, True):
+            return
+        if self.slab[owner].flags & TX_CANCELLED:
+            self._finish(owner, 487, b"")
+        elif search is not None and search.status:
+            self._finish(owner, 500 if search.status == 503 else search.status, b"")
+        elif transport:
+            self._finish(owner, 503, b"Service Unavailable - target unreachable")
+        else:
+            self._finish(owner, 408 if self.slab[owner].method == METHOD_INVITE else 0, b"")
+
+    cdef void _finish(self, uint32_t slot, uint32_t status, bytes reason) noexcept:
+        """End a server transaction that no response of a target ends; status 0: without an answer (RFC 4320)."""
+        cdef Tx* tx = &self.slab[slot]
+        if tx.context != NULL:
+            (<Search>tx.context).settled = True
+            self._cancel_all(slot, NO_TX)
+        if tx.server != SERVER_TRYING and tx.server != SERVER_PROCEEDING:
+            return
+        if status:
+            self.respond(slot, status, slice_from(reason), slice_from(b""))
+        if tx.server == SERVER_TRYING or tx.server == SERVER_PROCEEDING:
+            tx.server = SERVER_TERMINATED
+        self._note_response(slot, status if status else 408)
+        self.settle(slot)
+        self.rearm(slot)
+
+    cdef void on_slow(self, uint32_t slot) noexcept:
+        """RFC 4320 4.2: the sender of a request that is no INVITE learns in time that we are waiting."""
+        cdef uint32_t owner = self._owner(slot)
+        if owner != NO_TX and self.slab[owner].server == SERVER_TRYING and not self.slab[owner].flags & TX_SENT_100:
+            self.slab[owner].flags |= TX_SENT_100
+            self.respond(owner, 100, slice_from(b""), slice_from(b""))
+
+    cdef void _undo(self, uint32_t slot, uint32_t record_slot, bint begins_call) noexcept:
+        """Take a request back that was not sent."""
+        cdef uint32_t attempt
+        if begins_call:
+            self._drop_record(record_slot)
+        if self.slab[slot].context != NULL:
+            for attempt in (<Search>self.slab[slot].context).attempts:
+                self.close(attempt)
+        self.close(slot)
