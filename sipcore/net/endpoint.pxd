@@ -29,6 +29,7 @@ cdef class Endpoint:
     cdef bint blocked                   # a socket takes no more: its writer is armed
     cdef int blocked_fd
     cdef int fds[ENDPOINT_SOCKETS]
+    cdef bint shaken[ENDPOINT_SOCKETS]  # a send met an error that was queued: the socket's watch may have ended
     cdef mmsghdr outgoing[UDP_SEND_BATCH]
     cdef iovec vectors[UDP_SEND_BATCH]
     cdef sockaddr_storage* names
@@ -40,6 +41,7 @@ cdef class Endpoint:
     cdef void flush(self) noexcept
     cdef void pump(self, UdpSocket sock) noexcept
     cdef void after(self, uint64_t now) noexcept
+    cdef void _watch_again(self, UdpSocket sock) noexcept
     cdef void write_journal(self) noexcept
     cdef void _trouble(self, str text) noexcept
     cdef void _show_sent(self, uint32_t n) noexcept

@@ -173,17 +173,32 @@ cdef class Endpoint:
         """A socket is readable: batches, each one answered before the next is taken."""
         cdef int i, n
         cdef uint64_t now = 0
+        cdef bint shaken = False
         for i in range(BATCHES):
             now = _clock(CLOCK_MONOTONIC)
             n = sock.receive(now, self.trace)
-            if n < 0 or (n == 0 and i == 0):
-                # Readable with nothing to read: an error waits.
+            if n < 0 or (i == 0 and (n == 0 or self.shaken[sock.listener])):
+                # Readable with nothing to read, or a send has met it: an error waits.
                 sock.take_errors(now)
+                shaken = True
             if n > 0 and self.layer.outbox.count:
                 self.flush()
             if n < UDP_BATCH:
                 break
+        if shaken:
+            self._watch_again(sock)
         self.after(now)
+
+    cdef void _watch_again(self, UdpSocket sock) noexcept:
+        """Take up a socket again that had an error: libuv ends its watch on POLLERR, and uvloop does not tell."""
+        self.shaken[sock.listener] = False
+        if not self.running:
+            return
+        try:
+            self.loop.remove_reader(sock.fd)
+            self.loop.add_reader(sock.fd, self._on_readable, sock)
+        except Exception as error:
+            self._trouble(f"socket not watched: {type(error).__name__}: {error}")
 
     cdef void after(self, uint64_t now) noexcept:
         """What follows every step: undeliverable datagrams, sending, timers, log lines."""
@@ -267,6 +282,8 @@ cdef class Endpoint:
             if n > 0:
                 self.sent += <uint64_t>n
                 done += <uint32_t>n
+                # What stopped it was perhaps a queued error, which is cleared unseen by now.
+                self.shaken[first[done - 1].listener] |= done < run
                 continue
             if errno == EINTR:
                 continue
@@ -276,6 +293,7 @@ cdef class Endpoint:
                 break
             # An error queued for an earlier datagram is reported once by the next send, and cleared by it: the
             # second attempt says whether it is this datagram's own.
+            self.shaken[first[done].listener] = True
             n = sendmmsg(fd, &self.outgoing[done], 1, MSG_DONTWAIT)
             if n > 0:
                 self.sent += 1
