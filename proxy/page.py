@@ -8,12 +8,12 @@ GAUGES = ("transactions", "dialogs", "calls_up", "buffer_bytes", "kernel_drops")
 """How it is now; the kernel's drops are counted by the sockets, which outlive a worker."""
 
 COPIED = (
-    "datagrams_out", "send_errors", "truncated", "network_errors", "journal_lost", "log_lost", "size_over",
+    "journal_dropped", "datagrams_out", "send_errors", "truncated", "network_errors", "log_lost", "size_over",
     "size_compact", "size_drop", "size_codecs", "size_refuse", "size_fragment", "size_sent_over",
 )
-"""Counters that the worker copies into the page once a second; COUNTERS are counted in it directly."""
+"""Counters that the worker copies into the page once a second; the other COUNTERS are counted in it directly."""
 
-NAMES = (*COUNTERS, *COPIED, *GAUGES)
+NAMES = tuple(dict.fromkeys((*COUNTERS, *COPIED, *GAUGES)))
 PAGE_BYTES = 8 * len(NAMES)
 
 
@@ -29,14 +29,14 @@ class Page:
         self.map = mmap.mmap(descriptor, PAGE_BYTES)
         self._words = memoryview(self.map).cast("Q")
         # A worker's own counts begin at nothing; those of the workers before it in this page stay.
-        self._before = [self._words[NAMES.index(name)] for name in COPIED]
+        self._copied = [(name, NAMES.index(name), self._words[NAMES.index(name)]) for name in COPIED]
 
     def read(self) -> dict[str, int]:
         return dict(zip(NAMES, self._words, strict=True))
 
     def write(self, values: dict[str, int]) -> None:
         """Take over the worker's gauges and what it counted since it began."""
-        for position, (name, before) in enumerate(zip(COPIED, self._before, strict=True), len(COUNTERS)):
+        for name, position, before in self._copied:
             self._words[position] = before + values.get(name, 0)
-        for position, name in enumerate(GAUGES, len(COUNTERS) + len(COPIED)):
+        for position, name in enumerate(GAUGES, len(NAMES) - len(GAUGES)):
             self._words[position] = values[name]

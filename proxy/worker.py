@@ -131,7 +131,6 @@ class Worker:
     def _write_page(self) -> None:
         self.proxy.records.wall = wall_offset_ms()
         found = self.endpoint.statistics()
-        found["journal_lost"] = found["journal_dropped"]
         found["log_lost"] = self.log.lost
         found |= {name.replace(".", "_"): count for name, count in self.decisions.items()}
         self.page.write(found)

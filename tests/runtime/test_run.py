@@ -239,7 +239,7 @@ def test_a_reader_that_does_not_read_blocks_no_call(tmp_path):
         os.write(write, b"-" * 4096)
         with RunningEdge(tmp_path, stdout=write) as edge:
             flood(edge, 3600)
-            found = edge.until("journal_lost", 1)
+            found = edge.until("journal_dropped", 1)
             assert found["calls_failed"] == 3600
             edge.hang_up(edge.call()[0])
             assert edge.stop() == 0

@@ -1,0 +1,55 @@
+"""What the documentation says is so: its configurations, its counters, its links."""
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from proxy.config import Limits
+from proxy.page import NAMES
+from sipcore.stack.record import ENDS, REFER_STATES
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCKS = [pytest.param(block, id=f"{page.name}-{index}") for page in PAGES
+          for index, block in enumerate(re.findall(r"^```toml\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE))]
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_configurations_are_good(block, tmp_path):
+    file = tmp_path / "edge.toml"
+    file.write_text(block)
+    found = subprocess.run([sys.executable, "-m", "proxy", "check", "-c", str(file)], capture_output=True, text=True,
+                           cwd=ROOT, timeout=30, check=False)
+    assert (found.stderr, found.returncode) == ("", 0)
+    assert found.stdout.endswith(f"{file}: good\n")
+
+
+def test_there_are_configurations():
+    assert len(BLOCKS) >= 3
+
+
+def test_the_table_of_counters_is_complete():
+    text = (ROOT / "docs" / "operations.md").read_text().partition("\n## Counters\n")[2].partition("\n## ")[0]
+    rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
+    assert [name for row in rows for name in re.findall(r"`(\w+)`", row)] == list(NAMES)
+
+
+def test_the_outcomes_are_complete():
+    operations, transfers = ((ROOT / "docs" / name).read_text() for name in ("operations.md", "transfers.md"))
+    ended = next(line for line in operations.splitlines() if line.startswith("| `ended`"))
+    assert set(re.findall(r"`(\w+)`", ended)) - {"ended"} == set(ENDS) - {"open"}
+    outcomes = transfers.partition("## How it ended")[2].partition("\n## ")[0]
+    assert set(re.findall(r"^\| `(\w+)`", outcomes, re.MULTILINE)) < set(REFER_STATES)
+
+
+def test_keys_that_the_pages_name_exist():
+    text = (ROOT / "docs" / "operations.md").read_text()
+    assert {key for key in re.findall(r"`limits\.(\w+)`", text)} <= set(Limits.__struct_fields__)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
+        assert (page.parent / target).exists(), target
