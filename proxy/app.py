@@ -66,7 +66,9 @@ def configure(proxy: Proxy, config: Config, counters: Counter[str] | None = None
     policy = Policy(with_path_mtu(config), counters)
     proxy.configure(
         admission(config), policy.decide, policy.oversize, internal=config.internal.headers,
-        outcome_ms=_ms(config.timers.refer_outcome), groups=[group.name for group in config.groups],
+        outcome_ms=_ms(config.timers.refer_outcome), max_calls=config.limits.calls,
+        dialog_budget=min(peer.budget.limit for peer in policy.peers.values()),
+        groups=[group.name for group in config.groups],
         upstreams=[upstream.name for upstream in config.upstreams])
     proxy.records.journal.enabled = config.log.calls
 

@@ -15,6 +15,7 @@ from sipcore.wire.message cimport Msg
 
 cdef class Bookkeeper(Layer):
     cdef readonly Records records
+    cdef dict notes                 # what the policy noted of a call, by record: most calls have nothing
     cdef uint32_t outcome_ms        # how long a REFER's outcome is waited for
     cdef int group                  # of the message being handled, -1: none
     cdef readonly list troubles     # texts for the log: what a configuration or policy mistake did

@@ -82,6 +82,8 @@ cdef class Bookkeeper(Layer):
         self.records.up += 1
         if 0 <= verdict.upstream < 256:
             self.records.calls[verdict.upstream] += 1
+        if verdict.note:
+            self.notes[record_slot] = verdict.note.encode("utf-8", "replace")
         self._arm_record(record_slot)
 
     cdef uint32_t _tag_hash(self, Slice tag) noexcept:
@@ -103,6 +105,7 @@ cdef class Bookkeeper(Layer):
     cdef void _drop_record(self, uint32_t record_slot) noexcept:
         """Free a record without a log line (its INVITE never left)."""
         cdef Record* r = &self.records.slab[record_slot]
+        self.notes.pop(record_slot, None)
         self.records.up -= 1
         if 0 <= r.upstream < 256:
             self.records.calls[r.upstream] -= 1
@@ -224,11 +227,13 @@ cdef class Bookkeeper(Layer):
     cdef void _end_call(self, uint32_t record_slot, int by, uint32_t status) noexcept:
         """Log the call, and free its record unless the outcome of a REFER is still awaited."""
         cdef Record* r = &self.records.slab[record_slot]
+        cdef bytes note
         if r.state == RECORD_ENDED or r.state == RECORD_FREE:
             return
         r.ended_by = <uint8_t>by
         r.status = <uint16_t>status
-        self.records.write_call(r, self.now, slice_from(b""))
+        note = self.notes.pop(record_slot, b"") if self.notes else b""
+        self.records.write_call(r, self.now, slice_from(note))
         self.records.up -= 1
         if 0 <= r.upstream < 256:
             self.records.calls[r.upstream] -= 1

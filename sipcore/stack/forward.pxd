@@ -19,6 +19,7 @@ cdef class Proxy(Relay):
     cdef list memo                  # Verdict or None by listener, group and method
     cdef Request request
     cdef uint32_t max_calls         # at once, over all upstreams; 0: no limit
+    cdef uint32_t dialog_budget     # bytes above which a request inside a dialog is decided; 0: never
     cdef readonly bint draining
 
     cdef void _forbid(self, uint32_t listener, const Address* source, const uint8_t* data, uint32_t n) noexcept

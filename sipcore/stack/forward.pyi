@@ -32,6 +32,7 @@ class Proxy(Relay):
         internal: Iterable[str] = (),
         outcome_ms: int = ...,
         max_calls: int = 0,
+        dialog_budget: int = 0,
         groups: Iterable[str] = (),
         upstreams: Iterable[str] = (),
     ) -> None: ...

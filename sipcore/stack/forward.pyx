@@ -57,17 +57,22 @@ cdef class Proxy(Relay):
         self.records = Records(dialogs)
         self.request = Request()
         self.troubles = []
+        self.notes = {}
         self.configure(admission, decide, oversize, internal=internal, outcome_ms=outcome_ms)
 
     def configure(self, Admission admission not None, decide, oversize=None, *, internal=(),
-                  uint32_t outcome_ms=300_000, uint32_t max_calls=0, groups=(), upstreams=()):
-        """Take over another configuration: one assignment, calls in progress go on as they were decided."""
+                  uint32_t outcome_ms=300_000, uint32_t max_calls=0, uint32_t dialog_budget=0, groups=(), upstreams=()):
+        """Take over another configuration: one assignment, calls in progress go on as they were decided.
+
+        dialog_budget: bytes above which a request inside a dialog is decided too; 0 for never.
+        """
         self.admission = admission
         self.decide = decide
         self.oversize = oversize
         self.internal = HeaderFilter(internal) if internal else None
         self.outcome_ms = outcome_ms
         self.max_calls = max_calls
+        self.dialog_budget = dialog_budget
         self.records.set_names(groups, upstreams)
         self.memo = [None] * (max(1, len(admission.tries)) * max(1, admission.groups) * METHOD_COUNT)
 
@@ -382,6 +387,11 @@ cdef class Proxy(Relay):
         try:
             self._plan(m, attempt, loop, listener, <uint32_t>out, source, &to, verdict, target, record_slot, in_dialog)
             n = edit_size(&self.edit)
+            if in_dialog and verdict is None and self.dialog_budget and n > self.dialog_budget:
+                # What the dialog forwards without a decision is decided after all when it is big.
+                verdict = self._decide(listener, source, True)
+                if verdict is not None and verdict.action != ACTION_FORWARD:
+                    verdict = None
             if verdict is not None and verdict.budget and n > verdict.budget and self.oversize is not None:
                 verdict = self._shrink(listener, source, verdict, n, in_dialog)
                 if verdict.action == ACTION_REJECT:

@@ -1,4 +1,6 @@
 """The policy through the forwarding core: what it decides, as bytes on the wire (transfers.md sections 2, 3, 4)."""
+import json
+
 import pytest
 
 from proxy.admission import admission
@@ -39,6 +41,9 @@ class Edge(Bench):
         config = self.policy.config
         super().__init__(decide=self.policy.decide, admission=admission(config), oversize=self.policy.oversize,
                          internal=config.internal.headers)
+        self.proxy.configure(
+            admission(config), self.policy.decide, self.policy.oversize, internal=config.internal.headers,
+            dialog_budget=min(peer.budget.limit for peer in self.policy.peers.values()))
         self.caller = self.phone("ann", "127.0.0.2")
         self.agent = self.phone("bot", "127.0.0.3")
 
@@ -244,3 +249,27 @@ def test_closed_methods_get_405(method):
 
 def test_a_tel_uri_goes_by_the_template():
     assert Edge(AGENTS + ROUTE).invite(uri="tel:+1-202-555").message.uri == "sip:+1202555@127.0.0.3:5060"
+
+
+def test_a_big_re_invite_is_shortened_like_the_first_one():
+    """Section 4: every request, also those that a dialog forwards without a decision."""
+    edge = Edge('[[upstream]]\nname = "request-uri"\nmtu = 1000\nsize_policy = ["compact", "fragment"]\n' + AGENTS + ROUTE)
+    dialog, _ = edge.answered_call()
+    dialog.send("INVITE", headers=[("Supported", "x" * 700)], body=SDP)
+    edge.run()
+    data = edge.agent.take("INVITE").data
+    assert b"\r\nk: xxx" in data
+    assert b"\r\nSupported:" not in data
+    assert edge.count("oversize") == 1
+
+
+def test_what_the_policy_noted_stands_in_the_calls_line():
+    edge = injecting('name = "X-A", value = "{X-Gone}"')
+    caller, _ = edge.answered_call()
+    caller.send("BYE")
+    edge.run()
+    edge.agent.answer(edge.agent.take("BYE"), 200)
+    edge.run()
+    line = json.loads(edge.proxy.records.journal.take())
+    assert "X-A" in line["note"]
+    assert line["ended"] == "caller"
