@@ -195,8 +195,19 @@ cdef int _parse_sip(Slice s, uint32_t i, Uri* out) noexcept nogil:
     return FAULT_URI_PARAM if out.params.p != NULL else FAULT_HOST
 
 
+cdef bint _repeats(Slice params) noexcept nogil:
+    """Whether a name stands twice among the parameters."""
+    cdef Slice name, other, value, later
+    while next_uri_part(&params, c';', &name, &value):
+        later = params
+        while next_uri_part(&later, c';', &other, &value):
+            if same_unescaped(name, other, True):
+                return True
+    return False
+
+
 cdef int _parse_tel(Slice s, uint32_t i, Uri* out) noexcept nogil:
-    """telephone-subscriber = ( "+" digits | local digits ) *par from i on (RFC 3966 3)."""
+    """telephone-subscriber = ( "+" digits | local digits ) *par from i on, no par twice (RFC 3966 3)."""
     cdef uint32_t start = i, digits = 0
     cdef int32_t after
     cdef uint16_t digit = CH_HEX
@@ -220,7 +231,7 @@ cdef int _parse_tel(Slice s, uint32_t i, Uri* out) noexcept nogil:
         return after
     if <uint32_t>after != s.n:
         return FAULT_TEL_NUMBER if <uint32_t>after == i else FAULT_URI_PARAM
-    return WIRE_OK
+    return FAULT_URI_PARAM_TWICE if _repeats(out.params) else WIRE_OK
 
 
 cdef int _parse_opaque(Slice s, Uri* out) noexcept nogil:

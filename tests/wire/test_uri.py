@@ -94,6 +94,7 @@ BAD = {
     "unknown:": "printable",
     "unknown:a b": "printable",
     "unknown:a<b": "printable",
+    "tel:8631234;ext=12;ext=1": "twice",
     "1sip:x": "scheme",
     "sip:h" + ";a" * 65: "64",
     "sip:h?a=b" + "&a=b" * 64: "64",
