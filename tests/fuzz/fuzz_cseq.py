@@ -5,7 +5,7 @@ from sipcore.wire.cseq import read_cseq, read_uint
 from sipcore.wire.fault import WireFault
 from tests.fuzz import harness
 
-LWS = rb"(?:[ \t]*\r\n[ \t]+|[ \t])"
+LWS = rb"(?:(?:\r\n)?[ \t])"
 CSEQ = re.compile(rb"%b*([0-9]+)%b+([A-Za-z0-9\-.!%%*_+`'~]+)%b*" % (LWS, LWS, LWS))
 # Behind a number, line ends that the index would have refused are no matter.
 NUMBER = re.compile(rb"%b*([0-9]+)[ \t\r\n]*" % LWS)

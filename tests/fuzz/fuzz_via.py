@@ -18,7 +18,7 @@ def read(value: bytes) -> None:
     assert via.host
     assert 0 <= via.port <= 65535
     assert via.rport is None or 0 <= via.rport <= 65535
-    assert via.cookie == (via.branch[:7].lower() == "z9hg4bk" and len(via.branch) > 7)
+    assert via.cookie == (via.branch.startswith("z9hG4bK") and len(via.branch) > 7)
     for extent, name in ((via.rport_extent, b"rport"), (via.received_extent, b"received")):
         if extent is not None:
             assert value[extent[0]:extent[1]].lstrip(b"; \t\r\n").lower().startswith(name)
@@ -39,7 +39,7 @@ def target(data: bytes) -> None:
 
 SEEDS = [
     *harness.values(b"Via"),
-    b"SIP  / 2.0\r\n /UDP\r\n    192.0.2.2;branch=390skdjuw, SIP/2.0/TCP  spindle.example.com : 5 ;\r\n branch = z9hG4bK",
+    b"SIP  / 2.0\r\n /UDP\r\n    192.0.2.2;branch=390skdjuw, SIP/2.0/TCP  spindle.example.com : 5 ;\r\n branch = z9hG",
     b"SIP/2.0/UDP [2001:db8::9:1]:6050;rport;received=192.0.2.1;branch=z9hG4bKas3-111;ttl=1;maddr=[::1];x=\"y\"",
 ]
 
