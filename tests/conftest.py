@@ -2,8 +2,13 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+# How long an example takes depends on the machine's load and on the sanitizers.
+settings.register_profile("sipedge", deadline=None)
+settings.load_profile("sipedge")
 
 
 def _folder(path: Path) -> Path:
