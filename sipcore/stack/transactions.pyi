@@ -1,5 +1,3 @@
-from typing import Any
-
 from sipcore.base.linger import Linger
 from sipcore.base.outbox import Outbox
 from sipcore.base.pool import Pool
