@@ -84,7 +84,8 @@ def receive(sock: socket.socket) -> tuple[Message | None, list[int]]:
 
     BlockingIOError where nothing waits on a non-blocking socket; msgspec.DecodeError for what is no message.
     """
-    data, ancillary, _, _ = sock.recvmsg(LARGEST, socket.CMSG_SPACE(64 * array.array("i").itemsize))
+    data, ancillary, _, _ = sock.recvmsg(
+        LARGEST, socket.CMSG_SPACE(64 * array.array("i").itemsize), socket.MSG_CMSG_CLOEXEC)
     descriptors = array.array("i")
     for level, kind, payload in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:

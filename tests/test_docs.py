@@ -46,7 +46,7 @@ def test_the_outcomes_are_complete():
 
 def test_keys_that_the_pages_name_exist():
     text = (ROOT / "docs" / "operations.md").read_text()
-    assert {key for key in re.findall(r"`limits\.(\w+)`", text)} <= set(Limits.__struct_fields__)
+    assert set(re.findall(r"`limits\.(\w+)`", text)) <= set(Limits.__struct_fields__)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -11,6 +11,7 @@ from proxy.config import Config, Route
 from sipcore.stack.verdict import Request, Verdict
 
 from .acl import UNLISTED, group_of, prefixes
+from .addresses import Address
 from .drafts import Draft, Injection
 from .fragmentation import Budget, fit
 from .headers import Patterns
@@ -88,6 +89,9 @@ class Policy:
         self.internal = Patterns(config.internal.headers)
         self.peers = compile_peers(config)
         self.trusts = any(group.trusted for group in config.groups)
+        self._at = {address: peer for peer in reversed(self.peers.values()) for address in peer.addresses}
+        self.dialog_budget = min(peer.budget.limit for peer in self.peers.values())
+        """Bytes up to which a request inside a dialog needs no size check, wherever it goes."""
         self._access = [prefixes(config, index) for index in range(len(config.listeners))]
         # The last one is that of sources in no group: index -1.
         self._groups = [GroupRules(self, index) for index in [*range(len(config.groups)), UNLISTED]]
@@ -117,6 +121,10 @@ class Policy:
         over = outcome.size > budget.limit
         return outcome.verdict.changed(note=note, warn=text if over else "", budget=0 if over else budget.limit)
 
+    def peer_at(self, request: Request) -> Peer:
+        """The first upstream with the address that the request URI of a request inside a dialog names."""
+        return self._at.get(Address(request.host, request.port or 5060)) or self.peers[REQUEST_URI]
+
     def trusted_host(self, request: Request) -> bool:
         """Whether the request URI's host is an address in a trusted group of the request's listener."""
         if not 0 <= request.listener < len(self._access):
@@ -136,7 +144,8 @@ class GroupRules:
             {**engine.peers[REQUEST_URI].verdict, "remove": engine.internal.patterns},
             Injection((), "INVITE", engine.peers[REQUEST_URI].settings, engine.internal, from_trusted=False,
                       to_trusted=False), [], [])
-        self._forwarded = self._dialog.verdict()
+        self._forwarded = {peer.budget.limit: self._dialog.verdict().changed(budget=peer.budget.limit)
+                           for peer in engine.peers.values()}
         self.methods: dict[str, Verdict | Callable[[Request], Verdict]] = {}
         self._routes: dict[str, Routes] = {}
         self.dialog_methods = (config.unlisted if group == UNLISTED else config.groups[group]).dialog_methods
@@ -159,7 +168,8 @@ class GroupRules:
         method = request.method
         if method not in self.dialog_methods:
             return not_allowed(self.dialog_methods)
-        return self._refer(request) if method == "REFER" else self._forwarded
+        return self._refer(request) if method == "REFER" else self._forwarded[
+            self._engine.peer_at(request).budget.limit]
 
     def _refer(self, request: Request) -> Verdict:
         try:
@@ -180,7 +190,7 @@ class GroupRules:
         if request.method == "REFER":
             return self._refer_draft(request)
         if request.in_dialog:
-            return self._dialog, self._engine.peers[REQUEST_URI]
+            return self._dialog, self._engine.peer_at(request)
         return self._routes[request.method].draft(request)
 
 

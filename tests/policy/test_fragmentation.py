@@ -197,3 +197,18 @@ def test_whatever_the_policy_the_result_fits_or_says_why_not(steps, over, refuse
     elif size > policy.peers["pbx"].budget.limit:
         assert not refuse
         assert verdict.warn
+
+
+def test_inside_a_dialog_the_budget_is_that_of_the_upstream_that_the_uri_names():
+    text = ('[[upstream]]\nname = "narrow"\ntargets = [{address = "127.0.0.4:5070"}]\nmtu = 900\n'
+            'size_policy = ["refuse"]\n[[upstream]]\nname = "wide"\ntargets = [{address = "127.0.0.5"}]\nmtu = 4000\n')
+    edge = policy(text)
+    assert edge.dialog_budget == 700
+    found = {}
+    for uri in ("sip:bob@127.0.0.4:5070", "sip:bob@127.0.0.5", "sip:ann@192.0.2.1"):
+        message = request("INVITE", uri, in_dialog=True, body=SDP)
+        verdict = edge.decide(message)
+        assert verdict.action == Verdict.FORWARD
+        found[uri] = (verdict.budget, edge.oversize(message, verdict, 5000).status)
+    assert found == {"sip:bob@127.0.0.4:5070": (700, 513), "sip:bob@127.0.0.5": (3800, 0),
+                     "sip:ann@192.0.2.1": (1300, 0)}

@@ -15,6 +15,7 @@ from tests.endpoints import SDP, Dialog, Phone, Received
 
 NETWORK = f"127.{64 + os.getpid() % 128}.{os.getpid() // 128 % 256}"
 """Loopback addresses of this process alone, so that runs side by side do not meet."""
+ROOT = Path(__file__).parents[2]
 WAIT = 10.0
 """Seconds after which what is waited for is taken to be missing."""
 
@@ -132,7 +133,7 @@ class RunningEdge:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "proxy", "run", "-c", str(self.file), *self.arguments],
                 stdin=subprocess.DEVNULL, stdout=self._stdout or calls, stderr=subprocess.PIPE, text=True,
-                env=self.environment, cwd=Path(__file__).parents[2])
+                env=self.environment, cwd=ROOT)
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
         self.ready = self.event("worker ready")
@@ -185,7 +186,7 @@ class RunningEdge:
     def command(self, *arguments: str) -> str:
         """What a command of `sipedge` prints with this edge's configuration."""
         return subprocess.run([sys.executable, "-m", "proxy", *arguments, "-c", str(self.file)], check=True, text=True,
-                              capture_output=True, timeout=WAIT, cwd=Path(__file__).parents[2]).stdout
+                              capture_output=True, timeout=WAIT, cwd=ROOT).stdout
 
     def statistics(self) -> dict[str, int]:
         return dict(json.loads(self.command("stats", "--json")))

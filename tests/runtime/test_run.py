@@ -11,9 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from .edge import NETWORK, WAIT, RunningEdge, free_port
-
-ROOT = Path(__file__).parents[2]
+from .edge import NETWORK, ROOT, WAIT, RunningEdge, free_port
 
 
 def run_edge(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
@@ -229,6 +227,20 @@ def test_stats_and_trace_without_an_edge(tmp_path):
         found = run_edge(*command, "-c", str(file))
         assert found.returncode == 1
         assert found.stderr.startswith("no edge runs with this configuration: ")
+
+
+def test_what_the_size_policy_does_is_counted_beyond_a_worker(tmp_path):
+    with RunningEdge(tmp_path) as edge:
+        edge.caller.request("INVITE", edge.uri, headers=[("X-Padding", "x" * 1400)])
+        arrived = edge.pbx.wait("INVITE")
+        assert arrived.header("X-Edge-Call") is None, "dropped: the budget is 1300"
+        found = edge.until("size_over", 1)
+        assert (found["size_compact"], found["size_drop"], found["size_fragment"] + found["size_sent_over"]) == (1, 1, 1)
+        assert "bytes: compact header names" in edge.event("policy")["text"]
+        os.kill(edge.ready["pid"], signal.SIGKILL)
+        edge.event("worker ready")
+        edge.caller.request("INVITE", edge.uri, call_id="second", headers=[("X-Padding", "x" * 1400)])
+        assert edge.until("size_over", 2)["oversize"] == 2
 
 
 def test_a_reader_that_does_not_read_blocks_no_call(tmp_path):

@@ -1,0 +1,69 @@
+"""The size check follows the path MTU that the kernel knows: a route with a lower MTU, in a network namespace."""
+import os
+import subprocess
+import sys
+
+import pytest
+
+from .edge import ROOT
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from proxy import app, load
+from proxy.pathmtu import path_mtu
+from tests.endpoints import SDP, build
+from sipcore.base.trie import Trie
+
+config = load.load(Path(sys.argv[1]))
+proxy = app.build_proxy(config, secret=b"k" * 32)
+number = iter(range(1, 100))
+
+def sent(size):
+    '''Bytes of the INVITE that goes on, or the status that it is answered with, for one of so many bytes.'''
+    def invite(padding):
+        call = f"call-{size}-{padding > 0}"
+        return build("INVITE sip:2001@10.9.9.1:5060 SIP/2.0", [
+            ("Via", f"SIP/2.0/UDP 10.9.9.2:5060;branch=z9hG4bK-{call}"), ("Max-Forwards", "70"),
+            ("From", "<sip:alice@10.9.9.2>;tag=1"), ("To", "<sip:2001@10.9.9.1>"), ("Call-ID", call),
+            ("CSeq", "1 INVITE"), ("Contact", "<sip:alice@10.9.9.2>"), ("X-Padding", "x" * padding)], SDP)
+    data = invite(size - len(invite(0)) - 1)
+    proxy.feed(data, ("10.9.9.2", 5060), 1000 * next(number))
+    names = [packet[3].split(b" ")[:2] for packet in proxy.outbox.drain()]
+    return "sent" if [b"INVITE", b"sip:2001@10.9.9.7:5060"] in names else names[0][1].decode()
+
+print(path_mtu("10.9.9.7", 5060), sent(700), sent(1000), sent(1200))
+"""
+
+CONFIGURATION = """\
+[[listener]]
+name = "main"
+bind = "udp:10.9.9.1:5060"
+
+[[group]]
+name = "all"
+addresses = ["10.9.9.0/24"]
+
+[[upstream]]
+name = "pbx"
+targets = [{ address = "10.9.9.7:5060" }]
+size_policy = ["refuse"]
+
+[[route]]
+to = "pbx"
+"""
+
+
+@pytest.mark.parametrize(("mtu", "expected"), [
+    (1500, "1500 sent sent 513"), (1280, "1280 sent 513 513"), (9000, "9000 sent sent 513")])
+def test_the_budget_follows_the_route(tmp_path, mtu, expected):
+    if os.geteuid() or subprocess.run(["unshare", "-n", "true"], check=False).returncode:
+        pytest.skip("needs root and network namespaces")
+    file = tmp_path / "edge.toml"
+    file.write_text(CONFIGURATION)
+    setup = ("ip link add d0 mtu 9000 type veth peer name d1 && ip link set d0 up && ip link set d1 up && "
+             "ip addr add 10.9.9.1/24 dev d0 && "
+             f"ip route add 10.9.9.7/32 dev d0 mtu {mtu} && exec \"$0\" \"$@\"")
+    found = subprocess.run(["unshare", "-n", "sh", "-c", setup, sys.executable, "-c", SCRIPT, str(file)], cwd=ROOT,
+                           capture_output=True, text=True, timeout=30, check=False)
+    assert (found.stdout.strip(), found.stderr) == (expected, "")
