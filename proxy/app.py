@@ -67,7 +67,7 @@ def configure(proxy: Proxy, config: Config, counters: Counter[str] | None = None
     proxy.configure(
         admission(config), policy.decide, policy.oversize, internal=config.internal.headers,
         outcome_ms=_ms(config.timers.refer_outcome), max_calls=config.limits.calls,
-        dialog_budget=min(peer.budget.limit for peer in policy.peers.values()),
+        dialog_budget=policy.dialog_budget,
         groups=[group.name for group in config.groups],
         upstreams=[upstream.name for upstream in config.upstreams])
     proxy.records.journal.enabled = config.log.calls

@@ -122,8 +122,11 @@ class Policy:
         return outcome.verdict.changed(note=note, warn=text if over else "", budget=0 if over else budget.limit)
 
     def peer_at(self, request: Request) -> Peer:
-        """The first upstream with the address that the request URI of a request inside a dialog names."""
-        return self._at.get(Address(request.host, request.port or 5060)) or self.peers[REQUEST_URI]
+        """Whose settings a request inside a dialog follows: the first upstream with the address that the request URI
+        names, or `request-uri` where there is none or where that is configured with less."""
+        along_uri = self.peers[REQUEST_URI]
+        peer = self._at.get(Address(request.host, request.port or 5060), along_uri)
+        return along_uri if along_uri.index >= 0 and along_uri.budget.limit < peer.budget.limit else peer
 
     def trusted_host(self, request: Request) -> bool:
         """Whether the request URI's host is an address in a trusted group of the request's listener."""

@@ -201,11 +201,12 @@ def test_two_edges_on_one_port_of_two_addresses_do_not_meet(tmp_path):
         other = f"udp:{NETWORK}.9:{edge.address[1]}"
         with RunningEdge(tmp_path, arguments=("--listen", other)) as second:
             second.file.write_text(edge.text)
-            assert edge.statistics()["uptime"] > second_uptime(edge, other)
+            younger = uptime(edge, other)
+            assert edge.statistics()["uptime"] > younger
         assert edge.statistics()["workers"] == 1
 
 
-def second_uptime(edge: RunningEdge, listen: str) -> float:
+def uptime(edge: RunningEdge, listen: str) -> float:
     return float(json.loads(edge.command("stats", "--json", "--listen", listen))["uptime"])
 
 
@@ -235,7 +236,8 @@ def test_what_the_size_policy_does_is_counted_beyond_a_worker(tmp_path):
         arrived = edge.pbx.wait("INVITE")
         assert arrived.header("X-Edge-Call") is None, "dropped: the budget is 1300"
         found = edge.until("size_over", 1)
-        assert (found["size_compact"], found["size_drop"], found["size_fragment"] + found["size_sent_over"]) == (1, 1, 1)
+        assert (found["size_compact"], found["size_drop"]) == (1, 1)
+        assert found["size_fragment"] + found["size_sent_over"] == 1
         assert "bytes: compact header names" in edge.event("policy")["text"]
         os.kill(edge.ready["pid"], signal.SIGKILL)
         edge.event("worker ready")
