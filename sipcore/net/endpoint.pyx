@@ -4,7 +4,7 @@ One wake-up takes at most four batches of a socket, so that timers and other soc
 flood. One loop timer stands for the next deadline of all transactions; it is moved only when something earlier
 turns up. Datagrams leave in the order in which they were made, each from its listener's socket.
 """
-from libc.errno cimport EAGAIN, EINTR, ENOBUFS, errno
+from libc.errno cimport EAGAIN, ECONNREFUSED, EINTR, ENOBUFS, errno
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
@@ -31,6 +31,7 @@ cdef extern from "sockets.h" nogil:
 
 cdef enum:
     BATCHES = 4
+    REFUSALS = 16               # sends in a row that may meet an ICMP error of another datagram
     JOURNAL_MARK = 1 << 15      # bytes after which the journal is written at once
     JOURNAL_MS = 200            # how long a line waits otherwise
     PIPE_CHUNK = 4096           # what a pipe that polls as writable takes without blocking
@@ -292,9 +293,13 @@ cdef class Endpoint:
                 self.blocked_fd = fd
                 break
             # An error queued for an earlier datagram is reported once by the next send, and cleared by it: the
-            # second attempt says whether it is this datagram's own.
+            # second attempt says whether it is this datagram's own. "Refused" never is (it is always an answer,
+            # and the socket is not connected), and under a burst of such answers the next one waits already.
             self.shaken[first[done].listener] = True
-            n = sendmmsg(fd, &self.outgoing[done], 1, MSG_DONTWAIT)
+            for _ in range(REFUSALS):
+                n = sendmmsg(fd, &self.outgoing[done], 1, MSG_DONTWAIT)
+                if n >= 0 or errno != ECONNREFUSED:
+                    break
             if n > 0:
                 self.sent += 1
             elif errno == EAGAIN or errno == ENOBUFS:

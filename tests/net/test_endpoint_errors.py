@@ -21,7 +21,7 @@ ROUNDS = 5
 def closed_port() -> int:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         taken.bind((HOST, 0))
-        return taken.getsockname()[1]
+        return int(taken.getsockname()[1])
 
 
 def invite(source: tuple[str, int], number: int) -> bytes:
