@@ -1,0 +1,44 @@
+"""The stage of the attacks: an edge in a network namespace of its own, and sockets of all the parties in it."""
+import os
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+from tests.edge import EdgeProcess
+from tests.security.namespace import Namespace
+from tests.security.range import CONFIGURATION, Range
+
+
+@pytest.fixture(scope="module")
+def namespace() -> Iterator[Namespace]:
+    """Loopback with 192.0.2.0/24 (the parties), 198.18.0.0/15 (strangers) on it."""
+    if os.geteuid() != 0:
+        pytest.skip("raw packets and network namespaces need root")
+    if shutil.which("ip") is None:
+        pytest.skip("no command ip (Debian package iproute2)")
+    try:
+        made = Namespace("192.0.2.0/24", "198.18.0.0/15")
+    except OSError as error:
+        pytest.skip(f"no network namespace can be made: {error}")
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def edge(namespace: Namespace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EdgeProcess]:
+    with namespace.entered():
+        running = EdgeProcess(tmp_path_factory.mktemp("edge"), CONFIGURATION)
+    with running:
+        yield running
+
+
+@pytest.fixture
+def ground(namespace: Namespace, edge: EdgeProcess) -> Iterator[Range]:
+    """A stage for one attack; at its end the edge must be what it was."""
+    built = Range(namespace, edge)
+    try:
+        yield built
+        built.assert_unharmed()
+    finally:
+        built.close()
