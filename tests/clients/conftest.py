@@ -1,0 +1,2 @@
+"""Fixtures of the tests with real phones."""
+from tests.edge import network, start_edge  # noqa: F401
