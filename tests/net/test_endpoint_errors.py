@@ -16,6 +16,7 @@ from tests.endpoints import build
 
 HOST = "127.0.0.1"
 ROUNDS = 5
+BURST = 30
 
 
 def closed_port() -> int:
@@ -69,3 +70,47 @@ def test_it_hears_after_icmp_errors(together):
         return finals
 
     assert uvloop.run(play()) == [together] * ROUNDS
+
+
+def test_a_burst_of_refusals_spoils_no_good_target():
+    """In each burst one INVITE among many goes to a phone that listens: it arrives, and is refused by nobody."""
+    async def play() -> None:
+        loop = asyncio.get_running_loop()
+        admission = Admission([Trie([("127.0.0.0/8", 0)])])
+        admission.add_group("allow", ["INVITE"])
+        good = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        good.bind((HOST, 0))
+        good.setblocking(False)
+        targets = [(HOST, closed_port()) for _ in range(BURST)]
+        targets[BURST // 2] = good.getsockname()
+        order = iter(targets * ROUNDS)
+        proxy = Proxy(Identity(), admission=admission, decide=lambda _: Verdict(targets=(Target(*next(order)),)))
+        sock = bind_udp(HOST, 0)
+        edge = sock.getsockname()
+        proxy.add_listener(*edge)
+        endpoint = Endpoint(proxy, [sock])
+        endpoint.start(loop)
+        phone = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        phone.bind((HOST, 0))
+        phone.setblocking(False)
+        try:
+            for start in range(ROUNDS):
+                for number in range(BURST):
+                    phone.sendto(invite(phone.getsockname(), 1000 + 100 * start + number), edge)
+                finals: list[bytes] = []
+                async with asyncio.timeout(10):
+                    while b"Call-ID: deaf%d\r\n" % (1000 + 100 * start + BURST // 2) not in (
+                            await loop.sock_recv(good, 4096)):
+                        pass
+                    while len(finals) < BURST - 1:
+                        answer = await loop.sock_recv(phone, 4096)
+                        if not answer.startswith(b"SIP/2.0 100"):
+                            finals.append(answer)
+                assert not [answer for answer in finals
+                            if b"Call-ID: deaf%d\r\n" % (1000 + 100 * start + BURST // 2) in answer]
+        finally:
+            endpoint.close()
+            phone.close()
+            good.close()
+
+    uvloop.run(play())
