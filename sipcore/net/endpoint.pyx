@@ -4,16 +4,16 @@ One wake-up takes at most four batches of a socket, so that timers and other soc
 flood. One loop timer stands for the next deadline of all transactions; it is moved only when something earlier
 turns up. Datagrams leave in the order in which they were made, each from its listener's socket.
 """
-from libc.errno cimport EAGAIN, ECONNREFUSED, EINTR, ENOBUFS, errno
+from libc.errno cimport EAGAIN, ECONNREFUSED, EINTR, EINVAL, EIO, ENOBUFS, ENOPROTOOPT, EOPNOTSUPP, errno
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 from posix.time cimport CLOCK_MONOTONIC, CLOCK_REALTIME, clock_gettime, timespec
 from posix.unistd cimport write
-from sipcore.base.address cimport address_host
+from sipcore.base.address cimport address_host, address_same_host
 from sipcore.base.outbox cimport Datagram, Outbox
 from sipcore.net.udp cimport (
-    MSG_DONTWAIT, UDP_BATCH, UDP_SEND_BATCH, UdpSocket, name_of, sendmmsg, sockaddr_storage,
+    MSG_DONTWAIT, UDP_BATCH, UDP_SEND_BATCH, UdpSocket, mmsghdr, msghdr, name_of, sendmmsg, sockaddr_storage,
 )
 from sipcore.stack.layer cimport Layer
 from sipcore.stack.record cimport Journal
@@ -26,6 +26,7 @@ cdef extern from "sockets.h" nogil:
         int fd
         short events
         short revents
+    void sipcore_segment(msghdr* message, void* control, unsigned short size)
     int poll(pollfd* fds, unsigned long n, int timeout)
     int POLLOUT
 
@@ -34,6 +35,7 @@ cdef enum:
     REFUSALS = 16               # sends in a row that may meet an ICMP error of another datagram
     JOURNAL_MARK = 1 << 15      # bytes after which the journal is written at once
     JOURNAL_MS = 200            # how long a line waits otherwise
+    NO_DATAGRAM = 0xFFFFFFFF
     PIPE_CHUNK = 4096           # what a pipe that polls as writable takes without blocking
 
 
@@ -67,8 +69,10 @@ cdef class Endpoint:
 
     def __cinit__(self):
         self.names = <sockaddr_storage*>calloc(UDP_SEND_BATCH, sizeof(sockaddr_storage))
-        if self.names == NULL:
+        self.controls = <uint8_t*>calloc(UDP_SEND_BATCH, SEGMENT_CONTROL)
+        if self.names == NULL or self.controls == NULL:
             raise MemoryError
+        self.segmenting = True
         self.journal_fd = -1
 
     def __init__(self, Layer layer not None, sockets, *, Journal journal=None, int journal_fd=-1,
@@ -86,6 +90,7 @@ cdef class Endpoint:
 
     def __dealloc__(self):
         free(self.names)
+        free(self.controls)
 
     def start(self, loop):
         """Begin to receive on that loop."""
@@ -257,34 +262,107 @@ cdef class Endpoint:
         except Exception as error:
             self._trouble(f"trace failed: {type(error).__name__}: {error}")
 
-    cdef void flush(self) noexcept:
-        """Send what is queued, in order. Stops where a socket takes no more; the rest stays queued."""
+    cdef void _arrange(self) noexcept:
+        """Bring datagrams of equal length to the same peer together, without changing the order inside a flow.
+
+        A datagram joins the latest run of its flow where it has the same length, else it begins a new run; runs
+        leave in the order in which they began.
+        """
         cdef Outbox outbox = self.layer.outbox
-        cdef uint32_t i, run, total = outbox.count, done = 0
+        cdef Datagram* first = &outbox.queue[outbox.first]
         cdef Datagram* d
+        cdef Datagram* other
+        cdef uint32_t latest[FLOWS]     # the latest run of each flow
+        cdef uint32_t i, k, runs = 0, flows = 0, at = 0
+        cdef Run* run = NULL
+        for i in range(outbox.count):
+            d = &first[i]
+            self.following[i] = NO_DATAGRAM
+            k = 0
+            while k < flows:
+                run = &self.runs[latest[k]]
+                other = &first[run.head]
+                if other.to.port == d.to.port and other.listener == d.listener and address_same_host(&other.to, &d.to):
+                    break
+                k += 1
+            if k < flows and run.n == d.n and run.count < SEGMENTS and d.n <= SEGMENT_LARGEST:
+                self.following[run.tail] = i
+                run.tail = i
+                run.count += 1
+                continue
+            run = &self.runs[runs]
+            run.head = run.tail = i
+            run.count = 1
+            run.n = d.n
+            if k < flows:
+                latest[k] = runs
+            elif flows < FLOWS:
+                latest[flows] = runs
+                flows += 1
+            runs += 1
+        if runs == outbox.count:
+            return
+        for k in range(runs):
+            i = self.runs[k].head
+            while i != NO_DATAGRAM:
+                self.arranged[at] = first[i]
+                at += 1
+                i = self.following[i]
+        memcpy(first, self.arranged, at * sizeof(Datagram))
+
+    cdef uint32_t _gather(self, uint32_t done, uint32_t total) noexcept:
+        """Make messages of the queued datagrams done..total, of one listener; returns how many messages."""
+        cdef Outbox outbox = self.layer.outbox
+        cdef Datagram* first = &outbox.queue[outbox.first]
+        cdef Datagram* d
+        cdef uint32_t i = done, n = 0, count
+        cdef mmsghdr* message
+        while i < total and first[i].listener == first[done].listener:
+            d = &first[i]
+            message = &self.outgoing[n]
+            message.msg_hdr.msg_name = &self.names[n]
+            message.msg_hdr.msg_namelen = name_of(&d.to, &self.names[n])
+            message.msg_hdr.msg_iov = &self.vectors[i]
+            message.msg_hdr.msg_control = NULL
+            message.msg_hdr.msg_controllen = 0
+            count = 0
+            while True:
+                self.vectors[i].iov_base = outbox.arena + first[i].offset
+                self.vectors[i].iov_len = first[i].n
+                count += 1
+                i += 1
+                if (not self.segmenting or i == total or count == SEGMENTS or first[i].n != d.n
+                        or d.n > SEGMENT_LARGEST or first[i].listener != d.listener
+                        or first[i].to.port != d.to.port or not address_same_host(&first[i].to, &d.to)):
+                    break
+            message.msg_hdr.msg_iovlen = count
+            if count > 1:
+                sipcore_segment(&message.msg_hdr, self.controls + n * SEGMENT_CONTROL, <unsigned short>d.n)
+            self.covers[n] = count
+            n += 1
+        return n
+
+    cdef void flush(self) noexcept:
+        """Send what is queued; inside a flow in order. Stops where a socket takes no more; the rest stays queued."""
+        cdef Outbox outbox = self.layer.outbox
+        cdef uint32_t i, messages, total = outbox.count, done = 0
         cdef Datagram* first = &outbox.queue[outbox.first]
         cdef int n, fd
+        cdef bint segmenting = self.segmenting
         if self.blocked:
             return
-        for i in range(total):
-            d = &first[i]
-            self.vectors[i].iov_base = outbox.arena + d.offset
-            self.vectors[i].iov_len = d.n
-            self.outgoing[i].msg_hdr.msg_name = &self.names[i]
-            self.outgoing[i].msg_hdr.msg_namelen = name_of(&d.to, &self.names[i])
-            self.outgoing[i].msg_hdr.msg_iov = &self.vectors[i]
-            self.outgoing[i].msg_hdr.msg_iovlen = 1
+        if self.segmenting and total > 2:
+            self._arrange()
         while done < total:
-            run = done + 1
-            while run < total and first[run].listener == first[done].listener:
-                run += 1
+            messages = self._gather(done, total)
             fd = self.fds[first[done].listener]
-            n = sendmmsg(fd, &self.outgoing[done], run - done, MSG_DONTWAIT)
+            n = sendmmsg(fd, self.outgoing, messages, MSG_DONTWAIT)
             if n > 0:
-                self.sent += <uint64_t>n
-                done += <uint32_t>n
+                for i in range(<uint32_t>n):
+                    done += self.covers[i]
+                    self.sent += self.covers[i]
                 # What stopped it was perhaps a queued error, which is cleared unseen by now.
-                self.shaken[first[done - 1].listener] |= done < run
+                self.shaken[first[done - 1].listener] |= <uint32_t>n < messages
                 continue
             if errno == EINTR:
                 continue
@@ -297,13 +375,19 @@ cdef class Endpoint:
             # and the socket is not connected), and under a burst of such answers the next one waits already.
             self.shaken[first[done].listener] = True
             for _ in range(REFUSALS):
-                n = sendmmsg(fd, &self.outgoing[done], 1, MSG_DONTWAIT)
+                n = sendmmsg(fd, self.outgoing, 1, MSG_DONTWAIT)
                 if n >= 0 or errno != ECONNREFUSED:
                     break
             if n > 0:
-                self.sent += 1
+                self.sent += self.covers[0]
+                done += self.covers[0]
             elif errno == EAGAIN or errno == ENOBUFS:
                 continue
+            elif self.covers[0] > 1:
+                # Each by itself, to see whose error it is; for good where this kernel or device cuts no datagrams.
+                self.segmenting = False
+                if errno in (EINVAL, EIO, ENOPROTOOPT, EOPNOTSUPP):
+                    segmenting = False
             else:
                 self.send_errors += 1
                 if self.failed_n < FAILED_KEPT:
@@ -312,7 +396,8 @@ cdef class Endpoint:
                            self.failed[self.failed_n].n)
                     self.failed[self.failed_n].data[self.failed[self.failed_n].n] = 0
                     self.failed_n += 1
-            done += 1
+                done += 1
+        self.segmenting = segmenting
         if self.trace is not None:
             self._show_sent(done)
         if done == total:

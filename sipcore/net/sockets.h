@@ -34,4 +34,21 @@ static inline int sipcore_queued_error(struct msghdr *m) {
     }
     return 0;
 }
+
+#ifndef UDP_SEGMENT
+#define UDP_SEGMENT 103     /* Linux 4.18 */
+#endif
+#define SIPCORE_SEGMENT_CONTROL CMSG_SPACE(sizeof(unsigned short))
+
+/* Let the kernel cut one message into datagrams of `size` bytes (the last one may be shorter). */
+static inline void sipcore_segment(struct msghdr *m, void *control, unsigned short size) {
+    struct cmsghdr *c;
+    m->msg_control = control;
+    m->msg_controllen = SIPCORE_SEGMENT_CONTROL;
+    c = CMSG_FIRSTHDR(m);
+    c->cmsg_level = IPPROTO_UDP;
+    c->cmsg_type = UDP_SEGMENT;
+    c->cmsg_len = CMSG_LEN(sizeof size);
+    memcpy(CMSG_DATA(c), &size, sizeof size);
+}
 #endif
