@@ -217,7 +217,12 @@ cdef class Endpoint:
         for _round in range(3):
             if self.layer.outbox.count:
                 self.flush()
-            if self.failed_n == 0:
+            for i in range(<uint32_t>len(self.sockets)):
+                if self.shaken[i] and self.running:
+                    # A send has met an error and cleared it: nothing may be left that wakes the reader.
+                    (<UdpSocket>self.sockets[i]).take_errors(now)
+                    self._watch_again(<UdpSocket>self.sockets[i])
+            if self.failed_n == 0 and self.layer.outbox.count == 0:
                 break
             for i in range(self.failed_n):
                 failed = &self.failed[i]

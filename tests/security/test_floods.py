@@ -3,7 +3,7 @@ import itertools
 
 import pytest
 
-from tests.security.range import EDGE, PEER, STRANGER, VICTIMS, request
+from tests.security.range import EDGE, PBX, PEER, STRANGER, VICTIMS, request
 
 FLOOD = 3000
 PORTION = 200
@@ -110,3 +110,16 @@ def test_invites_without_end_are_bounded(ground):
     ground.pbx.take()
     assert ground.edge.resident() < 400 << 20
     ground.hang_up(answer)
+
+
+def test_a_pbx_that_is_gone_and_comes_back(ground):
+    """Refusals from the network (ICMP) by the hundred: callers hear 503 at once, and the edge goes on hearing."""
+    ground.pbx.close()
+    for _ in range(10):
+        for _ in range(20):
+            ground.peer.send(request())
+        ground.mark()
+    ground.peer.expect(b"SIP/2.0 503")
+    ground.edge.wait_stats(lambda stats: stats["transport_errors"] >= 200, "every refusal was heard of")
+    ground.pbx = ground.party(PBX)
+    ground.hang_up(ground.call()[1])
