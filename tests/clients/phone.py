@@ -17,7 +17,7 @@ LIFE = "60"
 
 
 class Phone:
-    """A running baresip. user: its name; tone: Hz; base: the first of ten free ports (SIP, SIP on TLS, control, RTP)."""
+    """A running baresip. user: its name; tone: Hz; base: the first of ten free ports (SIP, its TLS, control, RTP)."""
 
     def __init__(self, clients: Path, folder: Path, user: str, tone: int, base: int):
         command = shutil.which("baresip")

@@ -124,6 +124,23 @@ def test_a_body_that_the_edge_does_not_change_passes_as_it_is(ground, body):
     ground.peer.expect(b"SIP/2.0 486", unique.encode())
 
 
+@pytest.mark.parametrize(("name", "value"), [
+    ("Authorization", 'Digest username="open, realm=, nc=ffffffffffffffffffffffff'),
+    ("Proxy-Authorization", "Digest " + "a=b," * 1000), ("Authorization", "\"\\"),
+    ("Content-Type", 'multipart/mixed; boundary=""'), ("Content-Type", "multipart/mixed; boundary=" + "-" * 5000),
+], ids=["unbalanced", "thousands", "escape-at-the-end", "empty-boundary", "long-boundary"])
+def test_a_header_that_is_not_the_edge_s_business(ground, name, value):
+    """It is refused, or it passes to the byte; nothing in between."""
+    unique = fresh()
+    ground.peer.send(request(unique=unique, extra=((name, value),), body=b""))
+    ground.mark()
+    for invite in ground.pbx.take():
+        assert Message(invite).headers(name) == [value]
+        ground.pbx.send(reply(invite, "486 Busy Here"))
+    ground.mark()
+    assert [data for data in ground.peer.received if unique.encode() in data]
+
+
 def test_an_invite_in_ip_fragments_is_one_invite(ground):
     unique = fresh()
     ground.raw(request(unique=unique, extra=(("X-Fill", "f" * 3000),)), fragment_at=800, order=-1)
