@@ -14,6 +14,7 @@ class Endpoint:
     sockets: list[UdpSocket]
     running: bool
     sent: int
+    segmenting: bool
     send_errors: int
     def __init__(
         self,

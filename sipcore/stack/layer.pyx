@@ -21,8 +21,8 @@ from sipcore.stack.tx cimport (
     STEP_ACK, STEP_PASS, STEP_RESEND_REQUEST, STEP_RESEND_RESPONSE, STEP_TIMEOUT, STEP_TRYING_100, TX_CANCEL_SENT, Tx,
 )
 from sipcore.wire.message cimport (
-    DEFAULT_LIMITS, KIND_NONE, KIND_REQUEST, KIND_RESPONSE, Limits, MAX_HEADERS, MAX_MESSAGE, Msg, index_message, msg_check, msg_cseq,
-    msg_has, msg_uri, msg_via,
+    DEFAULT_LIMITS, KIND_NONE, KIND_REQUEST, KIND_RESPONSE, Limits, MAX_HEADERS, MAX_MESSAGE, Msg, index_message,
+    msg_check, msg_cseq, msg_has, msg_uri, msg_via,
 )
 from sipcore.wire.tables cimport H_VIA, METHOD_ACK, METHOD_CANCEL, METHOD_INVITE, method_name
 from sipcore.wire.via cimport RPORT_ABSENT

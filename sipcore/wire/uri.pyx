@@ -3,6 +3,8 @@
 "@" stands nowhere in a sip URI but after the userinfo (RFC 3261 25.1), so memchr finds the host and each byte
 is then looked at once, with the class of the part that it stands in. Parts are kept as received; escapes are
 resolved by whoever compares or shows them.
+
+Long because the one pass over a URI and the view of what it found belong to one noun.
 """
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t
 from libc.string cimport memchr, memset

@@ -253,7 +253,8 @@ def test_a_tel_uri_goes_by_the_template():
 
 def test_a_big_re_invite_is_shortened_like_the_first_one():
     """Section 4: every request, also those that a dialog forwards without a decision."""
-    edge = Edge('[[upstream]]\nname = "request-uri"\nmtu = 1000\nsize_policy = ["compact", "fragment"]\n' + AGENTS + ROUTE)
+    edge = Edge('[[upstream]]\nname = "request-uri"\nmtu = 1000\nsize_policy = ["compact", "fragment"]\n' + AGENTS
+                + ROUTE)
     dialog, _ = edge.answered_call()
     dialog.send("INVITE", headers=[("Supported", "x" * 700)], body=SDP)
     edge.run()
