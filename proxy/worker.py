@@ -71,10 +71,20 @@ class Worker:
             await self.ending.wait()
         finally:
             mtu_timer.cancel()
-            self.proxy.finish(monotonic_ms())
+            self._finish_calls()
             self.endpoint.stop()
             self.endpoint.finish_journal(JOURNAL_MS)
             self._write_page()
+
+    def _finish_calls(self) -> None:
+        """Log the calls that are still up, as fast as the reader of the lines takes them."""
+        journal = self.proxy.records.journal
+        while not self.proxy.finish(monotonic_ms()):
+            waiting = journal.waiting
+            self.endpoint.finish_journal(JOURNAL_MS)
+            if journal.waiting == waiting:
+                self.log.warning("call lines lost: nobody reads them", calls=self.proxy.records.up)
+                return
 
     def _on_control(self) -> None:
         try:

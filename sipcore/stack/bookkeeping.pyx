@@ -27,12 +27,18 @@ cdef class Bookkeeper(Layer):
     """A Layer that keeps a record of each forwarded dialog."""
 
     def finish(self, uint64_t now):
-        """Write the log lines of the calls that are still up when the edge stops."""
+        """Write the log lines of the calls that are still up when the edge stops.
+
+        False: the journal is full and calls are left; empty it and call again.
+        """
         cdef uint32_t i
         self.now = now
         for i in range(self.records.fresh):
             if RECORD_FREE < self.records.slab[i].state < RECORD_ENDED:
+                if not self.records.journal.has_room():
+                    return False
                 self._end_call(i, ENDED_STOP, self.records.slab[i].status)
+        return True
 
     cdef void expire(self, uint64_t now) noexcept:
         cdef uint32_t ids[64]

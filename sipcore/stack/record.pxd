@@ -85,6 +85,7 @@ cdef class Journal:
 
     cdef uint8_t* begin(self, uint32_t room) noexcept nogil
     cdef void end(self, uint8_t* o) noexcept nogil
+    cdef bint has_room(self) noexcept nogil
     cdef void drop_first(self, uint32_t n) noexcept nogil
 
 

@@ -135,6 +135,10 @@ cdef class Journal:
             return NULL
         return self.text + self.n
 
+    cdef bint has_room(self) noexcept nogil:
+        """Whether one more line of any length is taken, or none is wanted."""
+        return not self.enabled or self.capacity - self.n >= LINE_ROOM
+
     cdef void end(self, uint8_t* o) noexcept nogil:
         self.n = <uint32_t>(o - self.text)
 

@@ -224,6 +224,26 @@ def test_finish_writes_the_calls_that_are_up():
         ("c1", "stop", 200), ("trying", "stop", 0)}
 
 
+def test_finish_loses_no_line_when_the_journal_is_full():
+    bench = Bench(transactions=8192, dialogs=4096)
+    alice, bob = pair(bench)
+    for number in range(4_000):
+        alice.request("INVITE", bob.uri, call_id=f"{number}" + '"' * 50)
+    bench.run()
+    bench.proxy.records.journal.take()
+    found, rounds = 0, 0
+    while not bench.proxy.finish(bench.link.now):
+        taken = bench.proxy.records.journal.take()
+        assert taken
+        found += taken.count(b"\n")
+        rounds += 1
+        assert rounds < 100
+    found += bench.proxy.records.journal.take().count(b"\n")
+    assert found == 4_000
+    assert rounds > 0
+    assert bench.proxy.records.journal.dropped == 0
+
+
 def test_a_repeated_200_tells_nothing_to_the_next_calls_record():
     bench = Bench(dialogs=16)
     alice, bob = pair(bench)
