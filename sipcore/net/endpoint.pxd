@@ -56,7 +56,12 @@ cdef class Endpoint:
     cdef readonly uint64_t sent
     cdef readonly uint64_t send_errors
 
+    cdef uint64_t window                    # ms, when the packets of `arrived` began to be counted
+    cdef uint32_t arrived
+    cdef bint busy
+
     cdef void flush(self) noexcept
+    cdef bint _is_busy(self, uint64_t now, int n) noexcept nogil
     cdef void _arrange(self) noexcept
     cdef uint32_t _gather(self, uint32_t done, uint32_t total) noexcept
     cdef void pump(self, UdpSocket sock) noexcept

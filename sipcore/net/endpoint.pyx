@@ -8,7 +8,7 @@ from libc.errno cimport EAGAIN, ECONNREFUSED, EINTR, EINVAL, EIO, ENOBUFS, ENOPR
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
-from posix.time cimport CLOCK_MONOTONIC, CLOCK_REALTIME, clock_gettime, timespec
+from posix.time cimport CLOCK_MONOTONIC, CLOCK_REALTIME, clock_gettime, nanosleep, timespec
 from posix.unistd cimport write
 from sipcore.base.address cimport address_host, address_same_host
 from sipcore.base.outbox cimport Datagram, Outbox
@@ -36,7 +36,15 @@ cdef enum:
     JOURNAL_MARK = 1 << 15      # bytes after which the journal is written at once
     JOURNAL_MS = 200            # how long a line waits otherwise
     NO_DATAGRAM = 0xFFFFFFFF
+    FEW = 8                     # packets of a batch that is worth waiting for more
+    WINDOW_MS = 10
+    WINDOW_PACKETS = 120        # of one window from which on the edge is busy: 12,000 packets/s
     PIPE_CHUNK = 4096           # what a pipe that polls as writable takes without blocking
+
+# The kernel adds its timer slack, 50 us.
+cdef timespec _A_WHILE
+_A_WHILE.tv_sec = 0
+_A_WHILE.tv_nsec = 50_000
 
 
 cdef inline uint64_t _clock(int which) noexcept nogil:
@@ -189,11 +197,26 @@ cdef class Endpoint:
                 shaken = True
             if n > 0 and self.layer.outbox.count:
                 self.flush()
-            if n < UDP_BATCH:
+            if n < UDP_BATCH and not (0 < n < FEW and i + 1 < BATCHES and self._is_busy(now, n)):
                 break
+            if n < FEW:
+                nanosleep(&_A_WHILE, NULL)
         if shaken:
             self._watch_again(sock)
         self.after(now)
+
+    cdef bint _is_busy(self, uint64_t now, int n) noexcept nogil:
+        """Whether packets come so fast that waiting a moment for the next ones costs less than being woken for each.
+
+        A wake-up through the loop costs as much as handling several packets. Below 12,000 packets/s nothing ever waits, and
+        where batches are full there is no need to.
+        """
+        if now - self.window >= WINDOW_MS:
+            self.busy = self.arrived > WINDOW_PACKETS and now - self.window < 2 * WINDOW_MS
+            self.window = now
+            self.arrived = 0
+        self.arrived += <uint32_t>n
+        return self.busy
 
     cdef void _watch_again(self, UdpSocket sock) noexcept:
         """Take up a socket again that had an error: libuv ends its watch on POLLERR, and uvloop does not tell."""
