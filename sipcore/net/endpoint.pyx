@@ -2,7 +2,10 @@
 
 One wake-up takes at most four batches of a socket, so that timers and other sockets get their turn under a
 flood. One loop timer stands for the next deadline of all transactions; it is moved only when something earlier
-turns up. Datagrams leave in the order in which they were made, each from its listener's socket.
+turns up. Inside a flow datagrams leave in the order in which they were made, each from its listener's socket.
+
+Long because sending and receiving share the state of the sockets: what one of them meets (an error that waits, a
+full buffer) decides what the other does next.
 """
 from libc.errno cimport EAGAIN, ECONNREFUSED, EINTR, EINVAL, EIO, ENOBUFS, ENOPROTOOPT, EOPNOTSUPP, errno
 from libc.stdint cimport uint32_t, uint64_t
@@ -206,10 +209,10 @@ cdef class Endpoint:
         self.after(now)
 
     cdef bint _is_busy(self, uint64_t now, int n) noexcept nogil:
-        """Whether packets come so fast that waiting a moment for the next ones costs less than being woken for each.
+        """Whether packets come so fast that waiting a moment for the next ones is cheaper than waking for each.
 
-        A wake-up through the loop costs as much as handling several packets. Below 12,000 packets/s nothing ever waits, and
-        where batches are full there is no need to.
+        A wake-up through the loop costs as much as handling several packets. Below 12,000 packets/s nothing ever
+        waits, and where batches are full there is no need to.
         """
         if now - self.window >= WINDOW_MS:
             self.busy = self.arrived > WINDOW_PACKETS and now - self.window < 2 * WINDOW_MS
