@@ -416,11 +416,8 @@ cdef class URI:
 
     def param(self, name: str) -> str | None:
         """Value of one parameter, "" where it has none; None where the URI has no such parameter."""
-        cdef bytes key = name.encode("utf-8", "surrogateescape")
-        cdef Slice value
-        if not uri_param(&self._uri, key, <uint32_t>len(key), &value):
-            return None
-        return decoded(value)
+        wanted = name.lower()
+        return next((value or "" for found, value in _pairs(self._uri.params, c";") if found.lower() == wanted), None)
 
     @property
     def headers(self) -> dict[str, str]:

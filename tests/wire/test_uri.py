@@ -215,3 +215,9 @@ def test_hostile_bytes_are_parsed_or_refused(text):
     assert not set(text) & set(b"\r\n\0 <>\"\\")
     assert uri.host or uri.scheme not in ("sip", "sips")
     assert "@" not in uri.host
+
+
+def test_a_parameter_is_found_by_its_plain_name():
+    uri = URI("sip:h;a%40b;C%3ad=1;e=")
+    assert uri.params == {"a@b": None, "c:d": "1", "e": ""}
+    assert [uri.param(name) for name in ("a@b", "c:D", "e", "f")] == ["", "1", "", None]
