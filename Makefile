@@ -9,6 +9,8 @@ UNITS := $(wildcard $(addprefix tests/,base wire stack anchor media net))
 DEBUG := build/debug
 TREE  := sipcore proxy benchmarks tests setup.py pyproject.toml README.md LICENSE
 FUZZ_SECONDS ?= 8
+# 0: another way through the inputs each time.
+FUZZ_SEED ?= 0
 
 .DELETE_ON_ERROR:
 .PHONY: setup run test bench lint debug-test fuzz lock clean
@@ -59,7 +61,7 @@ fuzz: debug-build
 		for target in $(wildcard tests/fuzz/fuzz_*.py); do \
 			echo "$$target: $(FUZZ_SECONDS) s" && \
 			LD_PRELOAD=$$runtime PYTHONPATH=. PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0:quarantine_size_mb=64 \
-			../../$(BIN)/python $$target -verbosity=0 -max_total_time=$(FUZZ_SECONDS) \
+			../../$(BIN)/python $$target -verbosity=0 -seed=$(FUZZ_SEED) -max_total_time=$(FUZZ_SECONDS) \
 				-artifact_prefix=../../out/$$(basename $$target .py)- || exit 1; \
 		done
 
