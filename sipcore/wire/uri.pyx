@@ -140,6 +140,17 @@ cdef int32_t _scan_headers(Slice s, uint32_t i, Uri* out) noexcept nogil:
     return <int32_t>i
 
 
+cdef bint _repeats(Slice params) noexcept nogil:
+    """Whether a name stands twice among the parameters."""
+    cdef Slice name, other, value, later
+    while next_uri_part(&params, c';', &name, &value):
+        later = params
+        while next_uri_part(&later, c';', &other, &value):
+            if same_unescaped(name, other, True):
+                return True
+    return False
+
+
 cdef int _parse_sip(Slice s, uint32_t i, Uri* out) noexcept nogil:
     """[ userinfo ] hostport uri-parameters [ headers ] from i on."""
     cdef uint32_t stop, start = i
@@ -191,21 +202,11 @@ cdef int _parse_sip(Slice s, uint32_t i, Uri* out) noexcept nogil:
             return after
         i = <uint32_t>after
     if i == s.n:
-        return WIRE_OK
+        # 19.1.1: no parameter twice. Two peers may each follow another one.
+        return FAULT_URI_PARAM_TWICE if out.params.n and _repeats(out.params) else WIRE_OK
     if out.headers.p != NULL:
         return FAULT_URI_HEADER
     return FAULT_URI_PARAM if out.params.p != NULL else FAULT_HOST
-
-
-cdef bint _repeats(Slice params) noexcept nogil:
-    """Whether a name stands twice among the parameters."""
-    cdef Slice name, other, value, later
-    while next_uri_part(&params, c';', &name, &value):
-        later = params
-        while next_uri_part(&later, c';', &other, &value):
-            if same_unescaped(name, other, True):
-                return True
-    return False
 
 
 cdef int _parse_tel(Slice s, uint32_t i, Uri* out) noexcept nogil:

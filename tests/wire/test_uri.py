@@ -221,3 +221,10 @@ def test_a_parameter_is_found_by_its_plain_name():
     uri = URI("sip:h;a%40b;C%3ad=1;e=")
     assert uri.params == {"a@b": None, "c:d": "1", "e": ""}
     assert [uri.param(name) for name in ("a@b", "c:D", "e", "f")] == ["", "1", "", None]
+
+
+@pytest.mark.parametrize("text", ["sip:h;sport=1;sport=2", "sip:h;x;X", "sip:a@h;x=1;y;%78=1"])
+def test_no_parameter_stands_twice(text):
+    """RFC 3261 19.1.1."""
+    with pytest.raises(WireFault, match="twice"):
+        URI(text)
