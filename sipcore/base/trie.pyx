@@ -28,6 +28,8 @@ def parse_prefix(text: str) -> tuple[int, int, int]:
     cdef Address a
     host, slash, digits = text.partition("/")
     try:
+        if host.startswith("["):
+            raise ValueError("a prefix stands without brackets")
         address_from(host, 0, &a)
     except ValueError:
         raise ValueError(f"{text!r}: expected an IPv4 or IPv6 prefix such as 192.0.2.0/24 or 2001:db8::/32") from None

@@ -151,3 +151,8 @@ def test_a_large_table() -> None:
 def test_addresses_in_turn() -> None:
     trie = Trie([("10.0.0.0/8", 5)])
     assert look_up_often(trie, Addresses(["10.0.0.1", "11.0.0.1"]), 10) == 5 * 5 - 5
+
+
+def test_a_prefix_in_brackets_is_none():
+    with pytest.raises(ValueError, match="expected an IPv4 or IPv6 prefix"):
+        Trie([("[2001:db8::]/32", 1)])
