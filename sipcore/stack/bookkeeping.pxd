@@ -6,6 +6,7 @@ from sipcore.stack.admission cimport Admission
 from sipcore.stack.identity cimport BRANCH_TEXT, TOKEN_TEXT
 from sipcore.stack.headerfilter cimport HeaderFilter
 from sipcore.stack.layer cimport Layer
+from sipcore.stack.mediahook cimport MediaHook
 from sipcore.stack.plan cimport Routing
 from sipcore.stack.record cimport Record, Records, Refer
 from sipcore.stack.tx cimport Tx
@@ -18,6 +19,8 @@ cdef class Bookkeeper(Layer):
     cdef dict notes                 # what the policy noted of a call, by record: most calls have nothing
     cdef uint32_t outcome_ms        # how long a REFER's outcome is waited for
     cdef int group                  # of the message being handled, -1: none
+    cdef MediaHook media            # None: no media is anchored
+    cdef int body_growth            # bytes that the media hook added to the request being forwarded
     cdef readonly list troubles     # texts for the log: what a configuration or policy mistake did
 
     cdef void _trouble(self, str text) noexcept

@@ -3,12 +3,12 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 from sipcore.base.address cimport Address
 from sipcore.base.siphash cimport SipState, siphash_final, siphash_init, siphash_update
-from sipcore.base.slice cimport Slice, slice_from
+from sipcore.base.slice cimport Slice, slice_from, slice_of
 from sipcore.stack.counters cimport *
 from sipcore.stack.layer cimport Layer
 from sipcore.stack.record cimport (
     CALL_ID_KEPT, ENDED_CALLEE, ENDED_CALLER, ENDED_DURATION, ENDED_NOT, ENDED_REFUSED, ENDED_STOP, ENDED_TIMEOUT,
-    MAX_REFERS, RECORD_ENDED, RECORD_ENDING, RECORD_FREE, RECORD_RINGING, RECORD_TRYING, RECORD_UP, REFER_COMPLETED,
+    ENDED_MEDIA, MAX_REFERS, RECORD_ENDED, RECORD_ENDING, RECORD_FREE, RECORD_RINGING, RECORD_TRYING, RECORD_UP, REFER_COMPLETED,
     REFER_FAILED, REFER_REFUSED, REFER_UNKNOWN, Record, Refer, USER_KEPT,
 )
 from sipcore.stack.refer cimport refer_answered, refer_notified, refer_pending, refer_sent, refers_pending
@@ -62,6 +62,19 @@ cdef class Bookkeeper(Layer):
         self.troubles.clear()
         return taken
 
+    def end_silent(self, uint32_t record_slot, uint32_t generation, uint64_t now):
+        """End the call of a record whose media has stopped: its ports and its place are given back, its line is logged.
+
+        Nothing is sent: a proxy originates nothing inside a dialog. False where the call is over already.
+        """
+        cdef Record* r = self.records.get(record_slot, generation)
+        if r == NULL or r.state == RECORD_ENDED:
+            return False
+        self.now = now
+        self.counters[C_CALLS_ENDED] += 1
+        self._end_call(record_slot, ENDED_MEDIA, r.status)
+        return True
+
     def calls(self, int upstream):
         """Concurrent calls of an upstream."""
         return self.records.calls[upstream] if 0 <= upstream < 256 else 0
@@ -112,6 +125,8 @@ cdef class Bookkeeper(Layer):
         """Free a record without a log line (its INVITE never left)."""
         cdef Record* r = &self.records.slab[record_slot]
         self.notes.pop(record_slot, None)
+        if r.media:
+            self.media.end(r.media)
         self.records.up -= 1
         if 0 <= r.upstream < 256:
             self.records.calls[r.upstream] -= 1
@@ -234,12 +249,16 @@ cdef class Bookkeeper(Layer):
         """Log the call, and free its record unless the outcome of a REFER is still awaited."""
         cdef Record* r = &self.records.slab[record_slot]
         cdef bytes note
+        cdef Slice media = slice_of(r.call_id, 0)
         if r.state == RECORD_ENDED or r.state == RECORD_FREE:
             return
+        if r.media:
+            media = self.media.end(r.media)
+            r.media = 0
         r.ended_by = <uint8_t>by
         r.status = <uint16_t>status
         note = self.notes.pop(record_slot, b"") if self.notes else b""
-        self.records.write_call(r, self.now, slice_from(note))
+        self.records.write_call(r, self.now, slice_from(note), media)
         self.records.up -= 1
         if 0 <= r.upstream < 256:
             self.records.calls[r.upstream] -= 1

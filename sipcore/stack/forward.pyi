@@ -2,6 +2,7 @@ from collections.abc import Callable, Iterable
 
 from sipcore.stack.admission import Admission
 from sipcore.stack.identity import Identity
+from sipcore.stack.mediahook import MediaHook
 from sipcore.stack.relay import Relay
 from sipcore.stack.verdict import Request, Verdict
 
@@ -16,6 +17,7 @@ class Proxy(Relay):
         dialogs: int = ...,
         internal: Iterable[str] = (),
         outcome_ms: int = ...,
+        media: MediaHook | None = None,
         transactions: int = ...,
         memory: int = ...,
         t1: int = ...,

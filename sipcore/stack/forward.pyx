@@ -16,9 +16,10 @@ from sipcore.stack.counters cimport *
 from sipcore.stack.identity cimport BRANCH_TEXT, BranchParts, Identity, NO_SLOT
 from sipcore.stack.relay cimport Relay, Search
 from sipcore.stack.headerfilter cimport HeaderFilter
+from sipcore.stack.mediahook cimport HOOK_LEAVE, HOOK_REPLACE, MediaHook
 from sipcore.stack.plan cimport Passage, plan_request, plan_routing
 from sipcore.stack.record cimport Record, Records
-from sipcore.stack.tx cimport NO_RECORD, NO_TX, ROLE_PROXY, SERVER_TRYING, TX_BEGINS, Tx
+from sipcore.stack.tx cimport NO_RECORD, NO_TX, ROLE_PROXY, SERVER_TRYING, TX_BEGINS, TX_MEDIA, Tx
 from sipcore.stack.verdict cimport ACTION_FORWARD, ACTION_LOCAL, ACTION_REJECT, Request, SCOPE_GROUP, Target, Verdict
 from sipcore.wire.edit cimport edit_size
 from sipcore.wire.fault cimport FAULT_VERSION, fault_text
@@ -28,7 +29,7 @@ from sipcore.wire.message cimport (
 from sipcore.wire.nameaddr cimport next_value
 from sipcore.wire.tables cimport (
     H_CALL_ID, H_PROXY_AUTHORIZATION, H_PROXY_REQUIRE, H_ROUTE, H_VIA, METHOD_ACK, METHOD_COUNT, METHOD_INVITE,
-    METHOD_OTHER, METHOD_REFER,
+    METHOD_OTHER, METHOD_PRACK, METHOD_REFER, METHOD_UPDATE,
 )
 from sipcore.wire.uri cimport SCHEME_SIP, SCHEME_SIPS, SCHEME_TEL, Uri, parse_uri
 from sipcore.wire.via cimport Via, parse_via
@@ -49,15 +50,16 @@ cdef class Proxy(Relay):
     """The edge's core. decide(request) -> Verdict; oversize(request, verdict, size) -> Verdict.
 
     internal: header names or X-Internal-* patterns that never leave to an untrusted peer. outcome_ms: how long the
-    outcome of a forwarded REFER is waited for.
+    outcome of a forwarded REFER is waited for. media: anchors the media of calls whose verdict asks for it.
     """
 
     def __init__(self, Identity identity=None, *, Admission admission not None, decide, oversize=None,
-                 uint32_t dialogs=1 << 18, internal=(), uint32_t outcome_ms=300_000, **_):
+                 uint32_t dialogs=1 << 18, internal=(), uint32_t outcome_ms=300_000, MediaHook media=None, **_):
         self.records = Records(dialogs)
         self.request = Request()
         self.troubles = []
         self.notes = {}
+        self.media = media
         self.configure(admission, decide, oversize, internal=internal, outcome_ms=outcome_ms)
 
     def configure(self, Admission admission not None, decide, oversize=None, *, internal=(),
@@ -376,6 +378,11 @@ cdef class Proxy(Relay):
                 self._refuse(listener, source, 503, b"", b"Retry-After: 10\r\n")
                 return
             self._open_record(record_slot, source, verdict)
+            if verdict.anchor and not self._begin_media(record_slot, verdict.anchor):
+                self._undo(slot, record_slot, True)
+                self._refuse(listener, source, 503, b"Service Unavailable - no room for its media",
+                             b"Retry-After: 10\r\n")
+                return
         tx = &self.slab[slot]
         attempt = slot
         if target is not None and len(verdict.targets) > 1:
@@ -385,14 +392,16 @@ cdef class Proxy(Relay):
                 self._refuse(listener, source, 503, b"", b"Retry-After: 10\r\n")
                 return
         try:
-            self._plan(m, attempt, loop, listener, <uint32_t>out, source, &to, verdict, target, record_slot, in_dialog)
+            status = self._plan(m, attempt, loop, listener, <uint32_t>out, source, &to, verdict, target, record_slot,
+                                in_dialog)
             n = edit_size(&self.edit)
-            if in_dialog and verdict is None and self.dialog_budget and n > self.dialog_budget:
+            if status == 0 and in_dialog and verdict is None and self.dialog_budget and n > self.dialog_budget:
                 # What the dialog forwards without a decision is decided after all when it is big.
                 verdict = self._decide(listener, source, True)
                 if verdict is not None and verdict.action != ACTION_FORWARD:
                     verdict = None
-            if verdict is not None and verdict.budget and n > verdict.budget and self.oversize is not None:
+            if (status == 0 and verdict is not None and verdict.budget and n > verdict.budget
+                    and self.oversize is not None):
                 verdict = self._shrink(listener, source, verdict, n, in_dialog)
                 if verdict.action == ACTION_REJECT:
                     self.counters[C_OVERSIZE_REFUSED] += 1
@@ -404,13 +413,17 @@ cdef class Proxy(Relay):
                     target = <Target>verdict.targets[0]
                     if attempt != slot:
                         (<Search>tx.context).verdict = verdict
-                self._plan(m, attempt, loop, listener, <uint32_t>out, source, &to, verdict, target, record_slot,
-                           in_dialog)
+                status = self._plan(m, attempt, loop, listener, <uint32_t>out, source, &to, verdict, target,
+                                    record_slot, in_dialog)
         except Exception as error:
             self.counters[C_DECIDE_ERRORS] += 1
             self._trouble(f"request not forwarded: {type(error).__name__}: {error}")
             self._undo(slot, record_slot, begins_call)
             self._refuse(listener, source, 500, b"", b"")
+            return
+        if status:
+            self._undo(slot, record_slot, begins_call)
+            self._refuse(listener, source, <uint32_t>status, self.media.reason, self.media.headers)
             return
         if not self.send_request(&self.slab[attempt], <uint32_t>out, &to):
             self._undo(slot, record_slot, begins_call)
@@ -431,11 +444,21 @@ cdef class Proxy(Relay):
             self.counters[C_CALLS] += 1
         elif record != NULL:
             self._note_request(slot, record_slot)
+            if record.media and (m.method == METHOD_INVITE or m.method == METHOD_UPDATE or m.method == METHOD_PRACK):
+                tx.flags |= TX_MEDIA
+                tx.record = record_slot
         if attempt != slot:
             self.slab[attempt].until = self.now + verdict.try_timeout
         self.rearm(attempt)
         if m.method == METHOD_INVITE:
             self.answer(listener, source, 100, slice_of(m.base, 0), slice_of(m.base, 0))
+
+    cdef bint _begin_media(self, uint32_t record_slot, int profile) noexcept:
+        cdef Record* record = &self.records.slab[record_slot]
+        if self.media is None:
+            return False
+        record.media = self.media.begin(record_slot, record.generation, profile)
+        return record.media != 0
 
     cdef Verdict _shrink(self, uint32_t listener, const Address* source, Verdict verdict, uint32_t size,
                          bint in_dialog):
@@ -443,6 +466,7 @@ cdef class Proxy(Relay):
         cdef Verdict smaller
         self.counters[C_OVERSIZE] += 1
         self.request.point(&self.msg, self.group, <int>listener, source, in_dialog)
+        self.request.body_growth = self.body_growth
         try:
             smaller = self.oversize(self.request, verdict, size)
         finally:
@@ -461,7 +485,8 @@ cdef class Proxy(Relay):
         cdef BranchParts parts
         cdef Passage passage
         cdef Address to
-        cdef int out
+        cdef Slice body
+        cdef int out, outcome
         cdef uint32_t n
         cdef Record* record
         if (plan_routing(m, &self.routing, self.listeners, self.listener_count) != 0 or self.routing.token.n == 0
@@ -482,6 +507,15 @@ cdef class Proxy(Relay):
                                  <uint32_t>self.key_of(m, METHOD_ACK, m.method_text), self._loop_hash(m))
         passage.branch = slice_of(self.branch_text, BRANCH_TEXT)
         passage.token = slice_of(self.token_text, 0)
+        passage.body = NULL
+        if record != NULL and record.media:
+            outcome = self._anchor_request(m, listener, <uint32_t>out, source, None, record, &body)
+            if outcome > HOOK_REPLACE:
+                # An ACK cannot be refused: it goes on without the answer that makes no sense.
+                self._trouble(f"answer in ACK left out: {self.media.reason.decode()}")
+                body.n = 0
+            if outcome != HOOK_LEAVE:
+                passage.body = &body
         try:
             plan_request(&self.edit, m, &self.routing, &passage, None, None)
             self._strip(m, <uint32_t>out, &to)

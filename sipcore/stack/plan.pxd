@@ -47,6 +47,7 @@ cdef struct Passage:
     const Address* source
     Slice branch            # BRANCH_TEXT bytes
     Slice token             # TOKEN_TEXT bytes, or empty: no Record-Route
+    const Slice* body       # takes the place of the message's and of the verdict's; NULL: none does
 
 
 cdef int make_listener(Listener* listener, Address* bound, Address* advertised) except -1
@@ -54,5 +55,6 @@ cdef int find_listener(const Listener* listeners, uint32_t count, const Uri* uri
 cdef int plan_routing(Msg* m, Routing* r, const Listener* listeners, uint32_t count) noexcept nogil
 cdef int plan_request(Edit* e, Msg* m, const Routing* r, const Passage* passage, Verdict verdict,
                       Target target) except -1
+cdef void plan_body(Edit* e, const Msg* m, Slice body) noexcept nogil
 cdef void plan_normal_form(Edit* e, const Msg* m) noexcept nogil
 cdef void plan_via_source(Edit* e, Msg* m, const Address* source) noexcept nogil

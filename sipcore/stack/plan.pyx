@@ -236,6 +236,19 @@ cdef void plan_normal_form(Edit* e, const Msg* m) noexcept nogil:
                     at += 1
 
 
+cdef void plan_body(Edit* e, const Msg* m, Slice body) noexcept nogil:
+    """Another body of the same type, with its Content-Length."""
+    cdef Slice text = edit_number(e, body.n)
+    cdef uint32_t i = m.first[H_CONTENT_LENGTH]
+    edit_replace(e, m.body, m.n - m.body, body)
+    if i != NO_HEADER:
+        edit_replace(e, m.headers[i].value, m.headers[i].value_n, text)
+    else:
+        edit_insert(e, m.body - 2, slice_of(<const uint8_t*>b"Content-Length: ", 16))
+        edit_insert(e, m.body - 2, text)
+        edit_insert(e, m.body - 2, _CRLF)
+
+
 cdef void _compact(Edit* e, const Msg* m) noexcept nogil:
     cdef uint32_t i
     cdef Slice short
@@ -342,17 +355,11 @@ cdef int plan_request(Edit* e, Msg* m, const Routing* r, const Passage* passage,
             verdict.removals.remove(e, m)
         if short_names:
             _compact(e, m)
-        if verdict.body is not None:
-            value = verdict.body
-            edit_replace(e, m.body, m.n - m.body, slice_from(value))
-            text = edit_number(e, <uint32_t>len(value))
-            if msg_has(m, H_CONTENT_LENGTH):
-                i = m.first[H_CONTENT_LENGTH]
-                edit_replace(e, m.headers[i].value, m.headers[i].value_n, text)
-            else:
-                edit_insert(e, m.body - 2, slice_of(<const uint8_t*>b"Content-Length: ", 16))
-                edit_insert(e, m.body - 2, text)
-                edit_insert(e, m.body - 2, _CRLF)
+    if passage.body != NULL:
+        plan_body(e, m, passage.body[0])
+    elif verdict is not None and verdict.body is not None:
+        value = verdict.body
+        plan_body(e, m, slice_from(value))
     plan_normal_form(e, m)
     return 0
 
@@ -383,8 +390,32 @@ cdef uint32_t _planned_size(Request request, Verdict verdict, int i) except? 0:
     passage.source = &request.source_address
     passage.branch = slice_of(filler, BRANCH_TEXT)
     passage.token = slice_of(filler, TOKEN_TEXT if verdict.record_route and not request.in_dialog else 0)
+    passage.body = NULL
     plan_request(e, m, r, &passage, verdict, target)
-    return edit_size(e)
+    return _with_growth(m, edit_size(e), verdict, request.body_growth)
+
+
+cdef uint32_t _with_growth(const Msg* m, uint32_t size, Verdict verdict, int growth) noexcept:
+    """The size with a body that becomes so many bytes longer, its Content-Length counted too."""
+    cdef uint32_t body = m.n - m.body
+    if growth == 0:
+        return size
+    if verdict.body is not None:
+        body = <uint32_t>len(<bytes>verdict.body)
+    elif msg_has(m, H_CONTENT_LENGTH):
+        # As it was written, which may be with leading zeros.
+        size += _digits(body) - m.headers[m.first[H_CONTENT_LENGTH]].value_n
+    else:
+        size += 18 + _digits(body)
+    return size + growth + _digits(body + growth) - _digits(body)
+
+
+cdef uint32_t _digits(uint32_t value) noexcept nogil:
+    cdef uint32_t n = 1
+    while value > 9:
+        value //= 10
+        n += 1
+    return n
 
 
 cdef Edit _scratch_edit

@@ -24,6 +24,7 @@ cdef enum EndedBy:
     ENDED_TIMEOUT           # no final response
     ENDED_DURATION          # max_duration, without a BYE
     ENDED_STOP              # the edge stopped
+    ENDED_MEDIA             # no audio from either side for too long
 
 cdef enum ReferState:
     REFER_NONE = 0
@@ -73,6 +74,7 @@ cdef struct Record:
     uint32_t begin_tx       # transactions that tell this record something, as long as they name it
     uint32_t end_tx
     uint32_t caller_tag     # hash of the caller's tag: which side an in-dialog request comes from
+    uint32_t media          # the call's number with the media hook, 0: its media is not anchored
 
 
 cdef class Journal:
@@ -107,7 +109,7 @@ cdef class Records:
     cdef uint32_t open(self) noexcept nogil
     cdef void close(self, uint32_t slot) noexcept nogil
     cdef Record* get(self, uint32_t slot, uint32_t generation) noexcept nogil
-    cdef void write_call(self, Record* r, uint64_t now, Slice note) noexcept
+    cdef void write_call(self, Record* r, uint64_t now, Slice note, Slice media) noexcept
     cdef void write_refer(self, Record* r, Refer* refer, uint64_t now) noexcept
 
 cdef uint8_t* put_json(uint8_t* o, Slice text) noexcept nogil

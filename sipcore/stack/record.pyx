@@ -15,16 +15,16 @@ import os
 import struct
 
 # In the order of EndedBy and ReferState.
-ENDS = ("open", "caller", "callee", "refused", "timeout", "duration", "stop")
+ENDS = ("open", "caller", "callee", "refused", "timeout", "duration", "stop", "media")
 REFER_STATES = ("none", "sent", "accepted", "progress", "completed", "failed", "refused", "unknown")
 
-cdef const char* _ends[7]
-_ends[:] = [b"open", b"caller", b"callee", b"refused", b"timeout", b"duration", b"stop"]
+cdef const char* _ends[8]
+_ends[:] = [b"open", b"caller", b"callee", b"refused", b"timeout", b"duration", b"stop", b"media"]
 cdef const char* _refer_states[8]
 _refer_states[:] = [b"none", b"sent", b"accepted", b"progress", b"completed", b"failed", b"refused", b"unknown"]
 
 cdef enum:
-    LINE_ROOM = 4096        # the longest line: every kept byte escaped to six
+    LINE_ROOM = 4096        # the longest line without its media: every kept byte escaped to six
 
 
 cdef uint8_t* put_text(uint8_t* o, const char* text) noexcept nogil:
@@ -137,7 +137,7 @@ cdef class Journal:
 
     cdef bint has_room(self) noexcept nogil:
         """Whether one more line of any length is taken, or none is wanted."""
-        return not self.enabled or self.capacity - self.n >= LINE_ROOM
+        return not self.enabled or self.capacity - self.n >= 2 * LINE_ROOM
 
     cdef void end(self, uint8_t* o) noexcept nogil:
         self.n = <uint32_t>(o - self.text)
@@ -228,9 +228,9 @@ cdef class Records:
             return NULL
         return &self.slab[slot]
 
-    cdef void write_call(self, Record* r, uint64_t now, Slice note) noexcept:
-        """One line for a call that ended: who, where, how it ended, how long."""
-        cdef uint8_t* o = self.journal.begin(LINE_ROOM)
+    cdef void write_call(self, Record* r, uint64_t now, Slice note, Slice media) noexcept:
+        """One line for a call that ended: who, where, how it ended, how long; media: a JSON value, or empty."""
+        cdef uint8_t* o = self.journal.begin(LINE_ROOM + media.n)
         if o == NULL:
             return
         o = put_text(o, b'{"time":')
@@ -266,6 +266,10 @@ cdef class Records:
                 note.n = 300
             o = put_text(o, b',"note":')
             o = put_json(o, note)
+        if media.n:
+            o = put_text(o, b',"media":')
+            memcpy(o, media.p, media.n)
+            o += media.n
         self.journal.end(put_text(o, b"}\n"))
 
     cdef void write_refer(self, Record* r, Refer* refer, uint64_t now) noexcept:

@@ -6,6 +6,7 @@ from sipcore.stack.admission cimport Admission
 from sipcore.stack.identity cimport BRANCH_TEXT, TOKEN_TEXT
 from sipcore.stack.headerfilter cimport HeaderFilter
 from sipcore.stack.bookkeeping cimport Bookkeeper
+from sipcore.stack.mediahook cimport Passing
 from sipcore.stack.plan cimport Routing
 from sipcore.stack.record cimport Record, Records, Refer
 from sipcore.stack.tx cimport Tx
@@ -37,13 +38,18 @@ cdef class Relay(Bookkeeper):
     cdef void _undo(self, uint32_t slot, uint32_t record_slot, bint begins_call) noexcept
     cdef uint32_t _open_search(self, uint32_t slot, Verdict verdict, uint32_t loop) noexcept
     cdef bint _is_attempt(self, uint32_t slot, uint32_t owner) noexcept
-    cdef bint _plan(self, Msg* m, uint32_t slot, uint32_t loop, uint32_t listener, uint32_t out,
-                    const Address* source, const Address* to, Verdict verdict, Target target, uint32_t record_slot,
-                    bint in_dialog) except -1
+    cdef int _plan(self, Msg* m, uint32_t slot, uint32_t loop, uint32_t listener, uint32_t out,
+                   const Address* source, const Address* to, Verdict verdict, Target target, uint32_t record_slot,
+                   bint in_dialog) except -1
+    cdef bint _passing(self, Msg* m, Record* record, uint8_t method, Passing* p) noexcept
+    cdef int _anchor_request(self, Msg* m, uint32_t listener, uint32_t out, const Address* source,
+                             Verdict verdict, Record* record, Slice* body) noexcept
+    cdef int _anchor_response(self, uint32_t slot, uint32_t owner, Slice* body) noexcept
+    cdef void _void_offer(self, uint32_t owner) noexcept
     cdef void _strip(self, Msg* m, uint32_t listener, const Address* to) noexcept
     cdef void _cancel_all(self, uint32_t slot, uint32_t besides) noexcept
     cdef uint32_t _owner(self, uint32_t slot) noexcept
     cdef bint _still_trying(self, uint32_t owner, uint32_t besides, bint unheard) noexcept
-    cdef bint _relay(self, uint32_t slot, uint32_t status, bint keep) noexcept
+    cdef bint _relay(self, uint32_t slot, uint32_t status, bint keep, const Slice* body) noexcept
     cdef bint _try_next(self, uint32_t owner) noexcept
-    cdef void _finish(self, uint32_t slot, uint32_t status, bytes reason) noexcept
+    cdef void _finish(self, uint32_t slot, uint32_t status, bytes reason, bytes headers) noexcept

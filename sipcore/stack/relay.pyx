@@ -2,26 +2,33 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from cpython.ref cimport PyObject, Py_INCREF
 from sipcore.base.address cimport Address, address_same_host
-from sipcore.base.slice cimport slice_from, slice_of
+from sipcore.base.slice cimport Slice, slice_equal, slice_from, slice_of
 from sipcore.stack.counters cimport *
 from sipcore.stack.identity cimport BRANCH_TEXT, NO_SLOT, TOKEN_TEXT
 from sipcore.stack.bookkeeping cimport Bookkeeper
-from sipcore.stack.plan cimport Passage, plan_normal_form, plan_request, plan_routing
-from sipcore.stack.record cimport Record
+from sipcore.stack.mediahook cimport HOOK_LEAVE, HOOK_REPLACE, Passing
+from sipcore.stack.plan cimport Passage, plan_body, plan_normal_form, plan_request, plan_routing
+from sipcore.stack.record cimport CALL_ID_KEPT, Record
 from sipcore.stack.servertx cimport server_on_response
 from sipcore.stack.tx cimport (
     CLIENT_CALLING, CLIENT_PROCEEDING, CLIENT_TERMINATED, NO_RECORD, NO_TX, ROLE_ATTEMPT, ROLE_PROXY,
     SERVER_PROCEEDING, SERVER_TERMINATED, SERVER_TRYING, STEP_PASS, TX_BEGINS, TX_CANCELLED, TX_CANCEL_SENT,
-    TX_GAVE_UP, TX_HEARD, TX_OVERTIME, TX_SENT_100, Tx,
+    TX_GAVE_UP, TX_HEARD, TX_MEDIA, TX_OVERTIME, TX_SENT_100, Tx,
 )
 from sipcore.stack.verdict cimport Target, Verdict
 from sipcore.wire.edit cimport edit_begin, edit_delete, edit_replace
-from sipcore.wire.message cimport Msg, NO_HEADER, index_message, msg_from, msg_to, msg_uri, msg_value, msg_via
-from sipcore.wire.tables cimport H_CALL_ID, H_VIA, METHOD_INVITE, METHOD_REFER, METHOD_SUBSCRIBE
+from sipcore.wire.message cimport (
+    Msg, NO_HEADER, index_message, msg_cseq, msg_from, msg_has, msg_to, msg_uri, msg_value, msg_via,
+)
+from sipcore.wire.tables cimport H_CALL_ID, H_RSEQ, H_VIA, METHOD_INVITE, METHOD_REFER, METHOD_SUBSCRIBE
 
 
 cdef class Search:
     pass
+
+
+cdef inline uint32_t _body_length(const Msg* m, Verdict verdict) noexcept:
+    return <uint32_t>len(<bytes>verdict.body) if verdict is not None and verdict.body is not None else m.n - m.body
 
 
 cdef class Relay(Bookkeeper):
@@ -43,12 +50,23 @@ cdef class Relay(Bookkeeper):
                 return <int>i
         return -1
 
-    cdef bint _plan(self, Msg* m, uint32_t slot, uint32_t loop, uint32_t listener, uint32_t out,
-                    const Address* source, const Address* to, Verdict verdict, Target target, uint32_t record_slot,
-                    bint in_dialog) except -1:
-        """Fill self.edit for one target."""
+    cdef int _plan(self, Msg* m, uint32_t slot, uint32_t loop, uint32_t listener, uint32_t out,
+                   const Address* source, const Address* to, Verdict verdict, Target target, uint32_t record_slot,
+                   bint in_dialog) except -1:
+        """Fill self.edit for one target; 0, or the status that the media hook refuses the request with."""
         cdef Passage passage
         cdef Record* record
+        cdef Slice body
+        cdef int outcome
+        passage.body = NULL
+        self.body_growth = 0
+        if record_slot != NO_RECORD and self.records.slab[record_slot].media:
+            outcome = self._anchor_request(m, listener, out, source, verdict, &self.records.slab[record_slot], &body)
+            if outcome > HOOK_REPLACE:
+                return outcome
+            if outcome == HOOK_REPLACE:
+                passage.body = &body
+                self.body_growth = <int>body.n - <int>_body_length(m, verdict)
         passage.listener_in = &self.listeners[listener]
         passage.listener_out = &self.listeners[out]
         passage.source = source
@@ -65,7 +83,63 @@ cdef class Relay(Bookkeeper):
             passage.token = slice_of(self.token_text, TOKEN_TEXT)
         plan_request(&self.edit, m, &self.routing, &passage, verdict, target)
         self._strip(m, out, to)
+        return 0
+
+    cdef bint _passing(self, Msg* m, Record* record, uint8_t method, Passing* p) noexcept:
+        """What the media hook is told of a message with a body; False where the record is not of its dialog."""
+        cdef Slice call_id = msg_value(m, H_CALL_ID)
+        call_id.n = min(call_id.n, CALL_ID_KEPT)
+        if (not slice_equal(call_id, slice_of(record.call_id, record.call_id_n))
+                or msg_from(m) != 0 or msg_to(m) != 0 or msg_cseq(m) != 0):
+            return False
+        p.call = record.media
+        p.cseq = m.cseq
+        p.status = m.status
+        p.method = method
+        p.side = 0 if self._tag_hash(m.from_.tag) == record.caller_tag else 1
+        p.tag = self._tag_hash(m.to.tag)
+        p.reliable = m.status > 100 and msg_has(m, H_RSEQ)
         return True
+
+    cdef int _anchor_request(self, Msg* m, uint32_t listener, uint32_t out, const Address* source,
+                             Verdict verdict, Record* record, Slice* body) noexcept:
+        cdef Passing p
+        body[0] = slice_of(m.base + m.body, m.n - m.body)
+        if verdict is not None and verdict.body is not None:
+            body[0] = slice_from(<bytes>verdict.body)
+        if body.n == 0 or not self._passing(m, record, m.method, &p):
+            return HOOK_LEAVE
+        p.listener_in = <uint8_t>listener
+        p.listener_out = <uint8_t>out
+        p.source = source[0]
+        return self.media.on_request(m, &p, body)
+
+    cdef int _anchor_response(self, uint32_t slot, uint32_t owner, Slice* body) noexcept:
+        """Show self.msg, which came for an attempt of owner, to the media hook."""
+        cdef Msg* m = &self.msg
+        cdef Tx* tx = &self.slab[owner]
+        cdef Passing p
+        if (not tx.flags & (TX_BEGINS | TX_MEDIA) or tx.record == NO_RECORD or m.n == m.body
+                or self.records.slab[tx.record].media == 0
+                or not self._passing(m, &self.records.slab[tx.record], tx.method, &p)):
+            return HOOK_LEAVE
+        p.listener_in = self.slab[slot].listener_out
+        p.listener_out = tx.listener_in
+        p.source = self.slab[slot].target
+        body[0] = slice_of(m.base + m.body, m.n - m.body)
+        return self.media.on_response(m, &p, body)
+
+    cdef void _void_offer(self, uint32_t owner) noexcept:
+        """The INVITE, UPDATE or PRACK of a dialog with anchored media ended without an answer to its offer."""
+        cdef Tx* tx = &self.slab[owner]
+        cdef Record* record
+        cdef Passing p
+        if not tx.flags & TX_MEDIA or tx.record == NO_RECORD or tx.request == NULL:
+            return
+        record = &self.records.slab[tx.record]
+        if (record.media and index_message(&self.stored, tx.request, tx.request_n, &self.limits) == 0
+                and self._passing(&self.stored, record, tx.method, &p)):
+            self.media.on_refused(&p)
 
     cdef void _strip(self, Msg* m, uint32_t listener, const Address* to) noexcept:
         """Take out the internal headers of a message that goes to a peer which is not trusted with them."""
@@ -143,7 +217,8 @@ cdef class Relay(Bookkeeper):
         cdef Tx* tx = &self.slab[slot]
         cdef uint32_t status = self.msg.status, owner = self._owner(slot)
         cdef Search search = None
-        cdef int step
+        cdef Slice body
+        cdef int step, outcome = HOOK_LEAVE
         if tx.flags & TX_CANCELLED and status < 200:
             self.send_cancel(slot)
         if status == 100 or owner == NO_TX:
@@ -153,8 +228,13 @@ cdef class Relay(Bookkeeper):
         if status < 200:
             if search is not None and search.settled:
                 return
+            if self.media is not None:
+                outcome = self._anchor_response(slot, owner, &body)
+                if outcome > HOOK_REPLACE:
+                    self._trouble(f"provisional response not forwarded: {self.media.reason.decode()}")
+                    return
             step = server_on_response(&self.slab[owner], status, self.now, &self.timers)
-            if step & STEP_PASS and self._relay(owner, status, True):
+            if step & STEP_PASS and self._relay(owner, status, True, &body if outcome == HOOK_REPLACE else NULL):
                 self._note_response(owner, status)
             return
         if status >= 300:
@@ -168,15 +248,21 @@ cdef class Relay(Bookkeeper):
                 if self._still_trying(owner, slot, tx.flags & TX_GAVE_UP):
                     return
                 if search.status >= 600 and status < 600:
-                    self._finish(owner, search.status, b"")
+                    self._finish(owner, search.status, b"", b"")
                     return
             if status == 408 and self.slab[owner].method != METHOD_INVITE:
                 # RFC 4320 4.2: no 408 ever goes back for a request that is no INVITE.
-                self._finish(owner, 0, b"")
+                self._finish(owner, 0, b"", b"")
                 return
             if tx.flags & TX_OVERTIME and status == 487:
                 # We cancelled for Timer C; the caller did not, and hears that nobody answered.
-                self._finish(owner, 408, b"")
+                self._finish(owner, 408, b"", b"")
+                return
+        elif self.media is not None:
+            outcome = self._anchor_response(slot, owner, &body)
+            if outcome > HOOK_REPLACE:
+                # The far end does not hear that its answer was of no use; without an ACK it gives up (13.3.1.4).
+                self._finish(owner, <uint32_t>outcome, self.media.reason, self.media.headers)
                 return
         step = server_on_response(&self.slab[owner], status, self.now, &self.timers)
         if search is not None:
@@ -186,8 +272,11 @@ cdef class Relay(Bookkeeper):
                 search.settled = True
                 if status < 300 and self.slab[owner].record != NO_RECORD and self.slab[owner].flags & TX_BEGINS:
                     self.records.slab[self.slab[owner].record].callee = tx.target
+            if status >= 300 and self.slab[owner].flags & TX_MEDIA:
+                self._void_offer(owner)
             self._relay(owner, 500 if status == 503 else status,
-                        status >= 300 or self.slab[owner].method != METHOD_INVITE)
+                        status >= 300 or self.slab[owner].method != METHOD_INVITE,
+                        &body if outcome == HOOK_REPLACE else NULL)
             self._note_response(owner, status)
             if slot != owner:
                 self.settle(owner)
@@ -195,7 +284,7 @@ cdef class Relay(Bookkeeper):
         elif status < 300 and self.slab[owner].method == METHOD_INVITE:
             # 16.7 step 5: a 2xx always goes upstream, also after another final response did.
             self.counters[C_LATE_ANSWERS] += 1
-            self._relay(owner, status, False)
+            self._relay(owner, status, False, &body if outcome == HOOK_REPLACE else NULL)
 
     cdef bint _still_trying(self, uint32_t owner, uint32_t besides, bint unheard) noexcept:
         """Whether another attempt may still be answered; unheard: one without a provisional answer counts too."""
@@ -207,8 +296,11 @@ cdef class Relay(Bookkeeper):
                 return True
         return False
 
-    cdef bint _relay(self, uint32_t slot, uint32_t status, bint keep) noexcept:
-        """Send self.msg upstream without our Via (16.7 steps 3 and 9); keep it where it may be asked for again."""
+    cdef bint _relay(self, uint32_t slot, uint32_t status, bint keep, const Slice* body) noexcept:
+        """Send self.msg upstream without our Via (16.7 steps 3 and 9); keep it where it may be asked for again.
+
+        body: takes the place of its own, NULL where that stays.
+        """
         cdef Msg* m = &self.msg
         cdef Tx* tx = &self.slab[slot]
         cdef uint32_t n, i = m.first[H_VIA]
@@ -224,6 +316,8 @@ cdef class Relay(Bookkeeper):
         if status != m.status:
             # Proxied 503 becomes 500 (16.7 step 6); the reason stays what the far end wrote.
             edit_replace(&self.edit, m.start + 8, 3, slice_of(<const uint8_t*>b"500", 3))
+        if body != NULL:
+            plan_body(&self.edit, m, body[0])
         plan_normal_form(&self.edit, m)
         try:
             self._strip(m, tx.listener_in, &tx.source)
@@ -262,9 +356,10 @@ cdef class Relay(Bookkeeper):
                         or msg_to(&self.stored) != 0 or msg_from(&self.stored) != 0
                         or plan_routing(&self.stored, &self.routing, self.listeners, self.listener_count) != 0):
                     raise ValueError("the stored request does not parse")
-                self._plan(&self.stored, slot, search.loop, tx.listener_in, <uint32_t>out, &tx.source, &to,
-                           search.verdict, target, tx.record if tx.flags & TX_BEGINS else NO_RECORD,
-                           self.stored.to.tag.n > 0 and not tx.flags & TX_BEGINS)
+                if self._plan(&self.stored, slot, search.loop, tx.listener_in, <uint32_t>out, &tx.source, &to,
+                              search.verdict, target, tx.record if tx.flags & TX_BEGINS else NO_RECORD,
+                              self.stored.to.tag.n > 0 and not tx.flags & TX_BEGINS):
+                    raise ValueError(self.media.reason.decode("utf-8", "replace"))
             except Exception as error:
                 self._trouble(f"no failover: {type(error).__name__}: {error}")
                 self.close(slot)
@@ -315,15 +410,15 @@ cdef class Relay(Bookkeeper):
         if search is not None and self._still_trying(owner, slot, True):
             return
         if self.slab[owner].flags & TX_CANCELLED:
-            self._finish(owner, 487, b"")
+            self._finish(owner, 487, b"", b"")
         elif search is not None and search.status:
-            self._finish(owner, 500 if search.status == 503 else search.status, b"")
+            self._finish(owner, 500 if search.status == 503 else search.status, b"", b"")
         elif transport:
-            self._finish(owner, 503, b"Service Unavailable - target unreachable")
+            self._finish(owner, 503, b"Service Unavailable - target unreachable", b"")
         else:
-            self._finish(owner, 408 if self.slab[owner].method == METHOD_INVITE else 0, b"")
+            self._finish(owner, 408 if self.slab[owner].method == METHOD_INVITE else 0, b"", b"")
 
-    cdef void _finish(self, uint32_t slot, uint32_t status, bytes reason) noexcept:
+    cdef void _finish(self, uint32_t slot, uint32_t status, bytes reason, bytes headers) noexcept:
         """End a server transaction that no response of a target ends; status 0: without an answer (RFC 4320)."""
         cdef Tx* tx = &self.slab[slot]
         if tx.context != NULL:
@@ -331,8 +426,10 @@ cdef class Relay(Bookkeeper):
             self._cancel_all(slot, NO_TX)
         if tx.server != SERVER_TRYING and tx.server != SERVER_PROCEEDING:
             return
+        if tx.flags & TX_MEDIA:
+            self._void_offer(slot)
         if status:
-            self.respond(slot, status, slice_from(reason), slice_from(b""))
+            self.respond(slot, status, slice_from(reason), slice_from(headers))
         if tx.server == SERVER_TRYING or tx.server == SERVER_PROCEEDING:
             tx.server = SERVER_TERMINATED
         self._note_response(slot, status if status else 408)

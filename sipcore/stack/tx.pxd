@@ -42,6 +42,7 @@ cdef enum TxFlag:
     TX_SENT_100 = 8         # no INVITE: its sender was told that we are waiting
     TX_GAVE_UP = 16         # try_timeout passed: the search went on without this attempt
     TX_OVERTIME = 32        # Timer C fired: CANCEL was sent and the answer is awaited
+    TX_MEDIA = 64           # INVITE, UPDATE or PRACK inside a dialog whose media is anchored
     TX_REFER = 128          # its dialog's record follows what becomes of it
     TX_BEGINS = 256         # the INVITE that began the record's dialog
     TX_ENDS = 512           # the BYE that ends it
@@ -64,7 +65,7 @@ cdef struct Tx:
     void* context           # Search (proxy, more than one target) or the user agent's object; a reference is held
     uint32_t hash_next      # next head of the same table bucket
     uint32_t generation     # low 24 bits stand in the branch
-    uint32_t record         # dialog record of TX_BEGINS, TX_ENDS and TX_REFER, or NO_RECORD
+    uint32_t record         # dialog record of TX_BEGINS, TX_ENDS, TX_REFER and TX_MEDIA, or NO_RECORD
     uint32_t link           # ROLE_CANCEL: the head it cancels; else the ROLE_CANCEL head, or NO_TX
     uint16_t request_n
     uint16_t response_n

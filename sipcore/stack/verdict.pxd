@@ -35,6 +35,7 @@ cdef class Verdict:
     cdef readonly bint compact      # write header names in their short form
     cdef readonly bint record_route
     cdef readonly uint32_t budget   # bytes above which `oversize` is asked; 0: never
+    cdef readonly int anchor        # profile that the media is anchored with, from 1; 0: it goes end to end
     cdef readonly int upstream      # index in the configuration, -1: none
     cdef readonly uint32_t max_calls        # concurrent calls of that upstream; 0: no limit
     cdef readonly uint32_t try_timeout      # ms until the next target is tried
@@ -55,6 +56,7 @@ cdef class Request:
     cdef readonly int listener
     cdef readonly bint in_dialog
     cdef Address source_address
+    cdef int body_growth            # bytes that anchoring adds to the body
 
     cdef Msg* _message(self) except NULL
     cdef void point(self, const Msg* msg, int group, int listener, const Address* source, bint in_dialog) noexcept

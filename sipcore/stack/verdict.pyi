@@ -26,6 +26,7 @@ class Verdict:
     compact: bool
     record_route: bool
     budget: int
+    anchor: int
     upstream: int
     max_calls: int
     try_timeout: int
@@ -50,6 +51,7 @@ class Verdict:
         compact: bool = ...,
         record_route: bool = ...,
         budget: int = ...,
+        anchor: int = ...,
         upstream: int = ...,
         max_calls: int = ...,
         try_timeout: int = ...,

@@ -59,7 +59,8 @@ cdef class Verdict:
     def __init__(self, *, int action=ACTION_FORWARD, int status=0, str reason not None="",
                  bytes headers not None=b"", tuple targets not None=(), bytes uri not None=b"",
                  bytes insert not None=b"", tuple remove not None=(), tuple replace not None=(), body=None,
-                 bint compact=False, bint record_route=True, int budget=0, int upstream=-1, int max_calls=0,
+                 bint compact=False, bint record_route=True, int budget=0, int anchor=0, int upstream=-1,
+                 int max_calls=0,
                  int try_timeout=2000, int ring_timeout=180_000, int max_duration=0, int scope=SCOPE_REQUEST,
                  str note not None="", str warn not None=""):
         if action == ACTION_REJECT and not 300 <= status <= 699:
@@ -87,6 +88,7 @@ cdef class Verdict:
         self.compact = compact
         self.record_route = record_route
         self.budget = <uint32_t>budget
+        self.anchor = anchor
         self.upstream = upstream
         self.max_calls = <uint32_t>max_calls
         self.try_timeout = <uint32_t>try_timeout
@@ -125,6 +127,7 @@ cdef class Verdict:
         copy.compact = self.compact
         copy.record_route = self.record_route
         copy.budget = self.budget
+        copy.anchor = self.anchor
         copy.upstream = self.upstream
         copy.max_calls = self.max_calls
         copy.try_timeout = self.try_timeout
@@ -152,7 +155,7 @@ cdef class Verdict:
 
 
 _FIELDS = ("action", "status", "reason", "headers", "targets", "uri", "insert", "remove", "replace", "body",
-           "compact", "record_route", "budget", "upstream", "max_calls", "try_timeout", "ring_timeout",
+           "compact", "record_route", "budget", "anchor", "upstream", "max_calls", "try_timeout", "ring_timeout",
            "max_duration", "scope", "note", "warn")
 
 
@@ -211,6 +214,7 @@ cdef class Request:
         self.listener = listener
         self.source_address = source[0]
         self.in_dialog = in_dialog
+        self.body_growth = 0
 
     @staticmethod
     def parse(bytes data not None, *, int group=0, int listener=0, source=("127.0.0.1", 5060), bint in_dialog=False):

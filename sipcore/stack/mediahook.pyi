@@ -1,0 +1,3 @@
+class MediaHook:
+    reason: bytes
+    headers: bytes
