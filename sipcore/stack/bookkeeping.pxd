@@ -20,7 +20,6 @@ cdef class Bookkeeper(Layer):
     cdef uint32_t outcome_ms        # how long a REFER's outcome is waited for
     cdef int group                  # of the message being handled, -1: none
     cdef MediaHook media            # None: no media is anchored
-    cdef int body_growth            # bytes that the media hook added to the request being forwarded
     cdef readonly list troubles     # texts for the log: what a configuration or policy mistake did
 
     cdef void _trouble(self, str text) noexcept

@@ -7,9 +7,9 @@ from sipcore.base.slice cimport Slice, slice_from, slice_of
 from sipcore.stack.counters cimport *
 from sipcore.stack.layer cimport Layer
 from sipcore.stack.record cimport (
-    CALL_ID_KEPT, ENDED_CALLEE, ENDED_CALLER, ENDED_DURATION, ENDED_NOT, ENDED_REFUSED, ENDED_STOP, ENDED_TIMEOUT,
-    ENDED_MEDIA, MAX_REFERS, RECORD_ENDED, RECORD_ENDING, RECORD_FREE, RECORD_RINGING, RECORD_TRYING, RECORD_UP, REFER_COMPLETED,
-    REFER_FAILED, REFER_REFUSED, REFER_UNKNOWN, Record, Refer, USER_KEPT,
+    CALL_ID_KEPT, ENDED_CALLEE, ENDED_CALLER, ENDED_DURATION, ENDED_MEDIA, ENDED_NOT, ENDED_REFUSED, ENDED_STOP,
+    ENDED_TIMEOUT, MAX_REFERS, RECORD_ENDED, RECORD_ENDING, RECORD_FREE, RECORD_RINGING, RECORD_TRYING, RECORD_UP,
+    REFER_COMPLETED, REFER_FAILED, REFER_REFUSED, REFER_UNKNOWN, Record, Refer, USER_KEPT,
 )
 from sipcore.stack.refer cimport refer_answered, refer_notified, refer_pending, refer_sent, refers_pending
 from sipcore.stack.tx cimport NO_RECORD, TX_BEGINS, TX_CANCELLED, TX_ENDS, TX_REFER, Tx

@@ -36,6 +36,5 @@ cdef class Proxy(Relay):
     cdef bint _may_go(self, const Address* to, Record* record) noexcept
     cdef void _forward(self, uint32_t listener, const Address* source, uint64_t key, uint32_t loop,
                        Verdict verdict, uint32_t record_slot, bint in_dialog) noexcept
-    cdef bint _begin_media(self, uint32_t record_slot, int profile) noexcept
     cdef Verdict _shrink(self, uint32_t listener, const Address* source, Verdict verdict, uint32_t size,
                          bint in_dialog)

@@ -453,13 +453,6 @@ cdef class Proxy(Relay):
         if m.method == METHOD_INVITE:
             self.answer(listener, source, 100, slice_of(m.base, 0), slice_of(m.base, 0))
 
-    cdef bint _begin_media(self, uint32_t record_slot, int profile) noexcept:
-        cdef Record* record = &self.records.slab[record_slot]
-        if self.media is None:
-            return False
-        record.media = self.media.begin(record_slot, record.generation, profile)
-        return record.media != 0
-
     cdef Verdict _shrink(self, uint32_t listener, const Address* source, Verdict verdict, uint32_t size,
                          bint in_dialog):
         """Ask the policy for a verdict under which the request fits its budget (transfers.md 4)."""

@@ -5,8 +5,7 @@ from sipcore.base.slice cimport Slice
 from sipcore.stack.admission cimport Admission
 from sipcore.stack.identity cimport BRANCH_TEXT, TOKEN_TEXT
 from sipcore.stack.headerfilter cimport HeaderFilter
-from sipcore.stack.bookkeeping cimport Bookkeeper
-from sipcore.stack.mediahook cimport Passing
+from sipcore.stack.anchoring cimport Anchoring
 from sipcore.stack.plan cimport Routing
 from sipcore.stack.record cimport Record, Records, Refer
 from sipcore.stack.tx cimport Tx
@@ -24,7 +23,7 @@ cdef class Search:
     cdef bint settled               # a final response went upstream
 
 
-cdef class Relay(Bookkeeper):
+cdef class Relay(Anchoring):
     cdef readonly Admission admission
     cdef Routing routing
     cdef bint listed                # whether the message being handled comes from a listed source
@@ -41,11 +40,6 @@ cdef class Relay(Bookkeeper):
     cdef int _plan(self, Msg* m, uint32_t slot, uint32_t loop, uint32_t listener, uint32_t out,
                    const Address* source, const Address* to, Verdict verdict, Target target, uint32_t record_slot,
                    bint in_dialog) except -1
-    cdef bint _passing(self, Msg* m, Record* record, uint8_t method, Passing* p) noexcept
-    cdef int _anchor_request(self, Msg* m, uint32_t listener, uint32_t out, const Address* source,
-                             Verdict verdict, Record* record, Slice* body) noexcept
-    cdef int _anchor_response(self, uint32_t slot, uint32_t owner, Slice* body) noexcept
-    cdef void _void_offer(self, uint32_t owner) noexcept
     cdef void _strip(self, Msg* m, uint32_t listener, const Address* to) noexcept
     cdef void _cancel_all(self, uint32_t slot, uint32_t besides) noexcept
     cdef uint32_t _owner(self, uint32_t slot) noexcept

@@ -1,7 +1,7 @@
 from sipcore.stack.admission import Admission
-from sipcore.stack.bookkeeping import Bookkeeper
+from sipcore.stack.anchoring import Anchoring
 
 class Search: ...
 
-class Relay(Bookkeeper):
+class Relay(Anchoring):
     admission: Admission

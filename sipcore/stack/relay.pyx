@@ -2,13 +2,13 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from cpython.ref cimport PyObject, Py_INCREF
 from sipcore.base.address cimport Address, address_same_host
-from sipcore.base.slice cimport Slice, slice_equal, slice_from, slice_of
+from sipcore.base.slice cimport Slice, slice_from, slice_of
+from sipcore.stack.anchoring cimport Anchoring
 from sipcore.stack.counters cimport *
 from sipcore.stack.identity cimport BRANCH_TEXT, NO_SLOT, TOKEN_TEXT
-from sipcore.stack.bookkeeping cimport Bookkeeper
-from sipcore.stack.mediahook cimport HOOK_LEAVE, HOOK_REPLACE, Passing
+from sipcore.stack.mediahook cimport HOOK_LEAVE, HOOK_REPLACE
 from sipcore.stack.plan cimport Passage, plan_body, plan_normal_form, plan_request, plan_routing
-from sipcore.stack.record cimport CALL_ID_KEPT, Record
+from sipcore.stack.record cimport Record
 from sipcore.stack.servertx cimport server_on_response
 from sipcore.stack.tx cimport (
     CLIENT_CALLING, CLIENT_PROCEEDING, CLIENT_TERMINATED, NO_RECORD, NO_TX, ROLE_ATTEMPT, ROLE_PROXY,
@@ -17,22 +17,16 @@ from sipcore.stack.tx cimport (
 )
 from sipcore.stack.verdict cimport Target, Verdict
 from sipcore.wire.edit cimport edit_begin, edit_delete, edit_replace
-from sipcore.wire.message cimport (
-    Msg, NO_HEADER, index_message, msg_cseq, msg_from, msg_has, msg_to, msg_uri, msg_value, msg_via,
-)
-from sipcore.wire.tables cimport H_CALL_ID, H_RSEQ, H_VIA, METHOD_INVITE, METHOD_REFER, METHOD_SUBSCRIBE
+from sipcore.wire.message cimport Msg, NO_HEADER, index_message, msg_from, msg_to, msg_uri, msg_value, msg_via
+from sipcore.wire.tables cimport H_CALL_ID, H_VIA, METHOD_INVITE, METHOD_REFER, METHOD_SUBSCRIBE
 
 
 cdef class Search:
     pass
 
 
-cdef inline uint32_t _body_length(const Msg* m, Verdict verdict) noexcept:
-    return <uint32_t>len(<bytes>verdict.body) if verdict is not None and verdict.body is not None else m.n - m.body
-
-
-cdef class Relay(Bookkeeper):
-    """A Bookkeeper that carries responses back and tries the targets of a verdict one after the other."""
+cdef class Relay(Anchoring):
+    """Carries responses back and tries the targets of a verdict one after the other."""
 
     cdef void _refuse(self, uint32_t listener, const Address* source, uint32_t status, bytes reason,
                       bytes headers) noexcept:
@@ -66,7 +60,6 @@ cdef class Relay(Bookkeeper):
                 return outcome
             if outcome == HOOK_REPLACE:
                 passage.body = &body
-                self.body_growth = <int>body.n - <int>_body_length(m, verdict)
         passage.listener_in = &self.listeners[listener]
         passage.listener_out = &self.listeners[out]
         passage.source = source
@@ -84,62 +77,6 @@ cdef class Relay(Bookkeeper):
         plan_request(&self.edit, m, &self.routing, &passage, verdict, target)
         self._strip(m, out, to)
         return 0
-
-    cdef bint _passing(self, Msg* m, Record* record, uint8_t method, Passing* p) noexcept:
-        """What the media hook is told of a message with a body; False where the record is not of its dialog."""
-        cdef Slice call_id = msg_value(m, H_CALL_ID)
-        call_id.n = min(call_id.n, CALL_ID_KEPT)
-        if (not slice_equal(call_id, slice_of(record.call_id, record.call_id_n))
-                or msg_from(m) != 0 or msg_to(m) != 0 or msg_cseq(m) != 0):
-            return False
-        p.call = record.media
-        p.cseq = m.cseq
-        p.status = m.status
-        p.method = method
-        p.side = 0 if self._tag_hash(m.from_.tag) == record.caller_tag else 1
-        p.tag = self._tag_hash(m.to.tag)
-        p.reliable = m.status > 100 and msg_has(m, H_RSEQ)
-        return True
-
-    cdef int _anchor_request(self, Msg* m, uint32_t listener, uint32_t out, const Address* source,
-                             Verdict verdict, Record* record, Slice* body) noexcept:
-        cdef Passing p
-        body[0] = slice_of(m.base + m.body, m.n - m.body)
-        if verdict is not None and verdict.body is not None:
-            body[0] = slice_from(<bytes>verdict.body)
-        if body.n == 0 or not self._passing(m, record, m.method, &p):
-            return HOOK_LEAVE
-        p.listener_in = <uint8_t>listener
-        p.listener_out = <uint8_t>out
-        p.source = source[0]
-        return self.media.on_request(m, &p, body)
-
-    cdef int _anchor_response(self, uint32_t slot, uint32_t owner, Slice* body) noexcept:
-        """Show self.msg, which came for an attempt of owner, to the media hook."""
-        cdef Msg* m = &self.msg
-        cdef Tx* tx = &self.slab[owner]
-        cdef Passing p
-        if (not tx.flags & (TX_BEGINS | TX_MEDIA) or tx.record == NO_RECORD or m.n == m.body
-                or self.records.slab[tx.record].media == 0
-                or not self._passing(m, &self.records.slab[tx.record], tx.method, &p)):
-            return HOOK_LEAVE
-        p.listener_in = self.slab[slot].listener_out
-        p.listener_out = tx.listener_in
-        p.source = self.slab[slot].target
-        body[0] = slice_of(m.base + m.body, m.n - m.body)
-        return self.media.on_response(m, &p, body)
-
-    cdef void _void_offer(self, uint32_t owner) noexcept:
-        """The INVITE, UPDATE or PRACK of a dialog with anchored media ended without an answer to its offer."""
-        cdef Tx* tx = &self.slab[owner]
-        cdef Record* record
-        cdef Passing p
-        if not tx.flags & TX_MEDIA or tx.record == NO_RECORD or tx.request == NULL:
-            return
-        record = &self.records.slab[tx.record]
-        if (record.media and index_message(&self.stored, tx.request, tx.request_n, &self.limits) == 0
-                and self._passing(&self.stored, record, tx.method, &p)):
-            self.media.on_refused(&p)
 
     cdef void _strip(self, Msg* m, uint32_t listener, const Address* to) noexcept:
         """Take out the internal headers of a message that goes to a peer which is not trusted with them."""

@@ -1,0 +1,3 @@
+from sipcore.stack.bookkeeping import Bookkeeper
+
+class Anchoring(Bookkeeper): ...
