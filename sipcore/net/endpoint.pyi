@@ -2,6 +2,7 @@ import asyncio
 import socket
 from collections.abc import Callable, Sequence
 
+from sipcore.net.sender import Sender
 from sipcore.net.udp import UdpSocket
 from sipcore.stack.layer import Layer
 from sipcore.stack.record import Journal
@@ -11,11 +12,9 @@ def wall_offset_ms() -> int: ...
 
 class Endpoint:
     layer: Layer
+    sender: Sender
     sockets: list[UdpSocket]
     running: bool
-    sent: int
-    segmenting: bool
-    send_errors: int
     def __init__(
         self,
         layer: Layer,

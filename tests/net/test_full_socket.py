@@ -42,7 +42,7 @@ async def main():
             ("From", "<sip:a@10.9.9.7>;tag=1"), ("To", "<sip:10.9.9.1>"), ("Call-ID", f"c{number}"),
             ("CSeq", f"{number} OPTIONS")]), PEER, int(now() * 1000))
     endpoint.wake()
-    blocked = endpoint.sent
+    blocked = endpoint.sender.sent
     async with asyncio.timeout(15):
         while len(seen) < COUNT:
             try:
@@ -53,7 +53,7 @@ async def main():
             found = re.search(rb"CSeq: (\\d+)", data)
             if found:
                 seen.append(int(found[1]))
-    print(0 < blocked < COUNT, seen == list(range(1, COUNT + 1)), endpoint.sent, endpoint.send_errors)
+    print(0 < blocked < COUNT, seen == list(range(1, COUNT + 1)), endpoint.sender.sent, endpoint.sender.errors)
     endpoint.close()
     wire.close()
 

@@ -1,0 +1,52 @@
+"""The sending side of the sockets: an Outbox's datagrams, in the order of their flows, in as few sends as may be."""
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from sipcore.base.outbox cimport Datagram, Outbox
+from sipcore.net.udp cimport UDP_SEND_BATCH, iovec, mmsghdr, sockaddr_storage
+
+cdef enum:
+    SENDER_SOCKETS = 32
+    FAILED_KEPT = 16            # undeliverable datagrams reported after one flush
+    FAILED_BYTES = 2048
+    SEGMENT_CONTROL = 32        # bytes of the control message that says where the kernel cuts
+
+cdef struct Failed:
+    uint32_t n
+    uint8_t data[FAILED_BYTES]
+
+# Datagrams of one flow that leave as one send, chained in the order in which they were made.
+cdef struct Train:
+    uint32_t head               # first and last datagram, by position in the queue
+    uint32_t tail
+    uint32_t count
+    uint32_t n                  # bytes of each; the last one may be shorter
+    uint32_t last_n             # bytes of the last one
+
+
+cdef class Sender:
+    cdef Outbox outbox
+    cdef object trace                       # callable(direction, listener, host, port, bytes), or None
+    cdef object on_trouble                  # callable(text), or None
+    cdef int fds[SENDER_SOCKETS]
+    cdef bint shaken[SENDER_SOCKETS]        # a send met an error that was queued: the socket's watch may have ended
+    cdef bint blocked                       # a socket takes no more; nothing leaves until somebody sets it back
+    cdef int blocked_fd
+    cdef Failed failed[FAILED_KEPT]         # datagrams that the network refused, for the layer to hear of
+    cdef uint32_t failed_n
+    cdef readonly bint segmenting           # several datagrams to one peer leave as one send
+    cdef readonly uint64_t sent
+    cdef readonly uint64_t errors
+    cdef mmsghdr outgoing[UDP_SEND_BATCH]
+    cdef iovec vectors[UDP_SEND_BATCH]
+    cdef sockaddr_storage* names
+    cdef uint8_t* controls
+    cdef uint32_t covers[UDP_SEND_BATCH]    # datagrams in each message of `outgoing`
+    cdef Train trains[UDP_SEND_BATCH]
+    cdef uint32_t following[UDP_SEND_BATCH]
+    cdef Datagram arranged[UDP_SEND_BATCH]
+
+    cdef void flush(self) noexcept
+    cdef void _arrange(self) noexcept
+    cdef uint32_t _gather(self, uint32_t done, uint32_t total) noexcept
+    cdef int _send_first(self, int fd) noexcept
+    cdef void _fail(self, const Datagram* datagram) noexcept
+    cdef void _show(self, uint32_t n) noexcept
