@@ -1,7 +1,8 @@
 """The sending side of the sockets: an Outbox's datagrams, in the order of their flows, in as few sends as may be."""
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from sipcore.base.outbox cimport Datagram, Outbox
-from sipcore.net.udp cimport UDP_SEND_BATCH, iovec, mmsghdr, sockaddr_storage
+from sipcore.base.sockname cimport sockaddr_storage
+from sipcore.net.udp cimport UDP_SEND_BATCH, iovec, mmsghdr
 
 cdef enum:
     SENDER_SOCKETS = 32

@@ -12,9 +12,8 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 from sipcore.base.address cimport address_host, address_same_host
 from sipcore.base.outbox cimport Datagram, Outbox
-from sipcore.net.udp cimport (
-    MSG_DONTWAIT, UDP_SEND_BATCH, mmsghdr, msghdr, name_of, sendmmsg, sockaddr_storage,
-)
+from sipcore.base.sockname cimport name_of, sockaddr, sockaddr_storage
+from sipcore.net.udp cimport MSG_DONTWAIT, UDP_SEND_BATCH, mmsghdr, msghdr, sendmmsg
 
 cdef extern from "sockets.h" nogil:
     void sipcore_segment(msghdr* message, void* control, unsigned short size)
@@ -178,7 +177,7 @@ cdef class Sender:
             d = &first[i]
             message = &self.outgoing[n]
             message.msg_hdr.msg_name = &self.names[n]
-            message.msg_hdr.msg_namelen = name_of(&d.to, &self.names[n])
+            message.msg_hdr.msg_namelen = name_of(&d.to, <sockaddr*>&self.names[n])
             message.msg_hdr.msg_iov = &self.vectors[i]
             message.msg_hdr.msg_control = NULL
             message.msg_hdr.msg_controllen = 0
