@@ -1,0 +1,33 @@
+"""The packet path: one datagram from a socket to the sockets of whoever hears its side."""
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.string cimport memset
+from sipcore.base.address cimport Address
+from sipcore.base.ring cimport relaxed_add, ring_has_room, ring_publish, ring_reserve
+from sipcore.media.session cimport EVENT_CLOSED, Event, Flow, Session
+from sipcore.media.thread cimport Thread
+
+
+cdef void forward_one(Thread* thread, Session* session, uint32_t number, uint8_t side,
+                      uint8_t rtcp) noexcept nogil
+cdef void flow_retarget(Flow* flow, uint8_t family) noexcept nogil
+
+
+cdef inline void tell(Thread* thread, uint32_t number, const Session* session, uint8_t kind, uint8_t side,
+                      uint64_t value, const Address* address) noexcept nogil:
+    """Queue an event for the loop. One place a session is kept for CLOSED, so that it never fails."""
+    cdef Event* event
+    if kind != EVENT_CLOSED and not ring_has_room(thread.events, thread.limit + 1):
+        relaxed_add(&thread.counters.events_lost, 1)
+        return
+    event = <Event*>ring_reserve(thread.events)
+    event.session = number
+    event.generation = session.generation
+    event.kind = kind
+    event.side = side
+    event.value = value
+    if address != NULL:
+        event.address = address[0]
+    else:
+        memset(&event.address, 0, sizeof(Address))
+    ring_publish(thread.events)
+    thread.told = True

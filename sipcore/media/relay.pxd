@@ -1,0 +1,53 @@
+"""The relay as the loop sees it: sessions opened, aimed, connected and closed; events and counters read.
+
+Everything here belongs to the loop's thread, is cheap, and never blocks.
+"""
+from libc.stdint cimport int16_t, uint8_t, uint16_t, uint32_t, uint64_t
+from sipcore.media.counters cimport SideCounters
+from sipcore.media.latch cimport LEARN_ANY, LEARN_OFF, LEARN_SIGNALLED, Learning
+from sipcore.media.session cimport NO_SESSION, SIDES, Aim, Command
+from sipcore.media.thread cimport Thread
+
+cdef enum SlotState:
+    SLOT_FREE = 0
+    SLOT_OPEN = 1
+    SLOT_CLOSING = 2            # the thread was told, or will be (`unsaid`)
+
+cdef struct Slot:               # the loop's own part of a session
+    uint32_t generation
+    uint32_t next               # of the free ones, or of the unsaid closes
+    uint8_t state               # SlotState
+    int16_t pool[SIDES]         # -1: not bound
+    uint16_t port[SIDES]
+
+
+cdef class MediaRelay:
+    cdef Thread thread
+    cdef Slot* slots
+    cdef readonly tuple pools               # PortPool
+    cdef readonly uint32_t sessions         # limit
+    cdef readonly uint32_t open_sessions    # opened, and not yet closed by the thread
+    cdef readonly uint64_t opened
+    cdef readonly uint64_t refused          # opens that found no free session
+    cdef readonly uint64_t commands_lost    # the thread did not take them in time; never a close
+    cdef uint32_t free_slots                # list head, NO_SESSION where empty
+    cdef uint32_t fresh                     # slots from here on were never used
+    cdef uint32_t unsaid, unsaid_last       # closes that found the queue full, in order
+    cdef Command* waiting                   # commands that found the queue full, a ring
+    cdef uint32_t waiting_first, waiting_n
+    cdef bint in_ring                       # where _command has found its place
+    cdef SideCounters ended                 # summed over closed sessions
+
+    cpdef uint32_t open(self) noexcept
+    cpdef int bind(self, uint32_t session, int side, int pool) noexcept
+    cdef void aim(self, uint32_t session, int side, const Aim* aim) noexcept
+    cdef void hear(self, uint32_t session, const uint8_t* masks) noexcept
+    cdef void map(self, uint32_t session, int side, const uint8_t* pairs, int n) noexcept
+    cpdef void close(self, uint32_t session) noexcept
+    cdef const SideCounters* counters(self, uint32_t session, int side) noexcept nogil
+    cdef bint _is_open(self, uint32_t session, int side) noexcept
+    cdef Command* _command(self, uint32_t session, uint8_t kind, int side) noexcept
+    cdef void _publish(self) noexcept
+    cdef void _flush(self) noexcept
+    cdef void _on_closed(self, uint32_t session, uint64_t now_us) noexcept
+    cdef void _close_descriptors(self) noexcept

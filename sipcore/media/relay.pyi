@@ -1,0 +1,68 @@
+from collections.abc import Iterable, Mapping
+
+from sipcore.media.ports import PortPool
+
+LATCHED: int
+SILENT: int
+HEARD_AGAIN: int
+TIMEOUT: int
+DTMF: int
+PLAYED: int
+CLOSED: int
+_Where = tuple[str, int]
+
+class MediaRelay:
+    def __init__(
+        self,
+        pools: Iterable[PortPool],
+        *,
+        sessions: int = 4096,
+        learn_ms: int = 10_000,
+        silence_ms: int = 5000,
+        timeout_ms: int = 60_000,
+        watch_ms: int = 1000,
+        nice: int = -10,
+    ) -> None: ...
+    @property
+    def pools(self) -> tuple[PortPool, ...]: ...
+    @property
+    def sessions(self) -> int: ...
+    @property
+    def open_sessions(self) -> int: ...
+    @property
+    def opened(self) -> int: ...
+    @property
+    def refused(self) -> int: ...
+    @property
+    def commands_lost(self) -> int: ...
+    def open(self) -> int: ...
+    def bind(self, session: int, side: int, pool: int) -> int: ...
+    def close(self, session: int) -> None: ...
+    def fileno(self) -> int: ...
+    def take_events(self) -> list[tuple[int, int, int, int, int, _Where | None]]: ...
+    def stop(self) -> None: ...
+    def generation(self, session: int) -> int: ...
+    def port(self, session: int, side: int) -> int: ...
+    def set_aim(
+        self,
+        session: int,
+        side: int,
+        *,
+        rtp: _Where | None = None,
+        rtcp: _Where | None = None,
+        signalling: _Where | None = None,
+        learning: int = 1,
+        mux: bool = False,
+        active: bool = True,
+        moved: bool = False,
+        sends: bool = True,
+        receives: bool = True,
+        payload: int = 255,
+        event_payload: int = 255,
+        ptime: int = 20,
+        clock: int = 8000,
+    ) -> None: ...
+    def set_hearing(self, session: int, hears: Mapping[int, Iterable[int]]) -> None: ...
+    def map_payloads(self, session: int, side: int, payloads: Mapping[int, int]) -> None: ...
+    def side_counters(self, session: int, side: int) -> dict[str, int]: ...
+    def totals(self) -> dict[str, int]: ...

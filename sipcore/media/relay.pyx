@@ -1,0 +1,424 @@
+"""The loop's side of the relay thread.
+
+A session is a number. Opening takes one off the free list, binding makes its sockets here (the thread closes them),
+everything else is a command of 112 bytes in the thread's queue. A session that is closed comes back with the CLOSED
+event, that is in `take_events`: only then its counters are summed up and its ports go to quarantine.
+
+Where the queue is full, commands wait here, and where that is full too they are lost and counted, except that
+sessions to be closed are kept in a list through their slots, so that no close ever is.
+
+Memory: a session has 2.6 KiB of the thread's and 28 bytes here, for two streams both ways with their reports.
+"""
+from libc.errno cimport errno
+from libc.stdint cimport int16_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memset
+from posix.unistd cimport close as close_fd, read
+from sipcore.base.address cimport address_from, address_host
+from sipcore.base.pages cimport pages_give, pages_take
+from sipcore.base.ring cimport ring_free, ring_front, ring_listen, ring_new, ring_publish, ring_release, ring_reserve
+from sipcore.media.clock cimport monotonic_us
+from sipcore.media.counters cimport add_up, shown_side, shown_thread
+from sipcore.media.egress cimport PAYLOAD_PAIRS, SPEAKER_NONE
+from sipcore.media.ports cimport PortPair, PortPool
+from sipcore.media.rtp cimport PAYLOAD_NONE
+from sipcore.media.session cimport (
+    COMMAND_AIM, COMMAND_BIND, COMMAND_CLOSE, COMMAND_HEAR, COMMAND_MAP, EVENT_CLOSED, Event, Session,
+)
+from sipcore.media.thread cimport PACKET_MAX, SWEEP_SLICES, thread_starve, thread_start, thread_stop, thread_wake
+
+import os
+
+cdef extern from "<sys/epoll.h>" nogil:
+    int EPOLL_CLOEXEC
+    int epoll_create1(int flags)
+
+cdef extern from "<sys/eventfd.h>" nogil:
+    int EFD_CLOEXEC, EFD_NONBLOCK
+    int eventfd(unsigned int count, int flags)
+
+cdef enum:
+    QUEUE = 4096                # commands
+    WAITING = 8192              # commands that found it full
+    EVENT_ROOM = 4096           # events besides one CLOSED a session
+    SESSIONS_MAX = 1 << 20
+
+LATCHED, SILENT, HEARD_AGAIN, TIMEOUT, DTMF, PLAYED, CLOSED = range(1, 8)
+
+
+cdef class MediaRelay:
+    """A relay thread with room for so many sessions, on the ports of these PortPools.
+
+    learn_ms: a source is learned so long after media is allowed. silence_ms, timeout_ms: without RTP until SILENT and
+    TIMEOUT are said, 0: never. watch_ms: how exactly. nice: of the thread, where the system allows it. OSError where
+    the thread or its descriptors cannot be had.
+    """
+
+    def __init__(self, pools, *, uint32_t sessions=4096, uint64_t learn_ms=10_000, uint64_t silence_ms=5000,
+                 uint64_t timeout_ms=60_000, uint64_t watch_ms=1000, int nice=-10):
+        cdef PortPool pool
+        cdef int error
+        if self.slots != NULL:
+            raise RuntimeError("a relay is set up once")
+        if not 1 <= sessions <= SESSIONS_MAX:
+            raise ValueError(f"not a number of sessions from 1 to {SESSIONS_MAX}: {sessions}")
+        for pool in pools:
+            if pool.queue == NULL:
+                raise ValueError("a pool without ports")
+        self.pools = tuple(pools)
+        self.sessions = sessions
+        self.free_slots = self.unsaid = self.unsaid_last = NO_SESSION
+        self.thread.limit = sessions
+        self.thread.learn_us = learn_ms * 1000
+        self.thread.silence_us = silence_ms * 1000
+        self.thread.timeout_us = timeout_ms * 1000
+        self.thread.tick_us = max(watch_ms * 1000 // SWEEP_SLICES, 1000)
+        self.thread.nice = nice
+        self.thread.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
+        self.thread.told_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
+        self.thread.epoll_fd = epoll_create1(EPOLL_CLOEXEC)
+        if self.thread.wake_fd < 0 or self.thread.told_fd < 0 or self.thread.epoll_fd < 0:
+            raise OSError(errno, f"cannot start the media thread: {os.strerror(errno)}")
+        self.slots = <Slot*>calloc(sessions, sizeof(Slot))
+        self.waiting = <Command*>pages_take(WAITING * sizeof(Command))
+        self.thread.sessions = <Session*>pages_take(sessions * sizeof(Session))
+        self.thread.generations = <uint32_t*>calloc(sessions, sizeof(uint32_t))
+        self.thread.packet = <uint8_t*>calloc(1, PACKET_MAX)
+        self.thread.commands = ring_new(QUEUE, sizeof(Command))
+        self.thread.events = ring_new(sessions + EVENT_ROOM, sizeof(Event))
+        if (self.slots == NULL or self.waiting == NULL or self.thread.sessions == NULL
+                or self.thread.generations == NULL or self.thread.packet == NULL or self.thread.commands == NULL
+                or self.thread.events == NULL):
+            raise MemoryError()
+        error = thread_start(&self.thread)
+        if error:
+            raise OSError(error, f"cannot start the media thread: {os.strerror(error)}")
+
+    def __cinit__(self):
+        self.thread.wake_fd = self.thread.told_fd = self.thread.epoll_fd = -1
+
+    def __dealloc__(self):
+        thread_stop(&self.thread)
+        self._close_descriptors()
+        free(self.slots)
+        pages_give(self.waiting, WAITING * sizeof(Command))
+        pages_give(self.thread.sessions, self.sessions * sizeof(Session))
+        free(self.thread.generations)
+        free(self.thread.packet)
+        ring_free(self.thread.commands)
+        ring_free(self.thread.events)
+
+    cpdef uint32_t open(self) noexcept:
+        """A session, NO_SESSION where none is free. Nobody hears anybody in it."""
+        cdef uint32_t session = self.free_slots
+        cdef Slot* slot
+        cdef Session* shared
+        cdef int side, i
+        if not self.thread.running:
+            return NO_SESSION
+        if session != NO_SESSION:
+            self.free_slots = self.slots[session].next
+        elif self.fresh < self.sessions:
+            session = self.fresh
+            self.fresh += 1
+        else:
+            self.refused += 1
+            return NO_SESSION
+        slot = &self.slots[session]
+        slot.generation += 1 if slot.generation != 0xFFFFFFFF else 2
+        slot.state = SLOT_OPEN
+        shared = &self.thread.sessions[session]
+        memset(shared, 0, sizeof(Session))
+        shared.generation = slot.generation
+        for side in range(SIDES):
+            slot.pool[side] = -1
+            shared.sides[side].egress.speaker = SPEAKER_NONE
+            for i in range(2):
+                shared.sides[side].flows[i].fd = -1
+        self.open_sessions += 1
+        self.opened += 1
+        return session
+
+    cpdef int bind(self, uint32_t session, int side, int pool) noexcept:
+        """Bind a pair of ports of that pool for a side; returns the even one, -1 where none is to be had.
+
+        A side that has its ports keeps them.
+        """
+        cdef PortPool ports
+        cdef PortPair pair
+        cdef Command* command
+        cdef Slot* slot
+        if not self._is_open(session, side) or not 0 <= pool < len(self.pools):
+            return -1
+        slot = &self.slots[session]
+        if slot.pool[side] >= 0:
+            return slot.port[side]
+        # First the place, then the sockets: what could not be told to the thread would stay open.
+        command = self._command(session, COMMAND_BIND, side)
+        if command == NULL:
+            return -1
+        ports = <PortPool>self.pools[pool]
+        if ports.take(&pair, monotonic_us()) != 0:
+            return -1
+        command.body.pair.rtp = pair.rtp
+        command.body.pair.rtcp = pair.rtcp
+        command.body.pair.port = pair.port
+        command.body.pair.family = <uint8_t>ports.family
+        self._publish()
+        slot.pool[side] = <int16_t>pool
+        slot.port[side] = pair.port
+        return pair.port
+
+    cdef void aim(self, uint32_t session, int side, const Aim* aim) noexcept:
+        """Tell the thread what offer and answer say about a side."""
+        cdef Command* command
+        if self._is_open(session, side):
+            command = self._command(session, COMMAND_AIM, side)
+            if command != NULL:
+                command.body.aim = aim[0]
+                self._publish()
+
+    cdef void hear(self, uint32_t session, const uint8_t* masks) noexcept:
+        """Replace who hears whom, SIDES masks in one step: bit s of masks[d] says that d hears s."""
+        cdef Command* command
+        cdef int i
+        if self._is_open(session, 0):
+            command = self._command(session, COMMAND_HEAR, 0)
+            if command != NULL:
+                for i in range(SIDES):
+                    command.body.masks[i] = masks[i]
+                self._publish()
+
+    cdef void map(self, uint32_t session, int side, const uint8_t* pairs, int n) noexcept:
+        """Replace payload types of what leaves towards a side: n pairs (from, to), at most PAYLOAD_PAIRS."""
+        cdef Command* command
+        cdef int i
+        if self._is_open(session, side) and 0 <= n <= PAYLOAD_PAIRS:
+            command = self._command(session, COMMAND_MAP, side)
+            if command != NULL:
+                command.n = <uint8_t>n
+                for i in range(2 * n):
+                    command.body.payloads[i] = pairs[i]
+                self._publish()
+
+    cpdef void close(self, uint32_t session) noexcept:
+        """End a session. Its counters can be read until the CLOSED event, its ports rest from then on."""
+        if not self._is_open(session, 0):
+            return
+        self.slots[session].state = SLOT_CLOSING
+        if self._command(session, COMMAND_CLOSE, 0) != NULL:
+            self._publish()
+            return
+        self.commands_lost -= 1
+        self.slots[session].next = NO_SESSION
+        if self.unsaid == NO_SESSION:
+            self.unsaid = session
+        else:
+            self.slots[self.unsaid_last].next = session
+        self.unsaid_last = session
+
+    cdef const SideCounters* counters(self, uint32_t session, int side) noexcept nogil:
+        """A side's counters, NULL where there is no such session. Valid until the session's CLOSED is taken."""
+        if session >= self.sessions or not 0 <= side < SIDES or self.slots[session].state == SLOT_FREE:
+            return NULL
+        return &self.thread.sessions[session].sides[side].counters
+
+    cdef bint _is_open(self, uint32_t session, int side) noexcept:
+        return (session < self.sessions and 0 <= side < SIDES and self.thread.running
+                and self.slots[session].state == SLOT_OPEN)
+
+    cdef Command* _command(self, uint32_t session, uint8_t kind, int side) noexcept:
+        """The place of the next command, for `_publish`; NULL where the thread is too far behind."""
+        cdef Command* command = NULL
+        self._flush()
+        if self.waiting_n == 0:
+            command = <Command*>ring_reserve(self.thread.commands)
+        self.in_ring = command != NULL
+        if command == NULL:
+            if self.waiting_n == WAITING:
+                self.commands_lost += 1
+                return NULL
+            command = &self.waiting[(self.waiting_first + self.waiting_n) % WAITING]
+        command.session = session
+        command.generation = self.slots[session].generation
+        command.kind = kind
+        command.side = <uint8_t>side
+        return command
+
+    cdef void _publish(self) noexcept:
+        if self.in_ring:
+            ring_publish(self.thread.commands)
+            thread_wake(&self.thread)
+        else:
+            self.waiting_n += 1
+            thread_starve(&self.thread)
+
+    cdef void _flush(self) noexcept:
+        """Hand over what waits, as far as there is room; the thread wakes the loop when there is more."""
+        cdef Command* command
+        cdef bint some = False
+        while self.waiting_n or self.unsaid != NO_SESSION:
+            command = <Command*>ring_reserve(self.thread.commands)
+            if command == NULL:
+                thread_starve(&self.thread)
+                break
+            if self.waiting_n:
+                command[0] = self.waiting[self.waiting_first]
+                self.waiting_first = (self.waiting_first + 1) % WAITING
+                self.waiting_n -= 1
+            else:
+                command.session = self.unsaid
+                command.generation = self.slots[self.unsaid].generation
+                command.kind = COMMAND_CLOSE
+                self.unsaid = self.slots[self.unsaid].next
+            ring_publish(self.thread.commands)
+            some = True
+        if some:
+            thread_wake(&self.thread)
+
+    cdef void _on_closed(self, uint32_t session, uint64_t now_us) noexcept:
+        """The thread has let go of a session."""
+        cdef Slot* slot = &self.slots[session]
+        cdef int side
+        for side in range(SIDES):
+            if slot.pool[side] >= 0:
+                (<PortPool>self.pools[slot.pool[side]]).give(slot.port[side], now_us)
+            add_up(&self.thread.sessions[session].sides[side].counters, &self.ended)
+        slot.state = SLOT_FREE
+        slot.next = self.free_slots
+        self.free_slots = session
+        self.open_sessions -= 1
+
+    cdef void _close_descriptors(self) noexcept:
+        cdef int* fds[3]
+        fds[:] = [&self.thread.wake_fd, &self.thread.told_fd, &self.thread.epoll_fd]
+        for fd in fds:
+            if fd[0] >= 0:
+                close_fd(fd[0])
+                fd[0] = -1
+
+    def fileno(self) -> int:
+        """Readable when events wait; -1 after `stop`."""
+        return self.thread.told_fd
+
+    def take_events(self) -> list[tuple]:
+        """What the thread has said since: (kind, session, generation, side, value, (host, port) or None) each.
+
+        LATCHED: value is the rank of the source (Rank). SILENT: milliseconds without RTP, from where it was
+        expected. HEARD_AGAIN: milliseconds of silence, the source. TIMEOUT: milliseconds in which no side that
+        should have sent has; side is SIDES. CLOSED: the session's number may be given out again.
+        """
+        cdef list taken = []
+        cdef Event* event
+        cdef uint64_t count
+        cdef uint64_t now_us = monotonic_us()
+        if not self.thread.running:
+            return taken
+        read(self.thread.told_fd, &count, sizeof(count))
+        ring_listen(self.thread.events)
+        self._flush()
+        event = <Event*>ring_front(self.thread.events)
+        while event != NULL:
+            # What was said of a session before it was closed interests nobody any more.
+            if event.kind == EVENT_CLOSED or self.slots[event.session].state == SLOT_OPEN:
+                taken.append((event.kind, event.session, event.generation, event.side, event.value,
+                              (address_host(&event.address), event.address.port) if event.address.family else None))
+            if event.kind == EVENT_CLOSED:
+                self._on_closed(event.session, now_us)
+            ring_release(self.thread.events)
+            event = <Event*>ring_front(self.thread.events)
+        return taken
+
+    def stop(self) -> None:
+        """End the thread and close every socket. Sessions are over, ports go to quarantine; a second time is nothing.
+        """
+        cdef uint64_t now_us = monotonic_us()
+        cdef uint32_t session
+        if not self.thread.running:
+            return
+        thread_stop(&self.thread)
+        while self.waiting_n:
+            if self.waiting[self.waiting_first].kind == COMMAND_BIND:
+                close_fd(self.waiting[self.waiting_first].body.pair.rtp)
+                close_fd(self.waiting[self.waiting_first].body.pair.rtcp)
+            self.waiting_first = (self.waiting_first + 1) % WAITING
+            self.waiting_n -= 1
+        for session in range(self.fresh):
+            if self.slots[session].state != SLOT_FREE:
+                self._on_closed(session, now_us)
+        self._close_descriptors()
+
+    def generation(self, uint32_t session) -> int:
+        """How often this number was given out; 0 where it never was."""
+        return self.slots[session].generation if session < self.sessions else 0
+
+    def port(self, uint32_t session, int side) -> int:
+        """The even port of a side, 0 where it has none."""
+        if not self._is_open(session, side) or self.slots[session].pool[side] < 0:
+            return 0
+        return self.slots[session].port[side]
+
+    def set_aim(self, uint32_t session, int side, *, rtp=None, rtcp=None, signalling=None,
+                int learning=LEARN_SIGNALLED, bint mux=False, bint active=True, bint moved=False, bint sends=True,
+                bint receives=True, uint8_t payload=PAYLOAD_NONE, uint8_t event_payload=PAYLOAD_NONE,
+                uint16_t ptime=20, uint32_t clock=8000) -> None:
+        """As `aim` of relay.pxd. rtp, rtcp, signalling: (host, port); rtcp follows rtp where it is left out."""
+        cdef Aim aim
+        memset(&aim, 0, sizeof(Aim))
+        if rtp is not None:
+            address_from(rtp[0], rtp[1], &aim.rtp)
+            rtcp = rtcp or (rtp if mux else (rtp[0], rtp[1] + 1))
+        if rtcp is not None:
+            address_from(rtcp[0], rtcp[1], &aim.rtcp)
+        if signalling is not None:
+            address_from(signalling[0], signalling[1], &aim.signalling)
+        aim.learning = <uint8_t>learning
+        aim.mux = mux
+        aim.active = active
+        aim.moved = moved
+        aim.sends = sends
+        aim.receives = receives
+        aim.payload = payload
+        aim.event_payload = event_payload
+        aim.ptime = ptime
+        aim.clock = clock
+        self.aim(session, side, &aim)
+
+    def set_hearing(self, uint32_t session, hears) -> None:
+        """Who hears whom: for each side that hears anybody, the sides that it hears; replaces all in one step."""
+        cdef uint8_t masks[SIDES]
+        cdef int listener, speaker
+        memset(masks, 0, sizeof(masks))
+        for listener, speakers in hears.items():
+            for speaker in speakers:
+                if not (0 <= listener < SIDES and 0 <= speaker < SIDES):
+                    raise ValueError(f"not two of {SIDES} sides: {listener}, {speaker}")
+                masks[listener] |= <uint8_t>(1 << speaker)
+        self.hear(session, masks)
+
+    def map_payloads(self, uint32_t session, int side, payloads) -> None:
+        """Replace payload types of what leaves towards a side: {from: to}. ValueError where there are too many."""
+        pairs = bytes(number for pair in payloads.items() for number in pair)
+        if len(payloads) > PAYLOAD_PAIRS:
+            raise ValueError(f"more than {PAYLOAD_PAIRS} payload types")
+        self.map(session, side, <const uint8_t*><const char*>pairs, len(payloads))
+
+    def side_counters(self, uint32_t session, int side) -> dict[str, int]:
+        """SideCounters by name. KeyError where there is no such session."""
+        cdef const SideCounters* counters = self.counters(session, side)
+        if counters == NULL:
+            raise KeyError(session)
+        return shown_side(counters)
+
+    def totals(self) -> dict[str, int]:
+        """SideCounters of all sides of all sessions, ended ones included, and the thread's own counters."""
+        cdef SideCounters total = self.ended
+        cdef uint32_t session
+        cdef int side
+        for session in range(self.fresh):
+            if self.slots[session].state != SLOT_FREE:
+                for side in range(SIDES):
+                    add_up(&self.thread.sessions[session].sides[side].counters, &total)
+        shown = shown_side(&total) | shown_thread(&self.thread.counters)
+        shown["commands_lost"] = self.commands_lost
+        return shown

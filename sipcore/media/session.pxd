@@ -1,0 +1,103 @@
+"""What the relay thread keeps of one RTP stream, and what passes between it and the loop.
+
+A session belongs to the loop until its first command is queued, then to the thread, and to the loop again when it
+has taken the CLOSED event: the queues hand it over. Counters are read by the loop at any time (relaxed).
+"""
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from sipcore.base.address cimport Address
+from sipcore.base.sockname cimport sockaddr_in6, socklen_t
+from sipcore.media.counters cimport SideCounters
+from sipcore.media.egress cimport Egress
+from sipcore.media.latch cimport Latch
+
+cdef enum:
+    SIDES = 4
+    NO_SESSION = 0xFFFFFFFF
+
+cdef struct Aim:                # what the loop tells the thread about one side
+    Address rtp                 # signalled address and port of the far end; family 0: not known yet
+    Address rtcp                # signalled RTCP address (a=rtcp or port + 1); where muxed the same as rtp
+    Address signalling          # where its SIP came from: last choice of LEARN_SIGNALLED; family 0: none
+    uint8_t learning            # Learning
+    uint8_t mux                 # RTCP on the RTP port was agreed
+    uint8_t active              # the offer/answer allows media from now on: learning may begin
+    uint8_t moved               # the media moved (re-INVITE): what was learned is forgotten, a new window opens
+    uint8_t sends               # packets are expected from it (its direction, hold): silence is watched
+    uint8_t receives            # it wants to receive: else nothing is sent to it
+    uint8_t payload             # first agreed audio payload type, PAYLOAD_NONE: none
+    uint8_t event_payload       # telephone-event, PAYLOAD_NONE: none
+    uint16_t ptime              # ms, 20 where nothing is said
+    uint32_t clock              # Hz of `payload`
+
+cdef struct Flow:               # one socket
+    int fd                      # -1: not bound
+    uint16_t port
+    uint8_t latched             # `name` is the latched source
+    socklen_t name_size         # 0: nobody to send to
+    sockaddr_in6 name           # where packets go; in the kernel's form, so that most packets need no other
+    Latch latch
+
+cdef struct Side:
+    SideCounters counters
+    Flow flows[2]               # RTP, RTCP
+    Egress egress               # towards this side
+    uint64_t watch_us           # silence counts from here at least
+    uint32_t clock
+    uint16_t ptime
+    uint8_t family              # of the media address: 4 or 6
+    uint8_t mux
+    uint8_t sends
+    uint8_t receives
+    uint8_t active
+    uint8_t payload
+    uint8_t event_payload
+    uint8_t silent              # SILENT was said
+
+cdef struct Session:
+    uint32_t generation         # never 0
+    uint8_t hears[SIDES]        # bit s of hears[d]: d hears s
+    uint8_t heard_by[SIDES]     # the same the other way round
+    uint8_t timed_out           # TIMEOUT was said
+    Side sides[SIDES]
+
+cdef enum CommandKind:
+    COMMAND_BIND = 1            # `pair`; the sockets are the thread's from now on
+    COMMAND_AIM = 2
+    COMMAND_HEAR = 3
+    COMMAND_MAP = 4
+    COMMAND_CLOSE = 5
+
+cdef struct BoundPair:
+    int rtp
+    int rtcp
+    uint16_t port
+    uint8_t family
+
+cdef union CommandBody:
+    Aim aim
+    BoundPair pair
+    uint8_t masks[SIDES]
+    uint8_t payloads[16]        # from, to, from, to, ...
+
+cdef struct Command:
+    uint32_t session
+    uint32_t generation
+    uint8_t kind                # CommandKind
+    uint8_t side
+    uint8_t n                   # of payload pairs
+    CommandBody body
+
+cdef enum EventKind:
+    EVENT_LATCHED = 1           # value: Rank, address: the source
+    EVENT_SILENT = 2            # value: ms, address: from where packets were expected
+    EVENT_HEARD_AGAIN = 3       # value: ms of silence, address: the source
+    EVENT_TIMEOUT = 4           # every side that should send was silent; value: ms, side: SIDES
+    EVENT_CLOSED = 7            # the sockets are closed
+
+cdef struct Event:
+    uint32_t session
+    uint32_t generation
+    uint8_t kind                # EventKind
+    uint8_t side
+    uint64_t value
+    Address address

@@ -1,0 +1,48 @@
+"""The relay thread: everything that it reads and writes, and what the loop may call."""
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from sipcore.base.ring cimport Ring
+from sipcore.media.counters cimport ThreadCounters
+from sipcore.media.session cimport Session
+
+cdef extern from "<pthread.h>" nogil:
+    ctypedef unsigned long pthread_t
+
+cdef enum:
+    PACKET_MAX = 2048           # longest datagram that is relayed
+    EVENTS_AT_ONCE = 256        # of epoll
+    SWEEP_SLICES = 20           # the watch looks at every session once in so many ticks
+
+cdef struct Thread:
+    # Set before the thread starts, and constant then:
+    uint32_t limit              # sessions
+    uint64_t learn_us
+    uint64_t silence_us         # 0: not watched
+    uint64_t timeout_us         # 0: never
+    uint64_t tick_us            # one slice of the watch
+    int nice                    # of the thread; the loop's stays
+    Session* sessions
+    Ring* commands
+    Ring* events
+    int wake_fd                 # eventfd: commands wait
+    int told_fd                 # eventfd: events wait
+    int epoll_fd
+    uint64_t stopping           # set by the loop
+    uint64_t starved            # set by the loop: it holds commands back until there is room
+    ThreadCounters counters
+    # The thread's own:
+    uint32_t* generations       # of open sessions, else 0; by session
+    uint32_t high               # sessions that were ever open end here
+    uint32_t live               # open sessions
+    uint32_t cursor             # of the watch
+    uint32_t sweeps
+    uint64_t tick_at_us
+    uint8_t told                # events were queued since the loop was last woken
+    uint8_t* packet             # PACKET_MAX bytes
+    pthread_t handle
+    uint8_t running
+
+
+cdef int thread_start(Thread* thread) noexcept
+cdef void thread_wake(Thread* thread) noexcept nogil
+cdef void thread_starve(Thread* thread) noexcept nogil
+cdef void thread_stop(Thread* thread) noexcept
