@@ -12,6 +12,7 @@ from proxy.pathmtu import path_mtu
 from proxy.policy.addresses import bind_address, parse_address
 from proxy.policy.engine import Policy
 from sipcore.stack import plan
+from sipcore.stack.admission import Admission
 from sipcore.stack.forward import Proxy
 from sipcore.stack.identity import Identity
 
@@ -47,25 +48,29 @@ def build_proxy(config: Config, *, secret: bytes, worker: int = 0, counters: Cou
     counters: where the policy counts what it did.
     """
     plan.use_listeners(listeners(config))
-    policy = Policy(config)
+    policy, access = Policy(with_path_mtu(config), counters), admission(config)
     timers, limits = config.timers, config.limits
     proxy = Proxy(
-        Identity(secret, worker), admission=admission(config), decide=policy.decide, oversize=policy.oversize,
+        Identity(secret, worker), admission=access, decide=policy.decide, oversize=policy.oversize,
         transactions=limits.transactions, dialogs=limits.dialogs, memory=limits.memory * MEBIBYTE,
         t1=_ms(timers.t1), t2=_ms(timers.t2), t4=_ms(timers.t4), timer_c=_ms(timers.timer_c))
     for listener in listeners(config):
         proxy.add_listener(*listener)
     proxy.set_limits(limits.message_size, limits.header_count, limits.line_length)
-    configure(proxy, config, counters)
+    _apply(proxy, config, policy, access)
     return proxy
 
 
 def configure(proxy: Proxy, config: Config, counters: Counter[str] | None = None) -> None:
     """Make a running Proxy follow a configuration with the same listeners, from the next request on."""
     plan.use_listeners(listeners(config))
-    policy = Policy(with_path_mtu(config), counters)
+    _apply(proxy, config, Policy(with_path_mtu(config), counters), admission(config))
+
+
+def _apply(proxy: Proxy, config: Config, policy: Policy, access: Admission) -> None:
+    """Hand over what was compiled from a configuration."""
     proxy.configure(
-        admission(config), policy.decide, policy.oversize, internal=config.internal.headers,
+        access, policy.decide, policy.oversize, internal=config.internal.headers,
         outcome_ms=_ms(config.timers.refer_outcome), max_calls=config.limits.calls,
         dialog_budget=policy.dialog_budget,
         groups=[group.name for group in config.groups],

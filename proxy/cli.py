@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from proxy import app, load
+from proxy import app, load, machine
 from proxy.config import Config, ConfigError
 from proxy.messages import AskStatistics, Done, Statistics, Trace
 
@@ -24,9 +24,10 @@ ListenOption = Annotated[str, typer.Option(
     "--listen", help="Listen here instead of on the configured listeners, such as udp:127.0.0.1:5060.")]
 
 
-def _load(file: Path, listen: str = "") -> Config:
+def _load(file: Path, listen: str = "", *, here: bool = False) -> Config:
+    """here: to be run on this machine."""
     try:
-        return load.load(file, listen=listen)
+        return load.load(file, listen=listen, here=here)
     except ConfigError as error:
         print(error, file=sys.stderr)
         raise typer.Exit(2) from None
@@ -43,7 +44,7 @@ def run(
     """Run the edge until SIGTERM or SIGINT; SIGHUP reads the configuration again."""
     from proxy.supervisor import Supervisor
 
-    settings = _load(config, listen)
+    settings = _load(config, listen, here=True)
     supervisor = Supervisor(settings, file=config, listen=listen, trace=trace)
     try:
         supervisor.bind()
@@ -87,6 +88,8 @@ def check(config: ConfigOption = DEFAULT, listen: ListenOption = "") -> None:
     plan.use_listeners(app.listeners(settings))
     for line in outline(app.with_path_mtu(settings)):
         print(line)
+    for text in [*machine.remarks(settings), *(problem.text for problem in machine.strangers(settings))]:
+        print(f"warning: {text}")
     print(f"{config}: good")
 
 

@@ -102,7 +102,7 @@ def _struct_of(info: Any) -> inspect.StructType:
 def _kind(info: Any) -> str:
     match _bare(info):
         case inspect.LiteralType(values=values):
-            return ", ".join(f"`{value}`" for value in values)
+            return ", ".join(f"`{value}`" if value else '`""`' for value in values)
         case inspect.VarTupleType(item_type=item):
             return f"array of {_kind(item)}"
         case inspect.StructType():

@@ -136,7 +136,7 @@ class Supervisor:
 
     def _reload(self) -> str:
         try:
-            config = load.load(self.file, listen=self.listen, epoch=self.config.epoch + 1)
+            config = load.load(self.file, listen=self.listen, epoch=self.config.epoch + 1, here=True)
         except ConfigError as error:
             return str(error)
         changed = [name for name in FIXED if getattr(config, name) != getattr(self.config, name)]

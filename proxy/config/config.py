@@ -10,6 +10,7 @@ import msgspec
 from .access import Group, Listener, Unlisted
 from .errors import ConfigError, Path, Problem
 from .lines import line_of, locate
+from .media import Media, Relay
 from .process import Limits, Log, Process, Secrets, Timers
 from .rules import HeaderSet, Internal, Refer, Route
 from .table import Table, doc
@@ -33,6 +34,8 @@ class Config(Table, frozen=True, kw_only=True):
     headers: tuple[HeaderSet, ...] = ()
     internal: Internal = Internal()
     refer: tuple[Refer, ...] = ()
+    media: tuple[Media, ...] = ()
+    relay: Relay = Relay()
     limits: Limits = Limits()
     timers: Timers = Timers()
     process: Process = Process()

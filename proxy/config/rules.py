@@ -3,6 +3,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from .media import Learning
 from .table import Count, Name, Names, Table, doc
 
 
@@ -23,6 +24,14 @@ class Route(Table, frozen=True, kw_only=True):
         "Hosts of the request URI: `example.com`, `*.example.com`, `192.0.2.1`.")] = ()
     headers: Annotated[Names, doc("Header sets to apply.")] = ()
     record_route: Annotated[bool, doc("The edge stays in the dialog's path.")] = True
+    media: Annotated[Literal["pass", "anchor"], doc(
+        "`anchor`: the audio of its calls goes through the edge, see `media` and `relay`. `pass`: from end to "
+        "end.")] = "pass"
+    learning: Annotated[Literal["", Learning], doc(
+        "Whose audio is accepted, where it is not as `relay.learning` says.")] = ""
+    record: Annotated[str, doc(
+        "Folder where each call is recorded as a stereo WAV file (caller left, callee right); relative to the "
+        "configuration file. Empty: no recording.")] = ""
 
 
 class Header(Table, frozen=True, kw_only=True):

@@ -1,7 +1,7 @@
 """Addresses as a configuration writes them."""
 import re
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,17 @@ def parse_address(text: str, port: int = 5060) -> Address:
         raise ValueError(f'expected an IP address and port such as "192.0.2.10:5060" or "[2001:db8::10]:5060", '
                          f'found "{text}"') from None
     return Address(host, number)
+
+
+def parse_host(text: str) -> str:
+    """An IP literal that one peer can send to, in its usual spelling; ValueError says what was expected."""
+    try:
+        ip = ip_address(text)
+    except ValueError:
+        raise ValueError(f'expected an IP address such as "192.0.2.10" or "2001:db8::10", found "{text}"') from None
+    if ip.is_unspecified or ip.is_multicast or (isinstance(ip, IPv6Address) and ip.ipv4_mapped):
+        raise ValueError(f'expected the address of one interface, found "{text}"')
+    return str(ip)
 
 
 def bind_address(text: str) -> tuple[str, Address]:

@@ -1,20 +1,20 @@
 """What the types of the configuration cannot say: references between tables, addresses, patterns, templates."""
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from proxy.config import Config, Path, Problem, Upstream
 
 from .acl import prefixes, trusts
 from .addresses import Address, bind_address, parse_address, parse_prefix
 from .headers import Patterns, parse_template, valid_name
+from .media import media_problems
+from .problems import check, check_all, known, known_one, unique
 from .routing import LOCAL, REQUEST_URI, check_domain, check_prefix, check_user
 from .uris import check_uri_template
 
 UNLISTED = "unlisted"
 """What REFER rules call the peers in no group."""
 
-# Numbers of groups and upstreams are bytes below.
-_MOST = 256
 _METHOD = re.compile(r"[A-Z][A-Z0-9\-.!%*_+`'~]*", re.ASCII)
 _TOKEN = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]*", re.ASCII)
 _PATTERN = re.compile(r"[A-Za-z0-9\-_.]+\*?", re.ASCII)
@@ -23,19 +23,7 @@ _PATTERN = re.compile(r"[A-Za-z0-9\-_.]+\*?", re.ASCII)
 def problems_of(config: Config) -> list[Problem]:
     """Everything wrong with a configuration whose tables are well-formed."""
     return [*_listeners(config), *_groups(config), *_upstreams(config), *_header_sets(config), *_routes(config),
-            *_refer(config), *_rest(config)]
-
-
-def _check(path: Path, check: Callable[[str], object], text: str) -> Iterator[Problem]:
-    try:
-        check(text)
-    except ValueError as error:
-        yield Problem(path, str(error))
-
-
-def _check_all(path: Path, check: Callable[[str], object], texts: Iterable[str]) -> Iterator[Problem]:
-    for index, text in enumerate(texts):
-        yield from _check((*path, index), check, text)
+            *_refer(config), *media_problems(config), *_rest(config)]
 
 
 def _method(text: str) -> None:
@@ -43,43 +31,17 @@ def _method(text: str) -> None:
         raise ValueError(f'expected a method in capitals such as "INVITE", found "{text}"')
 
 
-def _known(path: Path, what: str, names: Sequence[str], known: Iterable[str]) -> Iterator[Problem]:
-    choices = list(dict.fromkeys(known))
-    for index, name in enumerate(names):
-        if name not in choices:
-            found = ", ".join(f'"{choice}"' for choice in choices) or "none is configured"
-            yield Problem((*path, index), f'no {what} is called "{name}"; expected one of: {found}')
-
-
-def _one(path: Path, what: str, name: str, known: Iterable[str]) -> Iterator[Problem]:
-    for problem in _known(path, what, [name], known):
-        yield Problem(path, problem.text)
-
-
-def _unique(key: str, names: Iterable[str], taken: Sequence[str] = ()) -> Iterator[Problem]:
-    """Names of listeners, groups, upstreams, header sets: each once, and not too many."""
-    seen: set[str] = set()
-    for index, name in enumerate(names):
-        if name in taken:
-            yield Problem((key, index, "name"), f'the name "{name}" is taken; expected another')
-        elif name in seen:
-            yield Problem((key, index, "name"), f'a second {key} is called "{name}"; expected each name once')
-        seen.add(name)
-        if index == _MOST:
-            yield Problem((key, index), f"expected at most {_MOST} of them")
-
-
 def _listeners(config: Config) -> Iterator[Problem]:
     if not config.listeners:
         yield Problem((), "no [[listener]]; expected one at least (or --listen)")
-    yield from _unique("listener", (listener.name for listener in config.listeners))
+    yield from unique("listener", (listener.name for listener in config.listeners))
     bound: dict[Address, str] = {}
     for index, listener in enumerate(config.listeners):
         path: Path = ("listener", index)
-        wrong = list(_check((*path, "bind"), bind_address, listener.bind))
+        wrong = list(check((*path, "bind"), bind_address, listener.bind))
         yield from wrong
         if listener.advertise:
-            yield from _check((*path, "advertise"), parse_address, listener.advertise)
+            yield from check((*path, "advertise"), parse_address, listener.advertise)
         if wrong:
             continue
         _, address = bind_address(listener.bind)
@@ -92,20 +54,20 @@ def _listeners(config: Config) -> Iterator[Problem]:
 
 
 def _groups(config: Config) -> Iterator[Problem]:
-    yield from _unique("group", (group.name for group in config.groups), taken=(UNLISTED,))
+    yield from unique("group", (group.name for group in config.groups), taken=(UNLISTED,))
     wrong = False
     for index, group in enumerate(config.groups):
         path: Path = ("group", index)
-        for problem in _check_all((*path, "addresses"), parse_prefix, group.addresses):
+        for problem in check_all((*path, "addresses"), parse_prefix, group.addresses):
             wrong = True
             yield problem
-        yield from _known((*path, "listeners"), "listener", group.listeners, (one.name for one in config.listeners))
-        yield from _check_all((*path, "methods"), _method, group.methods)
-        yield from _check_all((*path, "dialog_methods"), _method, group.dialog_methods)
+        yield from known((*path, "listeners"), "listener", group.listeners, (one.name for one in config.listeners))
+        yield from check_all((*path, "methods"), _method, group.methods)
+        yield from check_all((*path, "dialog_methods"), _method, group.dialog_methods)
         if group.custom_telephony:
-            yield from _one((*path, "custom_telephony"), "upstream", group.custom_telephony,
-                            (one.name for one in config.upstreams if one.targets))
-    yield from _check_all(("unlisted", "dialog_methods"), _method, config.unlisted.dialog_methods)
+            yield from known_one((*path, "custom_telephony"), "upstream", group.custom_telephony,
+                                 (one.name for one in config.upstreams if one.targets))
+    yield from check_all(("unlisted", "dialog_methods"), _method, config.unlisted.dialog_methods)
     if not wrong:
         yield from _overlaps(config)
 
@@ -124,7 +86,7 @@ def _overlaps(config: Config) -> Iterator[Problem]:
 
 
 def _upstreams(config: Config) -> Iterator[Problem]:
-    yield from _unique("upstream", (upstream.name for upstream in config.upstreams), taken=(LOCAL,))
+    yield from unique("upstream", (upstream.name for upstream in config.upstreams), taken=(LOCAL,))
     for index, upstream in enumerate(config.upstreams):
         path: Path = ("upstream", index)
         if not upstream.targets and upstream.name != REQUEST_URI:
@@ -132,14 +94,14 @@ def _upstreams(config: Config) -> Iterator[Problem]:
         if upstream.targets and upstream.name == REQUEST_URI:
             yield Problem((*path, "targets"), f'"{REQUEST_URI}" goes where the request URI says; expected no targets')
         for number, target in enumerate(upstream.targets):
-            yield from _check((*path, "targets", number, "address"), parse_address, target.address)
-        yield from _check((*path, "uri"), check_uri_template, upstream.uri)
+            yield from check((*path, "targets", number, "address"), parse_address, target.address)
+        yield from check((*path, "uri"), check_uri_template, upstream.uri)
         yield from _size_policy(path, upstream)
         for name in ("purpose", "content"):
             text = getattr(upstream.user_to_user, name)
             if not _TOKEN.fullmatch(text):
                 yield Problem((*path, "user_to_user", name), f'expected letters, digits and "-", found "{text}"')
-        yield from _check_all((*path, "user_to_user", "names"), _header_name, upstream.user_to_user.names)
+        yield from check_all((*path, "user_to_user", "names"), _header_name, upstream.user_to_user.names)
 
 
 def _size_policy(path: Path, upstream: Upstream) -> Iterator[Problem]:
@@ -159,12 +121,12 @@ def _header_name(name: str) -> None:
 
 
 def _header_sets(config: Config) -> Iterator[Problem]:
-    yield from _unique("headers", (one.name for one in config.headers))
+    yield from unique("headers", (one.name for one in config.headers))
     for index, one in enumerate(config.headers):
         for number, header in enumerate(one.add):
             path: Path = ("headers", index, "add", number)
-            yield from _check((*path, "name"), _header_name, header.name)
-            yield from _check((*path, "value"), parse_template, header.value)
+            yield from check((*path, "name"), _header_name, header.name)
+            yield from check((*path, "value"), parse_template, header.value)
     for index, pattern in enumerate(config.internal.headers):
         if not _PATTERN.fullmatch(pattern):
             yield Problem(("internal", "headers", index), f'expected a header name or a beginning such as '
@@ -173,7 +135,7 @@ def _header_sets(config: Config) -> Iterator[Problem]:
 
 def _applied(config: Config, path: Path, names: Sequence[str], trusted: bool) -> Iterator[Problem]:
     """Header sets named by a route or a rule: known, no header twice, nothing internal for the untrusted."""
-    yield from _known(path, "header set", names, (one.name for one in config.headers))
+    yield from known(path, "header set", names, (one.name for one in config.headers))
     internal = Patterns(config.internal.headers)
     seen: dict[tuple[str, str], str] = {}
     for one in config.headers:
@@ -189,8 +151,8 @@ def _applied(config: Config, path: Path, names: Sequence[str], trusted: bool) ->
 
 
 def _conditions(path: Path, source: object) -> Iterator[Problem]:
-    for name, check in (("prefixes", check_prefix), ("users", check_user), ("domains", check_domain)):
-        yield from _check_all((*path, name), check, getattr(source, name))
+    for name, parse in (("prefixes", check_prefix), ("users", check_user), ("domains", check_domain)):
+        yield from check_all((*path, name), parse, getattr(source, name))
 
 
 def _trusted(config: Config, name: str) -> bool:
@@ -205,9 +167,9 @@ def _routes(config: Config) -> Iterator[Problem]:
     upstreams = [upstream.name for upstream in config.upstreams]
     for index, route in enumerate(config.routes):
         path: Path = ("route", index)
-        yield from _one((*path, "to"), "upstream", route.to, [*upstreams, REQUEST_URI, LOCAL])
-        yield from _known((*path, "groups"), "group", route.groups, groups)
-        yield from _check_all((*path, "methods"), _method, route.methods)
+        yield from known_one((*path, "to"), "upstream", route.to, [*upstreams, REQUEST_URI, LOCAL])
+        yield from known((*path, "groups"), "group", route.groups, groups)
+        yield from check_all((*path, "methods"), _method, route.methods)
         yield from _conditions(path, route)
         if route.to == LOCAL and (set(route.methods) - {"OPTIONS"} or route.headers):
             yield Problem((*path, "to"), '"local" answers only OPTIONS in this version, without headers; expected '
@@ -229,12 +191,12 @@ def _refer(config: Config) -> Iterator[Problem]:
     upstreams = [upstream.name for upstream in config.upstreams]
     for index, rule in enumerate(config.refer):
         path: Path = ("refer", index)
-        yield from _known((*path, "groups"), "group", rule.groups, groups)
-        yield from _known((*path, "targets"), "upstream", rule.targets,
-                          (one.name for one in config.upstreams if one.targets))
+        yield from known((*path, "groups"), "group", rule.groups, groups)
+        yield from known((*path, "targets"), "upstream", rule.targets,
+                         (one.name for one in config.upstreams if one.targets))
         yield from _conditions(path, rule)
         if rule.upstream:
-            yield from _one((*path, "upstream"), "upstream", rule.upstream, [*upstreams, REQUEST_URI])
+            yield from known_one((*path, "upstream"), "upstream", rule.upstream, [*upstreams, REQUEST_URI])
         if rule.action == "refuse" and (rule.headers or rule.upstream):
             yield Problem((*path, "action"), '"refuse" applies no headers and no upstream; expected neither')
         yield from _applied(config, (*path, "headers"), rule.headers, trusted=False)

@@ -1,0 +1,80 @@
+"""What this machine has to say about the media addresses and ports of a configuration."""
+import resource
+import socket
+from pathlib import Path
+
+from proxy.config import Config, Problem
+from proxy.policy.addresses import parse_host
+from proxy.policy.media import SIDES, parse_ports, sessions
+
+KERNEL = Path("/proc/sys/net/ipv4")
+"""The same settings are for IPv6."""
+FILES_OF_A_SIDE = 2
+"""Sockets: RTP and RTCP."""
+OTHER_FILES = 256
+"""Listeners, log, counters, control socket, what the interpreter holds, and room."""
+
+
+def strangers(config: Config) -> list[Problem]:
+    """Media addresses that cannot be bound here."""
+    found = []
+    for index, media in enumerate(config.media):
+        host = parse_host(media.bind)
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.bind((host, 0))
+            except OSError as error:
+                found.append(Problem(("media", index, "bind"), f'"{media.bind}" cannot be bound on this machine '
+                                     f"({error.strerror}); expected the address of an interface that is up"))
+    return found
+
+
+def remarks(config: Config, kernel: Path = KERNEL) -> list[str]:
+    """Media ports that the system may give to anybody who asks for a port."""
+    try:
+        first, last = map(int, (kernel / "ip_local_port_range").read_text().split())
+        reserved = _port_list((kernel / "ip_local_reserved_ports").read_text())
+    except (OSError, ValueError):
+        return []
+    found = []
+    for media in config.media:
+        ports = parse_ports(media.ports)
+        if set(ports) & set(range(first, last + 1)) - reserved:
+            found.append(
+                f'media "{media.name}": ports {media.ports} overlap with {first}-{last}, which the system gives to '
+                f"programs that ask for any port (net.ipv4.ip_local_port_range): some calls will find their port "
+                f"taken. Take ports outside of it, or keep these free: "
+                f"sysctl -w net.ipv4.ip_local_reserved_ports={media.ports}")
+    return found
+
+
+def _port_list(text: str) -> set[int]:
+    """`8080,9148-9150` as numbers."""
+    found: set[int] = set()
+    for part in text.strip().split(","):
+        first, _, last = part.partition("-")
+        if first:
+            found.update(range(int(first), int(last or first) + 1))
+    return found
+
+
+def allow_files(config: Config) -> str:
+    """Raise the limit of open files as far as this process may, which its children inherit; what to say where that
+    is not enough for `relay.sessions`, else nothing."""
+    if not config.media:
+        return ""
+    needed = OTHER_FILES + sessions(config) * SIDES * FILES_OF_A_SIDE
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return ""
+    try:
+        # Above the hard limit only with CAP_SYS_RESOURCE.
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard if hard >= needed or hard < 0 else needed))
+    except (OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    else:
+        return ""
+    most = max(0, hard - OTHER_FILES) // (SIDES * FILES_OF_A_SIDE)
+    return (f"{sessions(config)} audio streams take {needed} open files, and the limit is {hard}: more than {most} "
+            f"streams at a time will be refused. Raise it (LimitNOFILE= of the service, ulimit -n), or lower "
+            f"relay.sessions")

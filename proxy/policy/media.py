@@ -1,0 +1,157 @@
+"""Media addresses, their ports, and which of them the two sides of a call get."""
+import re
+from collections.abc import Iterator
+from itertools import combinations
+
+from proxy.config import Config, Media, Path, Problem, Relay, Route
+
+from .addresses import Address, bind_address, parse_address, parse_host
+from .problems import check, known, unique
+from .routing import REQUEST_URI
+
+_RANGE = re.compile(r"([0-9]{1,5})-([0-9]{1,5})", re.ASCII)
+_WILDCARDS = ("0.0.0.0", "::")
+SIDES = 2
+"""Of a proxied call: the caller's and the callee's."""
+
+
+def parse_ports(text: str) -> range:
+    """`16384-32767`; ValueError says what was expected. The last port is in the range."""
+    match = _RANGE.fullmatch(text)
+    if match is None:
+        raise ValueError(f'expected a range of ports such as "16384-32767", found "{text}"')
+    first, last = int(match[1]), int(match[2])
+    if not 0 < first <= 65535 or not 0 < last <= 65535:
+        raise ValueError(f'expected ports from 1 to 65535, found "{text}"')
+    if first % 2:
+        raise ValueError(f'expected an even first port (RTP has the even one of each pair), found "{text}"')
+    if last <= first:
+        raise ValueError(f'has no pair of ports, found "{text}"; expected a last port above the first')
+    return range(first, last + 1)
+
+
+def pairs(media: Media) -> int:
+    """How many RTP and RTCP pairs its ports make."""
+    return len(parse_ports(media.ports)) // 2
+
+
+def sessions(config: Config) -> int:
+    """Streams that the relay has room for."""
+    return config.relay.sessions or sum(pairs(media) for media in config.media) // SIDES
+
+
+def anchored(config: Config) -> bool:
+    """Whether the audio of any call goes through the edge."""
+    return any(route.media == "anchor" for route in config.routes)
+
+
+def choices(config: Config, listener: int) -> list[int]:
+    """Media addresses (by index) for peers of a listener, those that name it first."""
+    name, family = config.listeners[listener].name, ":" in _bound(config, listener).host
+    fitting = [index for index, media in enumerate(config.media) if (":" in parse_host(media.bind)) == family]
+    return ([index for index in fitting if name in config.media[index].listeners]
+            + [index for index in fitting if not config.media[index].listeners])
+
+
+def _bound(config: Config, listener: int) -> Address:
+    return bind_address(config.listeners[listener].bind)[1]
+
+
+# --- what may be wrong
+
+
+def media_problems(config: Config) -> list[Problem]:
+    """Everything wrong with [[media]], with [relay], and with routes that anchor."""
+    wrong = [*_addresses(config)]
+    try:
+        return [*wrong, *_ports(config), *_relay(config), *_routes(config)]
+    except ValueError:
+        # An address or a range that cannot be read: its own problem is already there.
+        return wrong
+
+
+def _addresses(config: Config) -> Iterator[Problem]:
+    yield from unique("media", (media.name for media in config.media))
+    names = [listener.name for listener in config.listeners]
+    for index, media in enumerate(config.media):
+        path: Path = ("media", index)
+        wrong = [*check((*path, "bind"), parse_host, media.bind)]
+        if media.advertise:
+            wrong += check((*path, "advertise"), parse_host, media.advertise)
+        yield from wrong
+        yield from check((*path, "ports"), parse_ports, media.ports)
+        yield from known((*path, "listeners"), "listener", media.listeners, names)
+        if wrong:
+            continue
+        if media.advertise and (":" in media.advertise) != (":" in media.bind):
+            yield Problem((*path, "advertise"), f'expected an address of the family of "{media.bind}", found '
+                                                f'"{media.advertise}"')
+        for number, listener in enumerate(config.listeners):
+            if listener.name in media.listeners and (":" in media.bind) != (":" in _bound(config, number).host):
+                yield Problem((*path, "listeners"), f'listener "{listener.name}" is bound to {listener.bind}; expected '
+                                                    f'listeners of the family of "{media.bind}"')
+
+
+def _ports(config: Config) -> Iterator[Problem]:
+    ranges = [(parse_host(media.bind), parse_ports(media.ports)) for media in config.media]
+    for (first, (host, ports)), (second, (other, others)) in combinations(enumerate(ranges), 2):
+        if host == other and ports.start < others.stop and others.start < ports.stop:
+            yield Problem(("media", second, "ports"), f'overlaps with {config.media[first].ports} of media '
+                          f'"{config.media[first].name}" on {host}; expected ranges apart')
+    for index, (host, ports) in enumerate(ranges):
+        for number, listener in enumerate(config.listeners):
+            bound = _bound(config, number)
+            same = bound.host == host or (bound.host in _WILDCARDS and (":" in bound.host) == (":" in host))
+            if same and bound.port in ports:
+                yield Problem(("media", index, "ports"), f'{config.media[index].ports} has port {bound.port} of '
+                              f'listener "{listener.name}"; expected a range without it')
+
+
+def _relay(config: Config) -> Iterator[Problem]:
+    relay: Relay = config.relay
+    needed, found = SIDES * relay.sessions, sum(pairs(media) for media in config.media)
+    if config.media and needed > found:
+        yield Problem(("relay", "sessions"), f"{relay.sessions} sessions take {needed} pairs of ports, the ranges of "
+                      f"[[media]] have {found}; expected wider ranges, or at most {found // SIDES} sessions")
+    if relay.silence_seconds and 0 < relay.timeout_seconds < relay.silence_seconds:
+        yield Problem(("relay", "timeout_seconds"), f"expected at least silence_seconds ({relay.silence_seconds:g}), "
+                                                    f"found {relay.timeout_seconds:g}")
+
+
+def _routes(config: Config) -> Iterator[Problem]:
+    for index, route in enumerate(config.routes):
+        path: Path = ("route", index)
+        if route.media == "pass":
+            for name in ("learning", "record"):
+                if getattr(route, name):
+                    yield Problem((*path, name), 'acts on anchored media only; expected media = "anchor" beside it')
+            continue
+        if not config.media:
+            yield Problem((*path, "media"), '"anchor" needs an address for the audio; expected a [[media]]')
+            continue
+        if "INVITE" not in route.methods:
+            yield Problem((*path, "media"), '"anchor" acts on calls; expected "INVITE" among the methods')
+        if not route.record_route:
+            # Without Record-Route neither re-INVITE nor BYE passes here: ports would never come back.
+            yield Problem((*path, "media"), '"anchor" needs the edge to stay in the dialog; expected record_route = '
+                                            "true")
+        for listener in sorted(_listeners_of(config, route)):
+            if not choices(config, listener):
+                name, bind = config.listeners[listener].name, config.listeners[listener].bind
+                yield Problem((*path, "media"), f'its calls may use listener "{name}" ({bind}), and no [[media]] is '
+                              f"for that; expected one with an {'IPv6' if '[' in bind else 'IPv4'} address")
+
+
+def _listeners_of(config: Config, route: Route) -> set[int]:
+    """Listeners that calls of a route come in on or leave from."""
+    names = [listener.name for listener in config.listeners]
+    found: set[int] = set()
+    for group in config.groups:
+        if group.action == "allow" and (not route.groups or group.name in route.groups):
+            found |= {index for index, name in enumerate(names) if not group.listeners or name in group.listeners}
+    # A request leaves from the first listener of its target's family.
+    first = {":" in _bound(config, index).host: index for index in reversed(range(len(names)))}
+    families = set(first) if route.to == REQUEST_URI else {
+        ":" in parse_address(target.address).host
+        for upstream in config.upstreams if upstream.name == route.to for target in upstream.targets}
+    return found | {first[family] for family in families if family in first}
