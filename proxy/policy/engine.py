@@ -15,6 +15,7 @@ from .addresses import Address
 from .drafts import Draft, Injection
 from .fragmentation import Budget, fit
 from .headers import Patterns
+from .media import anchor_of
 from .refusals import Refused, forbidden, not_allowed, refuse, silent
 from .routing import LOCAL, REQUEST_URI, Condition, Table
 from .transfers import Transfers
@@ -37,7 +38,8 @@ class Way:
         self.injection = Injection(sets, method, self.peer.settings, engine.internal, from_trusted=trusting,
                                    to_trusted=self.peer.trusted)
         self.fields: dict[str, Any] = {
-            **self.peer.verdict, "record_route": route.record_route, "remove": self.injection.remove}
+            **self.peer.verdict, "record_route": route.record_route, "remove": self.injection.remove,
+            "anchor": anchor_of(config, route, method)}
         # Along the request URI the receiver may be trusted as well; only then its host is looked up.
         self._looks_up_trust = trusting and self.peer.along_uri and engine.trusts
         self._engine = engine

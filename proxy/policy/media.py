@@ -1,9 +1,10 @@
 """Media addresses, their ports, and which of them the two sides of a call get."""
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import combinations
 
-from proxy.config import Config, Media, Path, Problem, Relay, Route
+from proxy.config import Config, Learning, Media, Path, Problem, Relay, Route
 
 from .addresses import Address, bind_address, parse_address, parse_host
 from .problems import check, known, unique
@@ -11,6 +12,7 @@ from .routing import REQUEST_URI
 
 _RANGE = re.compile(r"([0-9]{1,5})-([0-9]{1,5})", re.ASCII)
 _WILDCARDS = ("0.0.0.0", "::")
+MOST_PROFILES = 64
 SIDES = 2
 """Of a proxied call: the caller's and the callee's."""
 
@@ -40,9 +42,29 @@ def sessions(config: Config) -> int:
     return config.relay.sessions or sum(pairs(media) for media in config.media) // SIDES
 
 
-def anchored(config: Config) -> bool:
-    """Whether the audio of any call goes through the edge."""
-    return any(route.media == "anchor" for route in config.routes)
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """How the audio of a route's calls is treated, where that differs between routes."""
+
+    learning: Learning
+    record: str
+    """Folder, empty: not recorded."""
+
+
+def profiles(config: Config) -> list[Profile]:
+    """One for each way in which routes anchor, in the order of the file. A verdict names them by number, from 1."""
+    return list(dict.fromkeys(_profile(config, route) for route in config.routes if route.media == "anchor"))
+
+
+def anchor_of(config: Config, route: Route, method: str) -> int:
+    """The number of a route's profile for a verdict; 0 where the audio is none of the edge's business."""
+    if route.media != "anchor" or method != "INVITE":
+        return 0
+    return profiles(config).index(_profile(config, route)) + 1
+
+
+def _profile(config: Config, route: Route) -> Profile:
+    return Profile(route.learning or config.relay.learning, route.record)
 
 
 def choices(config: Config, listener: int) -> list[int]:
@@ -119,6 +141,9 @@ def _relay(config: Config) -> Iterator[Problem]:
 
 
 def _routes(config: Config) -> Iterator[Problem]:
+    many = len(profiles(config))
+    if many > MOST_PROFILES:
+        yield Problem(("route",), f"{many} combinations of learning and record; expected at most {MOST_PROFILES}")
     for index, route in enumerate(config.routes):
         path: Path = ("route", index)
         if route.media == "pass":

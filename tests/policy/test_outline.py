@@ -50,7 +50,7 @@ def test_steps_of_later_versions_and_steps_that_do_nothing_are_named():
                          "(codecs: no list, the step does nothing)")
 
 
-@pytest.mark.parametrize("file", [DEFAULT, ROOT / "benchmarks" / "seats" / "signalling.toml"])
+@pytest.mark.parametrize("file", [DEFAULT, *sorted((ROOT / "benchmarks" / "seats").glob("*.toml"))])
 def test_the_configurations_of_the_project_load_and_fit(file):
     shown = outline(load(file))
     assert shown
