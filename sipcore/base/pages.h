@@ -1,5 +1,7 @@
-/* Zeroed memory for large tables: pages are taken from the system only when they are touched, and as huge pages
- * where the system has them, because tables that are entered at random otherwise pay for each look in the TLB too. */
+/* Zeroed memory for large tables: pages are taken from the system only when they are touched. Huge pages, where the
+ * system has them, are for a table that is entered at random, which otherwise pays for each look in the TLB too. Not for
+ * one that fills from its beginning: neighbours share a small page anyway, and a huge one costs its first user a pause
+ * (0.2 ms for clearing it, several under a hypervisor that has to find the memory first). */
 #ifndef SIPCORE_PAGES_H
 #define SIPCORE_PAGES_H
 #include <stddef.h>
@@ -7,9 +9,13 @@
 
 static inline void *pages_take(size_t bytes) {
     void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (p == MAP_FAILED) return NULL;
+    return p == MAP_FAILED ? NULL : p;
+}
+
+static inline void *pages_take_huge(size_t bytes) {
+    void *p = pages_take(bytes);
 #ifdef MADV_HUGEPAGE
-    if (bytes >= (size_t)4 << 20) madvise(p, bytes, MADV_HUGEPAGE);
+    if (p && bytes >= (size_t)4 << 20) madvise(p, bytes, MADV_HUGEPAGE);
 #endif
     return p;
 }

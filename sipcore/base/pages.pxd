@@ -2,4 +2,5 @@
 
 cdef extern from "pages.h" nogil:
     void* pages_take(size_t size)
+    void* pages_take_huge(size_t size)      # for what is entered at random
     void pages_give(void* p, size_t size)

@@ -9,7 +9,7 @@ from libc.string cimport memcpy, memset
 from cpython.ref cimport PyObject, Py_XDECREF
 from sipcore.base.address cimport Address
 from sipcore.base.linger cimport Linger
-from sipcore.base.pages cimport pages_give, pages_take
+from sipcore.base.pages cimport pages_give, pages_take, pages_take_huge
 from sipcore.base.outbox cimport Outbox
 from sipcore.base.pool cimport POOL_MEDIUM, POOL_SMALL, Buffer, Pool
 from sipcore.base.siphash cimport SipState, siphash_final, siphash_init, siphash_update, siphash_update_word
@@ -64,7 +64,7 @@ cdef class Transactions:
         self.capacity = transactions
         self.mask = size - 1
         self.slab = <Tx*>pages_take(transactions * sizeof(Tx))
-        self.buckets = <uint32_t*>pages_take(size * sizeof(uint32_t))
+        self.buckets = <uint32_t*>pages_take_huge(size * sizeof(uint32_t))
         if self.slab == NULL or self.buckets == NULL:
             raise MemoryError
         self.wheel = Wheel(transactions)
