@@ -123,7 +123,8 @@ cdef class Layer(Transactions):
                                uint32_t n) noexcept:
         cdef int fault = index_message(&self.msg, data, n, &self.limits)
         cdef uint32_t slot
-        cdef uint64_t key
+        cdef uint64_t key = 0
+        cdef bint of_invite = False
         cdef Msg* m = &self.msg
         cdef Tx* tx
         cdef int step
@@ -142,6 +143,13 @@ cdef class Layer(Transactions):
             return
         self.counters[<int>C_REQUESTS_IN] += 1
         if fault == 0:
+            fault = msg_via(m)
+        if fault == 0:
+            # ACK and CANCEL belong to the INVITE (RFC 3261 17.2.3, 9.2).
+            of_invite = m.method == METHOD_ACK or m.method == METHOD_CANCEL
+            key = self.key_of(m, METHOD_INVITE if of_invite else m.method,
+                              method_name(METHOD_INVITE) if of_invite else m.method_text)
+            self.expect(key)
             fault = msg_check(m)
         if fault == 0:
             fault = msg_uri(m)
@@ -151,8 +159,7 @@ cdef class Layer(Transactions):
             if m.kind == KIND_REQUEST and m.method != METHOD_ACK and msg_has(m, H_VIA):
                 self.on_malformed(listener, source, fault)
             return
-        if m.method == METHOD_ACK or m.method == METHOD_CANCEL:
-            key = self.key_of(m, METHOD_INVITE, method_name(METHOD_INVITE))
+        if of_invite:
             slot = self.find(key)
             if m.method == METHOD_CANCEL:
                 self.on_cancel(listener, source, slot)
@@ -164,7 +171,6 @@ cdef class Layer(Transactions):
                     return
             self.on_ack(listener, source, slot)
             return
-        key = self.key_of(m, m.method, m.method_text)
         slot = self.find(key)
         if slot == NO_TX:
             self.on_request(listener, source, key)
@@ -296,15 +302,16 @@ cdef class Layer(Transactions):
         cdef Address to
         cdef uint32_t n
         cdef uint8_t tag[TAG_TEXT]
-        cdef uint64_t seed = 0
+        cdef uint32_t tag_n = 0
         cdef bint readable = msg_via(&self.msg) == 0
         if readable:
-            seed = self.key_of(&self.msg, self.msg.method, self.msg.method_text)
             self.reply_address(source, &to)
         else:
             to = source[0]
-        self.identity.put_tag(tag, seed)
-        plan_response(&self.edit, &self.msg, status, reason, headers, slice_of(tag, TAG_TEXT), source, 0)
+        if status > 100:
+            self.identity.put_tag(tag, self.key_of(&self.msg, self.msg.method, self.msg.method_text) if readable else 0)
+            tag_n = TAG_TEXT
+        plan_response(&self.edit, &self.msg, status, reason, headers, slice_of(tag, tag_n), source, 0)
         if self.render(listener, &to, &n) != NULL and status >= 200:
             self.counters[<int>C_ANSWERED] += 1
 

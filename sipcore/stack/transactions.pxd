@@ -42,6 +42,7 @@ cdef class Transactions:
     cdef void rearm(self, uint32_t slot) noexcept nogil
     cdef uint64_t key_of(self, Msg* m, uint8_t method, Slice method_text) noexcept nogil
     cdef void remember(self, uint32_t slot, uint64_t key) noexcept nogil
+    cdef void expect(self, uint64_t key) noexcept nogil
     cdef uint32_t find(self, uint64_t key) noexcept nogil
     cdef uint32_t find_branch(self, Slice branch) noexcept nogil
     cdef void on_free(self, uint32_t slot) noexcept

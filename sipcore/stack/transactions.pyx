@@ -29,6 +29,8 @@ from sipcore.wire.tables cimport H_CALL_ID, METHOD_INVITE
 import os
 import struct
 
+cdef extern from * nogil:
+    void __builtin_prefetch(const void* address)
 
 cdef enum:
     NO_NEXT = 0             # chains hold slot + 1, so that zeroed memory is an empty chain
@@ -206,6 +208,10 @@ cdef class Transactions:
         tx.hash_next = bucket[0]
         tx.flags |= TX_HASHED
         bucket[0] = slot + 1
+
+    cdef void expect(self, uint64_t key) noexcept nogil:
+        """Begin to fetch what `find` will look at: the table is too large for the cache."""
+        __builtin_prefetch(&self.buckets[key & self.mask])
 
     cdef uint32_t find(self, uint64_t key) noexcept nogil:
         """The server transaction with that key, or NO_TX."""

@@ -4,7 +4,7 @@ A name is found by a perfect hash over its length and three of its letters. The 
 the module is loaded (a few milliseconds), so that adding a header is one line here and one in the enum.
 """
 from libc.stdint cimport uint8_t, uint32_t
-from sipcore.base.slice cimport Slice, slice_iequal, slice_of
+from sipcore.base.slice cimport Slice, slice_equal, slice_iequal, slice_of
 
 # (name, compact form, flags), in the order of HeaderId. Compact forms: RFC 3261 7.3.3, 3515, 3841, 3892, 4028,
 # 4474, 6665. SINGLE marks those whose repetition would be read differently by different peers.
@@ -161,22 +161,10 @@ cdef Slice header_compact(uint8_t id) noexcept nogil:
 cdef uint8_t method_id(const uint8_t* text, uint32_t n) noexcept nogil:
     """Methods are case-sensitive (RFC 3261 7.1)."""
     cdef int i
-    cdef uint8_t first
-    if n < 3 or n > 9:
-        return METHOD_OTHER
-    first = text[0]
     for i in range(1, METHOD_COUNT):
-        if _methods[i].p[0] == first and _methods[i].n == n and slice_iequal(_methods[i], slice_of(text, n)):
-            return <uint8_t>i if text[n - 1] == _methods[i].p[n - 1] and _exact(_methods[i], text) else METHOD_OTHER
+        if slice_equal(_methods[i], slice_of(text, n)):
+            return <uint8_t>i
     return METHOD_OTHER
-
-
-cdef inline bint _exact(Slice a, const uint8_t* text) noexcept nogil:
-    cdef uint32_t i
-    for i in range(a.n):
-        if a.p[i] != text[i]:
-            return False
-    return True
 
 
 cdef Slice method_name(uint8_t method) noexcept nogil:
