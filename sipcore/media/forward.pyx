@@ -14,6 +14,7 @@ from sipcore.media.clock cimport monotonic_us
 from sipcore.media.counters cimport SideCounters
 from sipcore.media.egress cimport Egress, egress_rewrite, egress_switch, egress_track
 from sipcore.media.latch cimport ADMIT_EARLY, ADMIT_LATCHED, ADMIT_WRONG, Admission, latch_admit, latch_target
+from sipcore.media.quality cimport reception_packet
 from sipcore.media.rtp cimport (
     KIND_DTLS, KIND_RTCP, KIND_RTP, KIND_SHORT, KIND_STUN, KIND_ZRTP, RTP_HEADER, Kind, kind_of, read_u32,
     rtp_sequence, rtp_ssrc, rtp_timestamp,
@@ -68,6 +69,8 @@ cdef void forward_one(Thread* thread, Session* session, uint32_t number, uint8_t
         relaxed_add(&origin.counters.packets, 1)
         relaxed_add(&origin.counters.octets, <uint64_t>n)
         relaxed_store(&origin.counters.heard_us, now)
+        reception_packet(&origin.reception, rtp_ssrc(packet), rtp_sequence(packet), rtp_timestamp(packet), now * 1000,
+                         origin.clock)
         if not _pass_rtp(session, side, packet, <size_t>n, now):
             relaxed_add(&origin.counters.unheard, 1)
     else:

@@ -5,6 +5,7 @@ Everything here belongs to the loop's thread, is cheap, and never blocks.
 from libc.stdint cimport int16_t, uint8_t, uint16_t, uint32_t, uint64_t
 from sipcore.media.counters cimport SideCounters
 from sipcore.media.latch cimport LEARN_ANY, LEARN_OFF, LEARN_SIGNALLED, Learning
+from sipcore.media.quality cimport Reception
 from sipcore.media.session cimport NO_SESSION, SIDES, Aim, Command
 from sipcore.media.thread cimport Thread
 
@@ -29,11 +30,13 @@ cdef class MediaRelay:
     cdef readonly uint32_t open_sessions    # opened, and not yet closed by the thread
     cdef readonly uint64_t opened
     cdef readonly uint64_t refused          # opens that found no free session
+    cdef readonly uint64_t commands_waited  # found the queue full
     cdef readonly uint64_t commands_lost    # the thread did not take them in time; never a close
     cdef uint32_t free_slots                # list head, NO_SESSION where empty
     cdef uint32_t fresh                     # slots from here on were never used
     cdef uint32_t unsaid, unsaid_last       # closes that found the queue full, in order
-    cdef Command* waiting                   # commands that found the queue full, a ring
+    cdef Command* waiting                   # commands that found the queue full, a ring of `room`
+    cdef uint32_t room
     cdef uint32_t waiting_first, waiting_n
     cdef bint in_ring                       # where _command has found its place
     cdef SideCounters ended                 # summed over closed sessions
@@ -45,6 +48,7 @@ cdef class MediaRelay:
     cdef void map(self, uint32_t session, int side, const uint8_t* pairs, int n) noexcept
     cpdef void close(self, uint32_t session) noexcept
     cdef const SideCounters* counters(self, uint32_t session, int side) noexcept nogil
+    cdef const Reception* reception(self, uint32_t session, int side) noexcept nogil
     cdef bint _is_open(self, uint32_t session, int side) noexcept
     cdef Command* _command(self, uint32_t session, uint8_t kind, int side) noexcept
     cdef void _publish(self) noexcept

@@ -7,7 +7,7 @@ event, that is in `take_events`: only then its counters are summed up and its po
 Where the queue is full, commands wait here, and where that is full too they are lost and counted, except that
 sessions to be closed are kept in a list through their slots, so that no close ever is.
 
-Memory: a session has 2.6 KiB of the thread's and 28 bytes here, for two streams both ways with their reports.
+Memory: a session has 3 KiB of the thread's and 28 bytes here, for two streams both ways with their reports.
 """
 from libc.errno cimport errno
 from libc.stdint cimport int16_t, uint8_t, uint16_t, uint32_t, uint64_t
@@ -21,6 +21,7 @@ from sipcore.media.clock cimport monotonic_us
 from sipcore.media.counters cimport add_up, shown_side, shown_thread
 from sipcore.media.egress cimport PAYLOAD_PAIRS, SPEAKER_NONE
 from sipcore.media.ports cimport PortPair, PortPool
+from sipcore.media.quality cimport reception_jitter_us, reception_lost
 from sipcore.media.rtp cimport PAYLOAD_NONE
 from sipcore.media.session cimport (
     COMMAND_AIM, COMMAND_BIND, COMMAND_CLOSE, COMMAND_HEAR, COMMAND_MAP, EVENT_CLOSED, Event, Session,
@@ -38,10 +39,8 @@ cdef extern from "<sys/eventfd.h>" nogil:
     int eventfd(unsigned int count, int flags)
 
 cdef enum:
-    QUEUE = 4096                # commands
-    WAITING = 8192              # commands that found it full
-    EVENT_ROOM = 4096           # events besides one CLOSED a session
     SESSIONS_MAX = 1 << 20
+    QUEUE_MAX = 1 << 20
 
 LATCHED, SILENT, HEARD_AGAIN, TIMEOUT, DTMF, PLAYED, CLOSED = range(1, 8)
 
@@ -50,23 +49,27 @@ cdef class MediaRelay:
     """A relay thread with room for so many sessions, on the ports of these PortPools.
 
     learn_ms: a source is learned so long after media is allowed. silence_ms, timeout_ms: without RTP until SILENT and
-    TIMEOUT are said, 0: never. watch_ms: how exactly. nice: of the thread, where the system allows it. OSError where
-    the thread or its descriptors cannot be had.
+    TIMEOUT are said, 0: never. watch_ms: how exactly. nice: of the thread, where the system allows it. queue: commands
+    that may wait for the thread, twice as many before they are lost, and events for the loop. OSError where the thread
+    or its descriptors cannot be had.
     """
 
     def __init__(self, pools, *, uint32_t sessions=4096, uint64_t learn_ms=10_000, uint64_t silence_ms=5000,
-                 uint64_t timeout_ms=60_000, uint64_t watch_ms=1000, int nice=-10):
+                 uint64_t timeout_ms=60_000, uint64_t watch_ms=1000, int nice=-10, uint32_t queue=4096):
         cdef PortPool pool
         cdef int error
         if self.slots != NULL:
             raise RuntimeError("a relay is set up once")
         if not 1 <= sessions <= SESSIONS_MAX:
             raise ValueError(f"not a number of sessions from 1 to {SESSIONS_MAX}: {sessions}")
+        if not 1 <= queue <= QUEUE_MAX:
+            raise ValueError(f"not a length of a queue from 1 to {QUEUE_MAX}: {queue}")
         for pool in pools:
             if pool.queue == NULL:
                 raise ValueError("a pool without ports")
         self.pools = tuple(pools)
         self.sessions = sessions
+        self.room = 2 * queue
         self.free_slots = self.unsaid = self.unsaid_last = NO_SESSION
         self.thread.limit = sessions
         self.thread.learn_us = learn_ms * 1000
@@ -80,12 +83,12 @@ cdef class MediaRelay:
         if self.thread.wake_fd < 0 or self.thread.told_fd < 0 or self.thread.epoll_fd < 0:
             raise OSError(errno, f"cannot start the media thread: {os.strerror(errno)}")
         self.slots = <Slot*>calloc(sessions, sizeof(Slot))
-        self.waiting = <Command*>pages_take(WAITING * sizeof(Command))
+        self.waiting = <Command*>pages_take(self.room * sizeof(Command))
         self.thread.sessions = <Session*>pages_take(sessions * sizeof(Session))
         self.thread.generations = <uint32_t*>calloc(sessions, sizeof(uint32_t))
         self.thread.packet = <uint8_t*>calloc(1, PACKET_MAX)
-        self.thread.commands = ring_new(QUEUE, sizeof(Command))
-        self.thread.events = ring_new(sessions + EVENT_ROOM, sizeof(Event))
+        self.thread.commands = ring_new(queue, sizeof(Command))
+        self.thread.events = ring_new(sessions + queue, sizeof(Event))
         if (self.slots == NULL or self.waiting == NULL or self.thread.sessions == NULL
                 or self.thread.generations == NULL or self.thread.packet == NULL or self.thread.commands == NULL
                 or self.thread.events == NULL):
@@ -101,7 +104,7 @@ cdef class MediaRelay:
         thread_stop(&self.thread)
         self._close_descriptors()
         free(self.slots)
-        pages_give(self.waiting, WAITING * sizeof(Command))
+        pages_give(self.waiting, self.room * sizeof(Command))
         pages_give(self.thread.sessions, self.sessions * sizeof(Session))
         free(self.thread.generations)
         free(self.thread.packet)
@@ -223,6 +226,12 @@ cdef class MediaRelay:
             return NULL
         return &self.thread.sessions[session].sides[side].counters
 
+    cdef const Reception* reception(self, uint32_t session, int side) noexcept nogil:
+        """How a side's RTP arrives, as `counters`; the fields may be of two packets that came one after the other."""
+        if session >= self.sessions or not 0 <= side < SIDES or self.slots[session].state == SLOT_FREE:
+            return NULL
+        return &self.thread.sessions[session].sides[side].reception
+
     cdef bint _is_open(self, uint32_t session, int side) noexcept:
         return (session < self.sessions and 0 <= side < SIDES and self.thread.running
                 and self.slots[session].state == SLOT_OPEN)
@@ -235,10 +244,10 @@ cdef class MediaRelay:
             command = <Command*>ring_reserve(self.thread.commands)
         self.in_ring = command != NULL
         if command == NULL:
-            if self.waiting_n == WAITING:
+            if self.waiting_n == self.room:
                 self.commands_lost += 1
                 return NULL
-            command = &self.waiting[(self.waiting_first + self.waiting_n) % WAITING]
+            command = &self.waiting[(self.waiting_first + self.waiting_n) % self.room]
         command.session = session
         command.generation = self.slots[session].generation
         command.kind = kind
@@ -251,6 +260,7 @@ cdef class MediaRelay:
             thread_wake(&self.thread)
         else:
             self.waiting_n += 1
+            self.commands_waited += 1
             thread_starve(&self.thread)
 
     cdef void _flush(self) noexcept:
@@ -264,7 +274,7 @@ cdef class MediaRelay:
                 break
             if self.waiting_n:
                 command[0] = self.waiting[self.waiting_first]
-                self.waiting_first = (self.waiting_first + 1) % WAITING
+                self.waiting_first = (self.waiting_first + 1) % self.room
                 self.waiting_n -= 1
             else:
                 command.session = self.unsaid
@@ -341,7 +351,7 @@ cdef class MediaRelay:
             if self.waiting[self.waiting_first].kind == COMMAND_BIND:
                 close_fd(self.waiting[self.waiting_first].body.pair.rtp)
                 close_fd(self.waiting[self.waiting_first].body.pair.rtcp)
-            self.waiting_first = (self.waiting_first + 1) % WAITING
+            self.waiting_first = (self.waiting_first + 1) % self.room
             self.waiting_n -= 1
         for session in range(self.fresh):
             if self.slots[session].state != SLOT_FREE:
@@ -404,11 +414,17 @@ cdef class MediaRelay:
         self.map(session, side, <const uint8_t*><const char*>pairs, len(payloads))
 
     def side_counters(self, uint32_t session, int side) -> dict[str, int]:
-        """SideCounters by name. KeyError where there is no such session."""
+        """SideCounters by name, and how the side's RTP arrived: lost, out_of_order, duplicates, jitter_us, ssrc.
+        KeyError where there is no such session.
+        """
         cdef const SideCounters* counters = self.counters(session, side)
+        cdef const Reception* reception = self.reception(session, side)
         if counters == NULL:
             raise KeyError(session)
-        return shown_side(counters)
+        return shown_side(counters) | {
+            "lost": reception_lost(reception), "out_of_order": reception.out_of_order,
+            "duplicates": reception.duplicates, "jitter_us": reception_jitter_us(reception), "ssrc": reception.ssrc,
+        }
 
     def totals(self) -> dict[str, int]:
         """SideCounters of all sides of all sessions, ended ones included, and the thread's own counters."""

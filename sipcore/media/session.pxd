@@ -9,6 +9,7 @@ from sipcore.base.sockname cimport sockaddr_in6, socklen_t
 from sipcore.media.counters cimport SideCounters
 from sipcore.media.egress cimport Egress
 from sipcore.media.latch cimport Latch
+from sipcore.media.quality cimport Reception
 
 cdef enum:
     SIDES = 4
@@ -39,6 +40,7 @@ cdef struct Flow:               # one socket
 
 cdef struct Side:
     SideCounters counters
+    Reception reception         # of the RTP that this side sends
     Flow flows[2]               # RTP, RTCP
     Egress egress               # towards this side
     uint64_t watch_us           # silence counts from here at least
