@@ -14,6 +14,7 @@ cdef enum MediaKind:
     MEDIA_VIDEO = 2
     MEDIA_IMAGE = 3
     MEDIA_APPLICATION = 4
+    MEDIA_TEXT = 5
 
 cdef enum Direction:
     DIRECTION_NONE = 0      # no attribute: the session's, and sendrecv where that has none
@@ -50,6 +51,7 @@ cdef struct SdpMedia:
     uint16_t direction_line  # SDP_NO_LINE: absent
     uint8_t kind_id         # MediaKind
     uint8_t direction       # Direction
+    bint rtcp_mux           # a=rtcp-mux (RFC 5761)
     bint rtp                # proto has "RTP/": formats are payload types
 
 cdef struct SdpIndex:

@@ -133,6 +133,8 @@ cdef int _media(Slice value, SdpIndex* out) noexcept nogil:
         media.kind_id = MEDIA_IMAGE
     elif slice_is(media.kind, b"application", 11):
         media.kind_id = MEDIA_APPLICATION
+    elif slice_is(media.kind, b"text", 4):
+        media.kind_id = MEDIA_TEXT
     media.port_count = 1
     slash = <const uint8_t*>memchr(port.p, c'/', port.n)
     if slash != NULL:
@@ -206,6 +208,8 @@ cdef int _attribute(Slice line, SdpIndex* out) noexcept nogil:
         media.rtcp_line = out.lines
     elif sdp_attribute(line, b"ptime", 5, &value) and parse_uint(value, 65535, &number) == 0:
         media.ptime = <uint16_t>number
+    elif slice_is(name, b"rtcp-mux", 8):
+        media.rtcp_mux = True
     return WIRE_OK
 
 

@@ -1,0 +1,3 @@
+from collections.abc import Sequence
+
+def rewritten(body: bytes, host: str, places: Sequence[tuple[str, int]]) -> tuple[bytes, int]: ...
