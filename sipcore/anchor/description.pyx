@@ -2,7 +2,7 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.string cimport memset
 from sipcore.base.address cimport Address, TRANSPORT_UDP, parse_ip
-from sipcore.base.slice cimport Slice, slice_at, slice_iis, slice_of
+from sipcore.base.slice cimport Slice, slice_iis, slice_of
 from sipcore.wire.codec cimport SdpCodec, section_codecs
 from sipcore.wire.sdp cimport (
     DIRECTION_INACTIVE, DIRECTION_RECVONLY, DIRECTION_SENDONLY, SDP_MAX_FORMATS, SdpConnection, SdpIndex, SdpMedia,

@@ -14,5 +14,6 @@ cdef struct Host:               # the media address that one side is told
     uint8_t text[48]
 
 
-cdef uint32_t rewrite(const SdpIndex* sdp, Edit* e, const Place* places, uint32_t count, const Host* host) noexcept nogil
+cdef uint32_t rewrite(const SdpIndex* sdp, Edit* e, const Place* places, uint32_t count,
+                      const Host* host) noexcept nogil
 cdef int host_of(str host, Host* out) except -1

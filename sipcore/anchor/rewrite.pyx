@@ -14,7 +14,7 @@ from sipcore.wire.edit cimport (
 )
 from sipcore.wire.fault cimport wire_fault
 from sipcore.wire.sdp cimport (
-    SDP_MAX_MEDIA, SDP_NO_LINE, SdpConnection, SdpIndex, SdpMedia, index_sdp, next_word, sdp_attribute, sdp_line,
+    SDP_MAX_MEDIA, SDP_NO_LINE, SdpIndex, SdpMedia, index_sdp, next_word, sdp_attribute, sdp_line,
 )
 
 
@@ -85,7 +85,8 @@ cdef void _rtcp(Edit* e, const SdpIndex* sdp, const SdpMedia* media, uint16_t po
         edit_replace(e, at, end - at, address)
 
 
-cdef uint32_t rewrite(const SdpIndex* sdp, Edit* e, const Place* places, uint32_t count, const Host* host) noexcept nogil:
+cdef uint32_t rewrite(const SdpIndex* sdp, Edit* e, const Place* places, uint32_t count,
+                      const Host* host) noexcept nogil:
     """Fill e, begun over the description's text, for a description whose first `count` sections have places.
 
     Sections beyond them are refused. Returns the number of ICE and bundling attributes that were taken out. The
@@ -143,7 +144,6 @@ def rewritten(bytes body not None, str host not None, places not None):
     cdef Edit e
     cdef Place[SDP_MAX_MEDIA] all_places
     cdef Host to
-    cdef Address address
     cdef uint32_t count = 0, ice
     cdef bytearray out
     cdef int fault = index_sdp(slice_from(body), &sdp)

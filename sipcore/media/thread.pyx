@@ -139,6 +139,8 @@ cdef void* _run(void* argument) noexcept nogil:
         if n < 0 and errno != EINTR:
             break
         relaxed_add(&thread.counters.wakeups, 1)
+        # Before the packets: an answer that was passed on holds for whatever is sent after it.
+        _take_commands(thread)
         commands = False
         for i in range(n):
             data = events[i].data.u64

@@ -7,7 +7,7 @@ from sipcore.stack.mediahook cimport HOOK_LEAVE, HOOK_REPLACE, Passing
 from sipcore.stack.record cimport CALL_ID_KEPT, Record
 from sipcore.stack.tx cimport NO_RECORD, TX_BEGINS, TX_MEDIA, Tx
 from sipcore.stack.verdict cimport Verdict
-from sipcore.wire.message cimport Msg, index_message, msg_cseq, msg_from, msg_has, msg_to, msg_value
+from sipcore.wire.message cimport Msg, index_message, msg_cseq, msg_from, msg_has, msg_value
 from sipcore.wire.tables cimport H_CALL_ID, H_RSEQ
 
 
@@ -26,14 +26,13 @@ cdef class Anchoring(Bookkeeper):
         cdef Slice call_id = msg_value(m, H_CALL_ID)
         call_id.n = min(call_id.n, CALL_ID_KEPT)
         if (not slice_equal(call_id, slice_of(record.call_id, record.call_id_n))
-                or msg_from(m) != 0 or msg_to(m) != 0 or msg_cseq(m) != 0):
+                or msg_from(m) != 0 or msg_cseq(m) != 0):
             return False
         p.call = record.media
         p.cseq = m.cseq
         p.status = m.status
         p.method = method
         p.side = 0 if self._tag_hash(m.from_.tag) == record.caller_tag else 1
-        p.tag = self._tag_hash(m.to.tag)
         p.reliable = m.status > 100 and msg_has(m, H_RSEQ)
         return True
 

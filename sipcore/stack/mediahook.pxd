@@ -17,7 +17,6 @@ cdef struct Passing:            # a message on its way through a dialog whose me
     uint8_t listener_in         # this message came in by it
     uint8_t listener_out        # and goes out by it
     Address source              # where this message came from
-    uint32_t tag                # hash of the To tag: which fork answered
     bint reliable               # a provisional response that PRACK acknowledges (RFC 3262)
 
 

@@ -1,0 +1,13 @@
+from collections.abc import Iterable
+
+from sipcore.media.relay import MediaRelay
+from sipcore.stack.mediahook import MediaHook
+
+class Anchor(MediaHook):
+    relay: MediaRelay
+    capacity: int
+    live: int
+    def __init__(self, relay: MediaRelay, calls: int = ...) -> None: ...
+    def configure(self, pools_of: Iterable[Iterable[int]], rules: Iterable[tuple[int, int, int]]) -> None: ...
+    def statistics(self) -> dict[str, int]: ...
+    def owner(self, session: int) -> tuple[int, int, int] | None: ...

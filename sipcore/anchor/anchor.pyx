@@ -1,0 +1,441 @@
+"""Offer and answer (RFC 3264) joined to the relay: descriptions get the edge's ports, sessions follow the answers.
+
+An offer opens what it needs, an answer puts it to use, and an offer that is refused leaves no trace. What a message
+is (offer, answer, one that was seen before) is told by its CSeq and its sender, so that a repeated message gets the
+same bytes again and changes nothing. A description that is not agreed upon never changes what flows.
+"""
+from libc.stdint cimport int16_t, uint8_t, uint16_t, uint32_t
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memcpy, memset
+from sipcore.anchor.description cimport (
+    MAX_SECTIONS, RECEIVES, SENDS, TREAT_ANCHOR, TREAT_REFUSE, describe,
+)
+from sipcore.anchor.exchange cimport (
+    EXCHANGE_ANSWERED, EXCHANGE_FREE, EXCHANGE_OFFERED, EXCHANGES, exchange_answered, exchange_of, exchange_room,
+)
+from sipcore.anchor.figures cimport put_figures
+from sipcore.anchor.rewrite cimport Place, host_of, rewrite
+from sipcore.base.slice cimport slice_of
+from sipcore.media.session cimport NO_SESSION, SIDES, Aim
+from sipcore.stack.mediahook cimport HOOK_LEAVE, HOOK_REPLACE
+from sipcore.wire.edit cimport edit_begin, edit_render, edit_size
+from sipcore.wire.fault cimport fault_text
+from sipcore.wire.multipart cimport SDP_ABSENT, SDP_ENCODED, SDP_FAULTY, SdpBody, find_sdp
+from sipcore.wire.sdp cimport index_sdp
+from sipcore.wire.tables cimport METHOD_ACK, METHOD_INVITE, METHOD_PRACK, METHOD_UPDATE
+
+
+cdef bint _same_address(const Address* a, const Address* b) noexcept:
+    cdef int i
+    if a.family != b.family or a.port != b.port:
+        return False
+    for i in range(16):
+        if a.ip[i] != b.ip[i]:
+            return False
+    return True
+
+
+cdef bint _goes_nowhere(const Address* a) noexcept:
+    """0.0.0.0 or ::, the hold of RFC 2543."""
+    cdef int i
+    for i in range(16):
+        if a.ip[i]:
+            return False
+    return a.family != 0
+
+
+cdef class Anchor(MediaHook):
+    """The media hook of a proxy with a relay. calls: how many at once.
+
+    configure() says which media addresses the peers of a listener may be told, and the rules that verdicts name.
+    """
+
+    def __cinit__(self, MediaRelay relay not None, uint32_t calls=4096):
+        self.relay = relay
+        self.capacity = calls
+        self.calls = <Call*>calloc(calls, sizeof(Call))
+        self.owners = <uint32_t*>calloc(relay.sessions, sizeof(uint32_t))
+        self.room = <uint8_t*>malloc(BODY_ROOM)
+        if self.calls == NULL or self.owners == NULL or self.room == NULL:
+            raise MemoryError
+        self.pools_of = ()
+        self.hosts = []
+        self.counts = dict.fromkeys(
+            ("media_calls", "media_offers", "media_answers", "media_refused", "media_no_ports", "media_full",
+             "media_offers_void", "ice_removed"), 0)
+
+    def __dealloc__(self):
+        free(self.calls)
+        free(self.owners)
+        free(self.room)
+
+    def configure(self, pools_of, rules):
+        """pools_of: for each listener the numbers of media addresses, first choice first.
+
+        rules: (learning, kinds, other) each: a Learning, bits of MediaKind, a Treatment. Calls in progress keep theirs.
+        """
+        cdef Host host
+        cdef uint32_t i
+        if len(rules) > MAX_RULES:
+            raise ValueError(f"more than {MAX_RULES} rules for media")
+        self.hosts = []
+        for pool in self.relay.pools:
+            host_of(pool.advertised, &host)
+            self.hosts.append((<const char*>&host)[:sizeof(Host)])
+        self.pools_of = tuple(tuple(numbers) for numbers in pools_of)
+        for i, (learning, kinds, other) in enumerate(rules):
+            self.rules[i].learning = learning
+            self.rules[i].kinds = kinds
+            self.rules[i].other = other
+        self.rule_count = <uint32_t>len(rules)
+
+    def statistics(self):
+        """Counters by name."""
+        return self.counts | {"media_calls_up": self.live}
+
+    def owner(self, uint32_t session):
+        """(record, generation, section) of a relay session, for the relay's events; None where it has no call."""
+        cdef uint32_t i
+        cdef Call* call = self._call(self.owners[session] if session < self.relay.sessions else 0)
+        if call == NULL:
+            return None
+        for i in range(MAX_SECTIONS):
+            if call.streams[i].session == session:
+                return call.record, call.generation, i
+        return None
+
+    cdef Call* _call(self, uint32_t number) noexcept:
+        if number == 0 or number > self.fresh or not self.calls[number - 1].used:
+            return NULL
+        return &self.calls[number - 1]
+
+    cdef uint32_t begin(self, uint32_t record, uint32_t generation, int profile) noexcept:
+        cdef uint32_t slot, i
+        cdef Call* call
+        if not 0 < profile <= <int>self.rule_count:
+            return 0
+        if self.free_head:
+            slot = self.free_head - 1
+            self.free_head = self.calls[slot].next_free
+        elif self.fresh < self.capacity:
+            slot = self.fresh
+            self.fresh += 1
+        else:
+            self.counts["media_full"] += 1
+            return 0
+        call = &self.calls[slot]
+        memset(call, 0, sizeof(Call))
+        call.used = True
+        call.record = record
+        call.generation = generation
+        call.rules = self.rules[profile - 1]
+        call.pools[CALLER] = call.pools[CALLEE] = NO_POOL
+        for i in range(MAX_SECTIONS):
+            call.streams[i].session = NO_SESSION
+        self.live += 1
+        self.counts["media_calls"] += 1
+        return slot + 1
+
+    cdef Slice end(self, uint32_t number) noexcept:
+        cdef Call* call = self._call(number)
+        cdef uint8_t* o = self.line
+        cdef uint32_t i
+        if call == NULL:
+            return slice_of(self.line, 0)
+        o = put_figures(o, call, self.relay)
+        for i in range(MAX_SECTIONS):
+            self._close(call, i)
+        call.used = False
+        call.next_free = self.free_head
+        self.free_head = number
+        self.live -= 1
+        return slice_of(self.line, <uint32_t>(o - self.line))
+
+    cdef int on_request(self, const Msg* m, const Passing* p, Slice* body) noexcept:
+        cdef Call* call = self._call(p.call)
+        cdef Exchange* exchange
+        cdef Slice sdp
+        cdef int status
+        if call == NULL or (p.method != METHOD_INVITE and p.method != METHOD_ACK and p.method != METHOD_UPDATE
+                            and p.method != METHOD_PRACK):
+            return HOOK_LEAVE
+        status = self._read(m, body[0], &sdp)
+        if status:
+            return status if status > 0 else HOOK_LEAVE
+        call.listeners[p.side] = p.listener_in
+        call.listeners[1 - p.side] = p.listener_out
+        call.signalling[p.side] = p.source
+        exchange = exchange_answered(call.exchanges, p)
+        if exchange != NULL:
+            return self._answer(call, exchange, p, p.side, body, sdp)
+        if p.method == METHOD_ACK:
+            return self._refuse(488, b"Not Acceptable Here", b"399 an answer in ACK, and no offer before it")
+        return self._offer(call, p, p.side, body, sdp)
+
+    cdef int on_response(self, const Msg* m, const Passing* p, Slice* body) noexcept:
+        cdef Call* call = self._call(p.call)
+        cdef uint8_t sender = 1 - p.side
+        cdef Exchange* exchange
+        cdef Slice sdp
+        cdef int status
+        if call == NULL:
+            return HOOK_LEAVE
+        status = self._read(m, body[0], &sdp)
+        if status:
+            return status if status > 0 else HOOK_LEAVE
+        call.listeners[sender] = p.listener_in
+        call.listeners[p.side] = p.listener_out
+        call.signalling[sender] = p.source
+        exchange = exchange_of(call.exchanges, p)
+        if exchange != NULL and exchange.offerer == p.side:
+            return self._answer(call, exchange, p, sender, body, sdp)
+        return self._offer(call, p, sender, body, sdp)
+
+    cdef void on_refused(self, const Passing* p) noexcept:
+        cdef Call* call = self._call(p.call)
+        cdef Exchange* exchange
+        if call == NULL:
+            return
+        exchange = exchange_of(call.exchanges, p)
+        if exchange != NULL and exchange.state == EXCHANGE_OFFERED:
+            exchange.state = EXCHANGE_FREE
+            self.counts["media_offers_void"] += 1
+            self._close_unused(call)
+
+    cdef int _refuse(self, int status, bytes reason, bytes warning) noexcept:
+        """warning: code, space, text; the text is ours."""
+        self.counts["media_refused"] += 1
+        self.reason = reason + b" - " + warning[4:]
+        self.headers = b"Warning: " + warning[:3] + b' sipedge "' + warning[4:].replace(b'"', b"'") + b'"\r\n'
+        return status
+
+    cdef int _read(self, const Msg* m, Slice body, Slice* sdp) noexcept:
+        """Index the description in body: 0, -1 where there is none, or the status of a refusal."""
+        cdef SdpBody kind = find_sdp(m, body, sdp)
+        cdef int fault
+        if kind == SDP_ABSENT:
+            return -1
+        if kind == SDP_ENCODED:
+            return self._refuse(488 if m.status else 415, b"Unsupported Media Type",
+                                b"399 an encoded session description cannot be anchored")
+        if kind == SDP_FAULTY:
+            return self._refuse(488, b"Not Acceptable Here", b"399 the parts of the body cannot be told apart")
+        fault = index_sdp(sdp[0], &self.sdp)
+        if fault:
+            return self._refuse(488, b"Not Acceptable Here",
+                                b"399 session description: " + fault_text(fault).encode("ascii", "replace"))
+        return 0
+
+    cdef int _describe(self, Call* call) noexcept:
+        cdef const char* warning = describe(&self.sdp, &call.rules, self.sections)
+        return self._refuse(488, b"Not Acceptable Here", <bytes>warning) if warning != NULL else 0
+
+    cdef int _offer(self, Call* call, const Passing* p, uint8_t offerer, Slice* body, Slice sdp) noexcept:
+        """An offer passes: open what it needs towards both sides, and keep what it says until it is answered."""
+        cdef Exchange* exchange
+        cdef uint32_t i, count = min(self.sdp.medias, <uint32_t>MAX_SECTIONS)
+        cdef bint some = self.sdp.medias == 0
+        cdef int status = self._describe(call)
+        if status:
+            return status
+        for i in range(self.sdp.medias):
+            some = some or self.sdp.media[i].port == 0 or (i < count and self.sections[i].treatment != TREAT_REFUSE)
+        if not some:
+            return self._refuse(488, b"Not Acceptable Here", b"304 no media of a kind that passes here")
+        exchange = exchange_of(call.exchanges, p)
+        if exchange != NULL and exchange.state == EXCHANGE_ANSWERED:
+            # It was answered, and is only shown again.
+            return self._render(call, exchange.sections, exchange.count, 1 - offerer, body, sdp)
+        exchange = exchange_room(call.exchanges, p)
+        if exchange == NULL:
+            return self._refuse(491, b"Request Pending", b"399 earlier offers have no answer yet")
+        for i in range(count):
+            if self.sections[i].treatment == TREAT_ANCHOR and self.sections[i].open and not self._ready(call, i):
+                self._close_unused(call)
+                self.counts["media_no_ports"] += 1
+                self.reason = b"Service Unavailable - no media port is free"
+                self.headers = b"Retry-After: 10\r\n"
+                return 503
+        self.counts["media_offers"] += exchange.state != EXCHANGE_OFFERED
+        exchange.state = EXCHANGE_OFFERED
+        exchange.cseq = p.cseq
+        exchange.side = p.side
+        exchange.invite = p.method == METHOD_INVITE
+        exchange.offerer = offerer
+        exchange.count = <uint8_t>count
+        call.turn += 1
+        exchange.turn = call.turn
+        memcpy(exchange.sections, self.sections, sizeof(self.sections))
+        return self._render(call, exchange.sections, count, 1 - offerer, body, sdp)
+
+    cdef int _answer(self, Call* call, Exchange* exchange, const Passing* p, uint8_t answerer, Slice* body,
+                     Slice sdp) noexcept:
+        cdef int status = self._describe(call)
+        cdef bint final = p.status == 0 or p.status >= 200 or p.reliable
+        cdef uint32_t i, count = min(self.sdp.medias, <uint32_t>exchange.count)
+        if status:
+            return status
+        for i in range(count):
+            # The offer's sections decide what becomes of the answer's.
+            self.sections[i].treatment = exchange.sections[i].treatment
+            self.sections[i].open = self.sections[i].open and exchange.sections[i].open
+        for i in range(count, <uint32_t>MAX_SECTIONS):
+            self.sections[i].open = False
+        if self._commits(call, exchange, p):
+            self._commit(call, exchange, answerer, final)
+            if final:
+                exchange.state = EXCHANGE_ANSWERED
+                self.counts["media_answers"] += 1
+            if p.status >= 200 or p.status == 0:
+                call.established = True
+        return self._render(call, self.sections, count, exchange.offerer, body, sdp)
+
+    cdef bint _commits(self, const Call* call, const Exchange* exchange, const Passing* p) noexcept:
+        """Whether an answer changes what flows: not when it is seen again, and not when another fork's was final.
+
+        A provisional answer that nobody acknowledges does so only before the call is up (early media, RFC 3960).
+        """
+        if exchange.state == EXCHANGE_ANSWERED:
+            return False
+        return p.status == 0 or p.status >= 200 or p.reliable or not call.established
+
+    cdef bint _ready(self, Call* call, uint32_t i) noexcept:
+        """A relay session with ports towards both sides for section i; False where there is none to be had."""
+        cdef Stream* stream = &call.streams[i]
+        cdef uint8_t masks[SIDES]
+        cdef int side
+        if stream.session != NO_SESSION and not stream.agreed:
+            for side in range(2):
+                if call.pools[side] not in self._pools(call.listeners[side]):
+                    # Another target, reached by another listener: nothing was agreed yet, so begin again.
+                    self._close(call, i)
+                    call.pools[side] = NO_POOL
+        if stream.session != NO_SESSION:
+            return True
+        stream.session = self.relay.open()
+        if stream.session == NO_SESSION:
+            return False
+        self.owners[stream.session] = <uint32_t>(call - self.calls) + 1
+        if not self._bind(call, i, CALLER) or not self._bind(call, i, CALLEE):
+            self._close(call, i)
+            return False
+        memset(masks, 0, sizeof(masks))
+        masks[CALLER] = 1 << CALLEE
+        masks[CALLEE] = 1 << CALLER
+        self.relay.hear(stream.session, masks)
+        return True
+
+    cdef tuple _pools(self, uint8_t listener):
+        """Media addresses that the peers of a listener may be told."""
+        return self.pools_of[listener] if listener < len(self.pools_of) else ()
+
+    cdef bint _bind(self, Call* call, uint32_t i, int side) noexcept:
+        """A port towards one side, from the first media address of its listener that has one free.
+
+        All sections of one side share one address, because most descriptions have one c= for all.
+        """
+        cdef Stream* stream = &call.streams[i]
+        cdef int port, pool, chosen = call.pools[side]
+        for pool in self._pools(call.listeners[side]) if chosen == NO_POOL else range(len(self.hosts)):
+            if chosen != NO_POOL and self.hosts[pool] != self.hosts[chosen]:
+                continue
+            port = self.relay.bind(stream.session, side, pool)
+            if port >= 0:
+                stream.ports[side] = <uint16_t>port
+                call.pools[side] = <int16_t>pool
+                return True
+        return False
+
+    cdef void _close(self, Call* call, uint32_t i) noexcept:
+        cdef Stream* stream = &call.streams[i]
+        if stream.session != NO_SESSION:
+            self.owners[stream.session] = 0
+            self.relay.close(stream.session)
+            memset(stream, 0, sizeof(Stream))
+            stream.session = NO_SESSION
+
+    cdef void _close_unused(self, Call* call) noexcept:
+        """Close what only a refused offer wanted."""
+        cdef uint32_t i
+        cdef int k
+        cdef bint wanted
+        for i in range(MAX_SECTIONS):
+            wanted = call.streams[i].agreed
+            for k in range(EXCHANGES):
+                wanted = wanted or (call.exchanges[k].state == EXCHANGE_OFFERED and i < call.exchanges[k].count
+                                    and call.exchanges[k].sections[i].open)
+            if not wanted:
+                self._close(call, i)
+
+    cdef void _commit(self, Call* call, Exchange* exchange, uint8_t answerer, bint final) noexcept:
+        """Let flow what offer and answer (self.sections) agree on."""
+        cdef uint32_t i
+        cdef const Section* offer
+        cdef const Section* answer
+        for i in range(MAX_SECTIONS):
+            if call.streams[i].session == NO_SESSION:
+                continue
+            offer = &exchange.sections[i]
+            answer = &self.sections[i]
+            if i < exchange.count and offer.open and answer.open and offer.treatment == TREAT_ANCHOR:
+                self._aim(call, i, exchange.offerer, offer, answer, answer)
+                self._aim(call, i, answerer, answer, offer, answer)
+                call.streams[i].agreed = True
+            elif final:
+                self._close(call, i)
+
+    cdef void _aim(self, Call* call, uint32_t i, uint8_t side, const Section* own, const Section* other,
+                   const Section* answer) noexcept:
+        cdef Stream* stream = &call.streams[i]
+        cdef Aim aim
+        memset(&aim, 0, sizeof(Aim))
+        aim.mux = own.mux and other.mux
+        if _goes_nowhere(&own.rtp):
+            aim.rtp = stream.rtp[side]
+            aim.rtcp = aim.rtp
+            aim.rtcp.port += not aim.mux
+        else:
+            aim.rtp = own.rtp
+            aim.rtcp = own.rtp if aim.mux else own.rtcp
+            aim.moved = stream.agreed and not _same_address(&own.rtp, &stream.rtp[side])
+            stream.rtp[side] = own.rtp
+        aim.signalling = call.signalling[side]
+        aim.learning = call.rules.learning
+        aim.active = True
+        aim.sends = own.direction & SENDS and other.direction & RECEIVES
+        aim.receives = own.direction & RECEIVES != 0
+        aim.payload = answer.payload
+        aim.event_payload = other.event_payload
+        aim.clock = answer.clock
+        aim.ptime = own.ptime
+        self.relay.aim(stream.session, side, &aim)
+
+    cdef int _render(self, Call* call, const Section* offered, uint32_t count, uint8_t to, Slice* body,
+                     Slice sdp) noexcept:
+        """The description with the edge's address and ports for one side, in the place of the one in body."""
+        cdef Place places[MAX_SECTIONS]
+        cdef uint32_t i, before = <uint32_t>(sdp.p - body.p), n
+        cdef bytes host
+        for i in range(count):
+            places[i].treatment = offered[i].treatment
+            places[i].port = call.streams[i].ports[to] if offered[i].open else 0
+        if call.pools[to] == NO_POOL:
+            # Nothing is anchored: the address only stands there.
+            pools = self._pools(call.listeners[to])
+            if not pools:
+                return HOOK_LEAVE
+            host = self.hosts[pools[0]]
+        else:
+            host = self.hosts[call.pools[to]]
+        edit_begin(&self.edit, sdp.p, 0, sdp.n)
+        n = rewrite(&self.sdp, &self.edit, places, count, <const Host*><const char*>host)
+        call.ice += n
+        self.counts["ice_removed"] += n
+        n = edit_size(&self.edit)
+        if self.edit.overflow or body.n - sdp.n + n > BODY_ROOM:
+            return self._refuse(488, b"Not Acceptable Here", b"399 too much to change in the session description")
+        memcpy(self.room, body.p, before)
+        edit_render(&self.edit, self.room + before)
+        memcpy(self.room + before + n, sdp.p + sdp.n, body.n - before - sdp.n)
+        body[0] = slice_of(self.room, body.n - sdp.n + n)
+        return HOOK_REPLACE

@@ -1,0 +1,157 @@
+"""Calls through an edge that anchors: descriptions byte for byte, audio packet for packet, every port back."""
+import msgspec
+
+from sipcore.stack.verdict import Verdict
+from tests.anchor.bench import SDP_TYPE, AnchorBench, Call, edge_of, sdp
+
+
+def test_both_descriptions_name_the_edge_and_the_audio_flows(bench: AnchorBench) -> None:
+    call = Call(bench)
+    call.alice.request("INVITE", call.bob.uri, headers=SDP_TYPE, body=call.offer("a=ptime:30", "a=x:1"))
+    bench.run()
+    invite = call.bob.take("INVITE")
+    port = edge_of(invite)[1]
+    assert invite.message.body == sdp("127.0.0.1", port, "a=ptime:30", "a=x:1")
+    assert invite.header("Content-Length") == str(len(invite.message.body))
+    assert port % 2 == 0
+    call.bob.answer(invite, 200, headers=SDP_TYPE, body=call.answer("a=sendrecv", version=9))
+    bench.run()
+    answered = call.alice.take("100", "200")
+    other = edge_of(answered)[1]
+    assert answered.message.body == sdp("127.0.0.1", other, "a=sendrecv", version=9)
+    assert answered.header("Content-Length") == str(len(answered.message.body))
+    assert other != port
+    call.edge_alice, call.edge_bob = ("127.0.0.1", other), ("127.0.0.1", port)
+    call.dialogs = call.alice.caller_dialog(answered), call.bob.callee_dialog(invite)
+    call.dialogs[0].send("ACK")
+    bench.run()
+    call.bob.take("ACK")
+    call.talk()
+    call.bye()
+    assert bench.anchor.statistics()["media_answers"] == 1
+
+
+def test_the_log_line_has_the_figures(bench: AnchorBench) -> None:
+    call = Call(bench).ring()
+    call.talk()
+    call.talk()
+    call.bye()
+    line = msgspec.json.decode(bench.proxy.records.journal.take())
+    assert line["media"]["caller"]["packets"] == 2
+    assert line["media"]["callee"]["packets"] == 2
+    assert line["media"]["callee"]["wrong_source"] == 0
+
+
+def test_an_answer_that_comes_again_is_the_same_again(bench: AnchorBench) -> None:
+    call = Call(bench)
+    call.alice.request("INVITE", call.bob.uri, headers=SDP_TYPE, body=call.offer())
+    bench.run()
+    invite = call.bob.take("INVITE")
+    for _ in range(2):
+        call.bob.answer(invite, 200, headers=SDP_TYPE, body=call.answer())
+    bench.run()
+    one, two = [message for message in call.alice.received() if message.name == "200"]
+    assert one.data == two.data
+    assert bench.anchor.statistics()["media_answers"] == 1
+
+
+def test_early_media(bench: AnchorBench) -> None:
+    call = Call(bench)
+    call.alice.request("INVITE", call.bob.uri, headers=SDP_TYPE, body=call.offer())
+    bench.run()
+    invite = call.bob.take("INVITE")
+    call.edge_bob = edge_of(invite)
+    call.bob.answer(invite, 183, headers=SDP_TYPE, body=call.answer())
+    bench.run()
+    call.edge_alice = edge_of(call.alice.take("100", "183"))
+    call.talk()
+    call.bob.answer(invite, 200, headers=SDP_TYPE, body=call.answer())
+    bench.run()
+    answered = call.alice.take("200")
+    assert edge_of(answered) == call.edge_alice
+    call.talk()
+    call.dialogs = call.alice.caller_dialog(answered), call.bob.callee_dialog(invite)
+    call.bye()
+
+
+def test_early_media_of_one_fork_and_the_answer_of_another(bench: AnchorBench) -> None:
+    call = Call(bench)
+    other = bench.talker("127.0.0.4")
+    call.alice.request("INVITE", call.bob.uri, headers=SDP_TYPE, body=call.offer())
+    bench.run()
+    invite = call.bob.take("INVITE")
+    call.edge_bob = edge_of(invite)
+    call.bob.answer(invite, 183, tag="one", headers=SDP_TYPE, body=sdp(other.host, other.port))
+    bench.run()
+    call.edge_alice = edge_of(call.alice.take("100", "183"))
+    said = call.at_alice.say(b"early", call.edge_alice)
+    assert other.hear() == said
+    call.bob.answer(invite, 200, tag="two", headers=SDP_TYPE, body=call.answer())
+    bench.run()
+    answered = call.alice.take("200")
+    assert edge_of(answered) == call.edge_alice
+    call.talk()
+    assert other.heard_nothing()
+    call.dialogs = call.alice.caller_dialog(answered), call.bob.callee_dialog(invite, "two")
+    call.bye()
+
+
+def test_offer_in_the_answer_to_an_invite_without_one(bench: AnchorBench) -> None:
+    call = Call(bench)
+    call.alice.request("INVITE", call.bob.uri)
+    bench.run()
+    invite = call.bob.take("INVITE")
+    assert invite.message.body == b""
+    call.bob.answer(invite, 200, headers=SDP_TYPE, body=call.answer())
+    bench.run()
+    answered = call.alice.take("100", "200")
+    call.edge_alice = edge_of(answered)
+    assert answered.message.body == sdp("127.0.0.1", call.edge_alice[1])
+    call.dialogs = call.alice.caller_dialog(answered), call.bob.callee_dialog(invite)
+    for _ in range(2):
+        call.dialogs[0].send("ACK", headers=SDP_TYPE, body=call.offer())
+        bench.run()
+        ack = call.bob.take("ACK")
+        call.edge_bob = edge_of(ack)
+        assert ack.message.body == sdp("127.0.0.1", call.edge_bob[1])
+    call.talk()
+    call.bye()
+
+
+def test_the_size_check_reckons_with_the_body_as_it_leaves(opened) -> None:
+    seen = []
+
+    def oversize(request, verdict, size):
+        seen.append((size, request.size_with(verdict)))
+        return verdict
+
+    bench = AnchorBench(verdict=Verdict(anchor=1, budget=100), oversize=oversize)
+    opened.append(bench)
+    call = Call(bench)
+    call.alice.request("INVITE", call.bob.uri, headers=SDP_TYPE, body=call.offer("a=ice-ufrag:" + "x" * 100))
+    bench.run()
+    invite = call.bob.take("INVITE")
+    assert seen == [(len(invite.data), len(invite.data))]
+    call.bob.answer(invite, 486)
+    bench.empty()
+
+
+def test_a_call_whose_media_stopped_is_ended(bench: AnchorBench) -> None:
+    call = Call(bench).ring()
+    owner = bench.anchor.owner(0)
+    assert owner is not None
+    record, generation, section = owner
+    assert section == 0
+    assert not bench.proxy.end_silent(record, generation + 1, bench.link.now)
+    assert bench.proxy.end_silent(record, generation, bench.link.now)
+    assert not bench.proxy.end_silent(record, generation, bench.link.now)
+    assert b'"ended":"media"' in bench.proxy.records.journal.take()
+    assert bench.anchor.owner(0) is None
+    bench.await_free_ports()
+    # The phones may still say goodbye: the token passes them.
+    call.dialogs[0].send("BYE")
+    bench.run()
+    call.bob.answer(call.bob.take("BYE"), 200)
+    bench.run()
+    call.alice.take("200")
+    bench.empty()
