@@ -1,0 +1,35 @@
+"""Copies of packets on their way from the relay's thread to the loop, for captures and recordings."""
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from ..base.address cimport Address
+
+cdef extern from "bytering.h" nogil:
+    ctypedef struct ByteRing:
+        uint64_t size                                       # bytes
+
+    int bytering_init(ByteRing* ring, uint64_t size)
+    void bytering_free(ByteRing* ring)
+    uint8_t* bytering_reserve(ByteRing* ring, uint32_t n)   # the producer's
+    void bytering_publish(ByteRing* ring, uint32_t n)
+    const uint8_t* bytering_front(ByteRing* ring, uint32_t* n)  # the consumer's
+    void bytering_release(ByteRing* ring, uint32_t n)
+    uint64_t bytering_refused(ByteRing* ring)               # anybody's
+
+cdef enum TapDirection:
+    TAP_IN = 0              # came from the side's far end
+    TAP_OUT = 1             # went to it
+
+cdef struct TapRecord:      # what stands in front of the bytes of each packet
+    uint64_t time_ns        # of the thread's clock
+    Address far             # the far end: source of TAP_IN, destination of TAP_OUT
+    uint32_t session
+    uint32_t generation     # of the session's place
+    uint16_t n              # bytes of the packet
+    uint8_t side
+    uint8_t direction       # TapDirection
+    uint8_t rtcp            # through the RTCP socket, or RTCP by its type on the RTP socket
+
+
+cdef class Tap:
+    cdef ByteRing ring
+
+    cdef bint put(self, const TapRecord* head, const uint8_t* packet) noexcept nogil
