@@ -4,7 +4,7 @@
 A `Msg` borrows its bytes: it is valid as long as they stay where they are. Values are parsed when one of the
 `msg_*` functions asks, and once.
 """
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from sipcore.base.slice cimport Slice
 from sipcore.wire.nameaddr cimport NameAddr
 from sipcore.wire.tables cimport H_COUNT
@@ -89,7 +89,6 @@ cdef int msg_check(Msg* m) noexcept nogil
 
 cdef Slice msg_value(const Msg* m, uint8_t id) noexcept nogil
 cdef uint8_t msg_find(const Msg* m, Slice name) noexcept nogil
-cdef bint msg_lists(const Msg* m, uint8_t id, Slice token) noexcept nogil
 
 
 cdef inline bint msg_has(const Msg* m, uint8_t id) noexcept nogil:

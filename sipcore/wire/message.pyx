@@ -318,19 +318,6 @@ cdef uint8_t msg_find(const Msg* m, Slice name) noexcept nogil:
     return NO_HEADER
 
 
-cdef bint msg_lists(const Msg* m, uint8_t id, Slice token) noexcept nogil:
-    """Whether one of the comma-separated values of a header is that token (option tags, methods)."""
-    cdef uint32_t i = m.first[id]
-    cdef Slice rest, item
-    while i != NO_HEADER:
-        rest = header_value(m, i)
-        while next_value(&rest, &item) > 0:
-            if slice_iequal(item, token):
-                return True
-        i = m.headers[i].next
-    return False
-
-
 cdef int msg_uri(Msg* m) noexcept nogil:
     cdef int fault
     if not m.parsed & PARSED_URI:
