@@ -2,8 +2,9 @@
 from libc.stdint cimport uint8_t, uint32_t
 from sipcore.anchor.anchor cimport CALLEE, CALLER
 from sipcore.anchor.description cimport MAX_SECTIONS
+from sipcore.base.decimal cimport put_number
 from sipcore.media.session cimport SideCounters
-from sipcore.stack.record cimport put_number, put_text
+from sipcore.stack.record cimport put_text
 
 
 cdef uint8_t* _put_side(uint8_t* o, const SideCounters* c) noexcept:

@@ -6,7 +6,7 @@ without ticks. It never goes back within a queue: an earlier `now` of a push cou
 """
 cimport cython
 from libc.stdint cimport uint32_t, uint64_t
-from libc.stdlib cimport calloc, free, malloc
+from libc.stdlib cimport calloc, free
 from .slice cimport SIPCORE_CHECK_INDEX
 
 cdef uint32_t NONE = 0xFFFFFFFF
@@ -117,16 +117,11 @@ cdef class Linger:
 
     def pop(self, now: int, limit: int = 64) -> list[int]:
         """One call of `expire`: the ids that it gave back."""
-        cdef int n, i
         cdef uint64_t when = now
-        cdef uint32_t* out
+        cdef int n
+        cdef bytearray out
         if limit < 1:
             raise ValueError(f"limit: expected at least 1, not {limit}")
-        out = <uint32_t*>malloc(limit * sizeof(uint32_t))
-        if out == NULL:
-            raise MemoryError()
-        try:
-            n = self.expire(when, out, limit)
-            return [out[i] for i in range(n)]
-        finally:
-            free(out)
+        out = bytearray(limit * sizeof(uint32_t))
+        n = self.expire(when, <uint32_t*><char*>out, limit)
+        return memoryview(out).cast("I")[:n].tolist()

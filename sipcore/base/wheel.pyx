@@ -14,7 +14,7 @@ A timer fires at the first tick that is not before its deadline: never early, at
 """
 cimport cython
 from libc.stdint cimport uint32_t, uint64_t
-from libc.stdlib cimport calloc, free, malloc
+from libc.stdlib cimport calloc, free
 from .slice cimport SIPCORE_CHECK, SIPCORE_CHECK_INDEX
 
 cdef extern from * nogil:
@@ -213,16 +213,11 @@ cdef class Wheel:
 
     def pop(self, now: int, limit: int = 64) -> list[int]:
         """One call of `expire`: the ids that it gave back."""
-        cdef int n, i
         cdef uint64_t when = now
-        cdef uint32_t* out
+        cdef int n
+        cdef bytearray out
         if limit < 1:
             raise ValueError(f"limit: expected at least 1, not {limit}")
-        out = <uint32_t*>malloc(limit * sizeof(uint32_t))
-        if out == NULL:
-            raise MemoryError()
-        try:
-            n = self.expire(when, out, limit)
-            return [out[i] for i in range(n)]
-        finally:
-            free(out)
+        out = bytearray(limit * sizeof(uint32_t))
+        n = self.expire(when, <uint32_t*><char*>out, limit)
+        return memoryview(out).cast("I")[:n].tolist()

@@ -114,4 +114,3 @@ cdef class Records:
 
 cdef uint8_t* put_json(uint8_t* o, Slice text) noexcept nogil
 cdef uint8_t* put_text(uint8_t* o, const char* text) noexcept nogil
-cdef uint8_t* put_number(uint8_t* o, uint64_t value) noexcept nogil

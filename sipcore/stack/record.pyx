@@ -8,6 +8,7 @@ from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memmove, memset, strlen
 from libc.time cimport gmtime_r, time_t, tm
 from sipcore.base.address cimport Address, render_ip
+from sipcore.base.decimal cimport put_number
 from sipcore.base.slice cimport Slice, slice_from, slice_of
 from sipcore.base.wheel cimport Wheel
 
@@ -31,22 +32,6 @@ cdef uint8_t* put_text(uint8_t* o, const char* text) noexcept nogil:
     cdef size_t n = strlen(text)
     memcpy(o, text, n)
     return o + n
-
-
-cdef uint8_t* put_number(uint8_t* o, uint64_t value) noexcept nogil:
-    cdef uint8_t digits[20]
-    cdef int n = 0
-    while True:
-        digits[n] = <uint8_t>(c'0' + value % 10)
-        n += 1
-        value //= 10
-        if value == 0:
-            break
-    while n > 0:
-        n -= 1
-        o[0] = digits[n]
-        o += 1
-    return o
 
 
 cdef uint8_t* put_json(uint8_t* o, Slice text) noexcept nogil:

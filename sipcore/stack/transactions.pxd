@@ -8,10 +8,9 @@ from sipcore.base.slice cimport Slice
 from sipcore.base.wheel cimport Wheel
 from sipcore.stack.counters cimport C_COUNT
 from sipcore.stack.identity cimport Identity
-from sipcore.stack.plan cimport MAX_LISTENERS, Listener
 from sipcore.stack.tx cimport TimerValues, Tx
 from sipcore.wire.edit cimport Edit
-from sipcore.wire.message cimport Limits, Msg
+from sipcore.wire.message cimport Msg
 
 
 cdef class Transactions:
@@ -55,3 +54,7 @@ cdef class Transactions:
     cdef bint keep_response(self, Tx* tx, const uint8_t* p, uint32_t n) noexcept nogil
     cdef void drop_request(self, Tx* tx) noexcept nogil
     cdef void drop_response(self, Tx* tx) noexcept nogil
+    cdef bint _keep(self, Tx* tx, uint8_t** at, uint16_t* size, uint32_t large, const uint8_t* p,
+                    uint32_t n) noexcept nogil
+    cdef void _hold(self, Tx* tx, uint8_t** at, uint16_t* size, uint32_t large, const Buffer* b) noexcept nogil
+    cdef void _drop(self, Tx* tx, uint8_t** at, uint16_t size, uint32_t large) noexcept nogil

@@ -279,55 +279,48 @@ cdef class Transactions:
         b.p[n] = 0
         memcpy(room, b.p, n)
         self.outbox.commit(to, <uint16_t>listener, n)
-        tx.request = b.p
-        tx.request_n = <uint16_t>n
-        if b.capacity != _buffer(b.p, n, False).capacity:
-            tx.flags |= TX_LARGE_REQUEST
+        self._hold(tx, &tx.request, &tx.request_n, TX_LARGE_REQUEST, &b)
         tx.listener_out = <uint8_t>listener
         tx.target = to[0]
         client_on_send(tx, self.now, False, &self.timers)
         return True
 
     cdef bint keep_request(self, Tx* tx, const uint8_t* p, uint32_t n) noexcept nogil:
-        cdef Buffer b
-        self.drop_request(tx)
-        if self.pool.take(n + 1, &b) != 0:
-            self.counters[<int>C_BUFFERS_FULL] += 1
-            return False
-        memcpy(b.p, p, n)
-        b.p[n] = 0
-        tx.request = b.p
-        tx.request_n = <uint16_t>n
-        if b.capacity != _buffer(b.p, n, False).capacity:
-            tx.flags |= TX_LARGE_REQUEST
-        return True
+        return self._keep(tx, &tx.request, &tx.request_n, TX_LARGE_REQUEST, p, n)
 
     cdef bint keep_response(self, Tx* tx, const uint8_t* p, uint32_t n) noexcept nogil:
+        return self._keep(tx, &tx.response, &tx.response_n, TX_LARGE_RESPONSE, p, n)
+
+    cdef void drop_request(self, Tx* tx) noexcept nogil:
+        self._drop(tx, &tx.request, tx.request_n, TX_LARGE_REQUEST)
+
+    cdef void drop_response(self, Tx* tx) noexcept nogil:
+        self._drop(tx, &tx.response, tx.response_n, TX_LARGE_RESPONSE)
+
+    cdef bint _keep(self, Tx* tx, uint8_t** at, uint16_t* size, uint32_t large, const uint8_t* p,
+                    uint32_t n) noexcept nogil:
+        """Keep a copy of p[0..n) in place of what the head has there; False where there is no room for it."""
         cdef Buffer b
-        self.drop_response(tx)
+        self._drop(tx, at, size[0], large)
         if self.pool.take(n + 1, &b) != 0:
             self.counters[<int>C_BUFFERS_FULL] += 1
             return False
         memcpy(b.p, p, n)
         b.p[n] = 0
-        tx.response = b.p
-        tx.response_n = <uint16_t>n
-        if b.capacity != _buffer(b.p, n, False).capacity:
-            tx.flags |= TX_LARGE_RESPONSE
+        self._hold(tx, at, size, large, &b)
         return True
 
-    cdef void drop_request(self, Tx* tx) noexcept nogil:
-        cdef Buffer b
-        if tx.request != NULL:
-            b = _buffer(tx.request, tx.request_n, (tx.flags & TX_LARGE_REQUEST) != 0)
-            self.pool.give(&b)
-            tx.request = NULL
-            tx.flags &= ~<uint32_t>TX_LARGE_REQUEST
+    cdef void _hold(self, Tx* tx, uint8_t** at, uint16_t* size, uint32_t large, const Buffer* b) noexcept nogil:
+        """Hang a buffer with a message and the zero behind it on the head."""
+        at[0] = b.p
+        size[0] = <uint16_t>(b.n - 1)
+        if b.capacity != _buffer(b.p, size[0], False).capacity:
+            tx.flags |= large
 
-    cdef void drop_response(self, Tx* tx) noexcept nogil:
+    cdef void _drop(self, Tx* tx, uint8_t** at, uint16_t size, uint32_t large) noexcept nogil:
         cdef Buffer b
-        if tx.response != NULL:
-            b = _buffer(tx.response, tx.response_n, (tx.flags & TX_LARGE_RESPONSE) != 0)
+        if at[0] != NULL:
+            b = _buffer(at[0], size, (tx.flags & large) != 0)
             self.pool.give(&b)
-            tx.response = NULL
-            tx.flags &= ~<uint32_t>TX_LARGE_RESPONSE
+            at[0] = NULL
+            tx.flags &= ~large

@@ -5,6 +5,7 @@ change in it. Size and rendering follow the same walk, so that the size is exact
 """
 from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcpy, memmove
+from sipcore.base.decimal cimport DECIMAL_TEXT, put_number
 from sipcore.base.slice cimport SIPCORE_CHECK, Slice, slice_from, slice_of
 
 
@@ -79,23 +80,10 @@ cdef uint8_t* edit_room(Edit* e, uint32_t n) noexcept nogil:
 
 cdef Slice edit_number(Edit* e, uint32_t value) noexcept nogil:
     """value as decimal text in the edit's own room."""
-    cdef uint8_t digits[10]
-    cdef int n = 0
-    cdef uint8_t* start = edit_room(e, 10)
-    cdef uint8_t* o = start
+    cdef uint8_t* start = edit_room(e, DECIMAL_TEXT)
     if start == NULL:
         return slice_of(e.base, 0)
-    while True:
-        digits[n] = <uint8_t>(c'0' + value % 10)
-        n += 1
-        value //= 10
-        if value == 0:
-            break
-    while n > 0:
-        n -= 1
-        o[0] = digits[n]
-        o += 1
-    return edit_text(e, start, o)
+    return edit_text(e, start, put_number(start, value))
 
 
 cdef class Editor:
