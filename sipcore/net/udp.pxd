@@ -1,7 +1,5 @@
 """One bound UDP socket: batches in, batches out, and the kernel's error queue."""
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from sipcore.base.address cimport Address
-from sipcore.base.outbox cimport Datagram
 from sipcore.base.sockname cimport sockaddr_storage, socklen_t
 from sipcore.stack.layer cimport Layer
 

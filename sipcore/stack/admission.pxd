@@ -1,9 +1,8 @@
 """Who may send: the source check that stands before everything else."""
-from libc.stdint cimport int16_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from sipcore.base.address cimport Address
 from sipcore.base.bucket cimport Bucket, SourceLimiter
 from sipcore.base.trie cimport Trie
-from sipcore.stack.plan cimport MAX_LISTENERS
 
 cdef enum:
     MAX_GROUPS = 256

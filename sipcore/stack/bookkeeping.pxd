@@ -1,17 +1,11 @@
 """The records of forwarded dialogs, kept up to date by what passes."""
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint32_t
 from sipcore.base.address cimport Address
 from sipcore.base.slice cimport Slice
-from sipcore.stack.admission cimport Admission
-from sipcore.stack.identity cimport BRANCH_TEXT, TOKEN_TEXT
-from sipcore.stack.headerfilter cimport HeaderFilter
 from sipcore.stack.layer cimport Layer
 from sipcore.stack.mediahook cimport MediaHook
-from sipcore.stack.plan cimport Routing
-from sipcore.stack.record cimport Record, Records, Refer
-from sipcore.stack.tx cimport Tx
-from sipcore.stack.verdict cimport Request, Target, Verdict
-from sipcore.wire.message cimport Msg
+from sipcore.stack.record cimport Records, Refer
+from sipcore.stack.verdict cimport Verdict
 
 
 cdef class Bookkeeper(Layer):

@@ -1,15 +1,10 @@
 """The proxy core: what happens to a request on its way in."""
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from sipcore.base.address cimport Address
 from sipcore.base.slice cimport Slice
-from sipcore.stack.admission cimport Admission
-from sipcore.stack.identity cimport BRANCH_TEXT, TOKEN_TEXT
-from sipcore.stack.headerfilter cimport HeaderFilter
 from sipcore.stack.relay cimport Relay
-from sipcore.stack.plan cimport Routing
-from sipcore.stack.record cimport Record, Records, Refer
-from sipcore.stack.tx cimport Tx
-from sipcore.stack.verdict cimport Request, Target, Verdict
+from sipcore.stack.record cimport Record
+from sipcore.stack.verdict cimport Request, Verdict
 from sipcore.wire.message cimport Msg
 
 

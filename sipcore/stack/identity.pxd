@@ -8,7 +8,6 @@ Words are written in base 32 (13 characters each, the loop hash in 7). The worke
 of them, so that whichever worker receives a message knows whose it is.
 """
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from sipcore.base.base32 cimport BASE32_U64
 from sipcore.base.siphash cimport SipKey
 from sipcore.base.slice cimport Slice
 

@@ -2,7 +2,7 @@
 beside the address is what keeps a stranger from making one up, so no table has to be searched to refuse it."""
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy
-from sipcore.base.base32 cimport base32_digit, get_base32_u64, put_base32_u64
+from sipcore.base.base32 cimport BASE32_U64, base32_digit, get_base32_u64, put_base32_u64
 from sipcore.base.siphash cimport (
     SipKey, SipState, key_from, siphash24, siphash24_init, siphash_final, siphash_update, siphash_update_word,
 )

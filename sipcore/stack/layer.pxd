@@ -1,16 +1,8 @@
 """The transaction layer: matching, timers, answers; what a proxy or a user agent adds stands in its subclass."""
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from sipcore.base.address cimport Address
-from sipcore.base.linger cimport Linger
-from sipcore.base.outbox cimport Outbox
-from sipcore.base.pool cimport Buffer, Pool
 from sipcore.base.slice cimport Slice
-from sipcore.base.wheel cimport Wheel
-from sipcore.stack.counters cimport C_COUNT
-from sipcore.stack.identity cimport Identity
 from sipcore.stack.plan cimport MAX_LISTENERS, Listener
-from sipcore.stack.tx cimport TimerValues, Tx
-from sipcore.wire.edit cimport Edit
 from sipcore.wire.message cimport Limits, Msg
 from sipcore.stack.transactions cimport Transactions
 

@@ -1,5 +1,5 @@
 """The way back of a forwarded request, and its way on to the next target."""
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from sipcore.base.address cimport Address
 from sipcore.base.slice cimport Slice
 from sipcore.stack.admission cimport Admission
@@ -7,9 +7,7 @@ from sipcore.stack.identity cimport BRANCH_TEXT, TOKEN_TEXT
 from sipcore.stack.headerfilter cimport HeaderFilter
 from sipcore.stack.anchoring cimport Anchoring
 from sipcore.stack.plan cimport Routing
-from sipcore.stack.record cimport Record, Records, Refer
-from sipcore.stack.tx cimport Tx
-from sipcore.stack.verdict cimport Request, Target, Verdict
+from sipcore.stack.verdict cimport Target, Verdict
 from sipcore.wire.message cimport Msg
 
 

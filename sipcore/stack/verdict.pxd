@@ -1,5 +1,5 @@
 """What the stack asks the policy, and what the policy answers."""
-from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.stdint cimport uint32_t
 from sipcore.base.address cimport Address
 from sipcore.stack.headerfilter cimport HeaderFilter
 from sipcore.wire.message cimport Msg

@@ -3,6 +3,7 @@
 A Request is a view over the message that is being decided; it is valid only until `decide` returns. A Verdict is
 immutable, and what the configuration makes constant is one prebuilt Verdict for all calls.
 """
+from libc.stdint cimport uint8_t
 from libc.stdlib cimport free, malloc
 from sipcore.base.address cimport Address, address_from, address_host
 from sipcore.base.slice cimport Slice, slice_bytes, slice_from, slice_iequal, slice_of
