@@ -1,28 +1,13 @@
-"""G.711: the two codecs that every SIP phone has, as tables, and sine tones in them."""
+"""Sine tones in G.711, the two codecs that every SIP phone has."""
 from bisect import bisect_left
 from collections.abc import Iterable
 from functools import lru_cache
 from math import cos, pi, sin
 
+from sipcore.media.g711 import DECODED
+
 RATE = 8000
 """Samples a second, and bytes."""
-
-
-def _mu_law(byte: int) -> int:
-    code = ~byte & 0xFF
-    size = (((code & 0xF) << 3) + 0x84 << (code >> 4 & 7)) - 0x84
-    return -size if code & 0x80 else size
-
-
-def _a_law(byte: int) -> int:
-    code = byte ^ 0x55
-    exponent, mantissa = code >> 4 & 7, code & 0xF
-    size = (mantissa << 4) + 8 if exponent == 0 else (mantissa << 4) + 0x108 << exponent - 1
-    return size if code & 0x80 else -size
-
-
-DECODED = {"PCMU": tuple(_mu_law(byte) for byte in range(256)), "PCMA": tuple(_a_law(byte) for byte in range(256))}
-"""Samples (16 bit) by codec and byte."""
 
 
 def encode(codec: str, samples: Iterable[float]) -> bytes:

@@ -1,7 +1,8 @@
 """G.711 against the values of ITU-T G.711, and the judge of tones."""
 import pytest
 
-from proxy.demo.g711 import DECODED, RATE, encode, share, tone
+from proxy.demo.g711 import RATE, encode, share, tone
+from sipcore.media.g711 import DECODED
 
 
 @pytest.mark.parametrize(("codec", "byte", "sample"), [
