@@ -42,7 +42,8 @@ SHORT_LIFE = 1.0
 """Seconds; a worker that lives no longer is started again after a pause, which doubles each time."""
 FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 5.0
-
+WORKER = "proxy.worker"
+"""The module whose main() is a worker."""
 
 FIXED = {"listeners": "[[listener]]", "process": "[process]", "limits": "[limits]", "timers": "[timers]",
          "secrets": "[secrets]"}
@@ -176,7 +177,7 @@ class Supervisor:
         with theirs:
             # The worker expects its end as descriptor 3: the shell-free way is a dup in the child.
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-c", _BOOT.format(theirs.fileno()), pass_fds=(theirs.fileno(),), env=environment,
+                sys.executable, "-c", _BOOT.format(theirs.fileno(), WORKER), pass_fds=(theirs.fileno(),), env=environment,
                 stdin=asyncio.subprocess.DEVNULL)
         child = Child(number, process, ours, time.monotonic())
         self.children[number] = child
@@ -303,7 +304,7 @@ class Supervisor:
                           round(time.monotonic() - self.began, 3))
 
 
-_BOOT = "import os; os.dup2({}, 3); from proxy.worker import main; main()"
+_BOOT = "import os; os.dup2({}, 3); from {} import main; main()"
 
 
 def ask(config: Config, question: Message) -> Message:

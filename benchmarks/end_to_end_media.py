@@ -1,0 +1,179 @@
+"""End-to-end run of audio: calls set up through the edge, and RTP both ways through the ports that it gave them.
+
+Each round starts the edge afresh, places the calls, and measures each phase; a figure is the median over the rounds.
+Beside it `direct`: the same packets between the generator's own sockets, which is what generator and kernel take by
+themselves. `busy` is an edge whose event loop is kept busy: audio must not notice. `most` are the packets/s up to
+which p99 stays under 20 ms and nothing is lost. JSON and a plot go to out/bench.
+"""
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import load, media, processes
+from benchmarks.end_to_end import BUSY, LISTEN, spread
+from benchmarks.plot import draw_media
+from benchmarks.subjects import ROOT, Failure, Subject, cores, running
+
+EDGE = "sipedge run --config benchmarks/seats/media.toml --listen udp:{listen}"
+BUSY_EDGE = "python -m benchmarks.busy run --config benchmarks/seats/media.toml --listen udp:{listen}"
+WARM_UP = 0.5  # seconds
+SLOWEST = 20_000.0  # us: a p99 above is no audio any more
+LOST = 0.0005  # share of packets above which a rate is too high
+STEP = 1.1  # of the rate, where the most is looked for
+LATE = 20_000.0  # us: a generator that sends later than this is what was measured
+
+
+class Phase(msgspec.Struct, frozen=True):
+    """So many calls at 20 ms a packet."""
+
+    calls: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.calls} calls, {self.calls * 100:,} packets/s"
+
+
+class Sample(msgspec.Struct, frozen=True):
+    """What one phase of one round measured."""
+
+    subject: str
+    phase: str
+    per_second: float
+    cpu: float  # seconds per million packets
+    latency: load.Latency
+    lost: int
+    lateness: float  # us
+    generator: float  # share of its core
+    waited: float  # share of the time that the subject's threads were ready and had no core
+    memory: float  # PSS in MiB
+    per_call: float  # KiB of PSS that a call has added
+
+
+FIGURES: tuple[tuple[str, Callable[[Sample], float]], ...] = (
+    ("packets/s", lambda sample: sample.per_second),
+    ("CPU per million packets, s", lambda sample: sample.cpu),
+    ("sent to received, us: p50", lambda sample: sample.latency.p50),
+    ("  p90", lambda sample: sample.latency.p90),
+    ("  p99", lambda sample: sample.latency.p99),
+    ("  p99.9", lambda sample: sample.latency.p999),
+    ("lost packets", lambda sample: sample.lost),
+    ("PSS, MiB", lambda sample: sample.memory),
+    ("  KiB a call", lambda sample: sample.per_call),
+    ("waiting for its core", lambda sample: sample.waited),
+    ("share of the generator's core", lambda sample: sample.generator),
+    ("  latest packet, us", lambda sample: sample.lateness),
+)
+
+
+def measure(subject: str, phase: Phase, pid: int | None, listen: str, seconds: float) -> Sample:
+    """One phase through an edge that is up, or directly where there is none."""
+    family = processes.tree(pid) if pid is not None else []
+    empty = processes.memory(family).pss
+    with media.Load(media.Plan(calls=phase.calls, proxy=listen if pid is not None else None)) as audio:
+        audio.run(WARM_UP)
+        before = processes.cpu(family)
+        report = audio.run(seconds)
+        after = processes.cpu(family)
+        full = processes.memory(family).pss
+    if report.misrouted or report.strange or not report.received:
+        raise Failure(f"{subject}, {phase.name}: {report.received} packets came out, {report.misrouted} at another "
+                      f"call's port, {report.strange} changed")  # fmt: skip
+    return Sample(
+        subject=subject,
+        phase=phase.name,
+        per_second=report.per_second,
+        cpu=(after.run - before.run) / report.received * 1e6,
+        latency=report.latency,
+        lost=report.lost,
+        lateness=report.lateness,
+        generator=report.cpu / report.seconds,
+        waited=(after.wait - before.wait) / report.seconds,
+        memory=full,
+        per_call=(full - empty) * 1024 / phase.calls,
+    )
+
+
+def most(pid: int, listen: str, calls: int, seconds: float) -> tuple[float, float]:
+    """The highest rate (packets/s) that the edge carried well, and what stopped the search: 1 the edge, 0 the
+    generator."""
+    best, rate = 0.0, 100_000.0
+    while True:
+        plan = media.Plan(calls=calls, proxy=listen, interval=2 * calls / rate)
+        with media.Load(plan) as audio:
+            audio.run(WARM_UP)
+            report = audio.run(seconds)
+        if report.latency.p99 > SLOWEST or report.lost > LOST * report.sent:
+            return best, 1.0
+        if report.lateness > LATE and report.per_second < 0.98 * rate:
+            return best, 0.0
+        best = report.per_second
+        rate *= STEP
+
+
+def table(samples: list[Sample], phase: str) -> Table:
+    """A phase's figures, a column for each subject."""
+    of = [sample for sample in samples if sample.phase == phase]
+    names = list(dict.fromkeys(sample.subject for sample in of))
+    result = Table("", *names, title=f"{phase} (median and range of the rounds)", title_justify="left", box=SIMPLE)
+    for row, figure in FIGURES:
+        result.add_row(row, *(spread([figure(sample) for sample in of if sample.subject == name]) for name in names))
+    return result
+
+
+def main(
+    edge: Annotated[str, typer.Option(help="The edge's command; {listen} is host:port.")] = EDGE,
+    busy: Annotated[str, typer.Option(help="The same with a busy event loop.")] = BUSY_EDGE,
+    rounds: Annotated[int, typer.Option(min=1)] = 3,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Length of a phase.")] = 3.0,
+    calls: Annotated[int, typer.Option(min=2, help="Calls of the first phase; the last has twice as many.")] = 1000,
+    search: Annotated[bool, typer.Option(help="Look for the most packets/s.")] = True,
+    listen: Annotated[str, typer.Option(help="Where the edge listens, host:port.")] = LISTEN,
+    out: Annotated[Path, typer.Option(help="Folder for end_to_end_media.json and .png.")] = ROOT / "out/bench",
+) -> None:
+    """Measure latency, CPU per packet, loss and packets/s. Exit status 2 where a packet came out wrong."""
+    console = Console(width=100, highlight=False)
+    core, own = cores()
+    os.sched_setaffinity(0, {own})
+    first, second = Phase(calls), Phase(2 * calls)
+    samples: list[Sample] = []
+    found: list[tuple[float, float]] = []
+    probe = load.Plan(caller="127.0.0.2:0", callee="127.0.0.3:0", target=listen, window=1, calls=1)
+    try:
+        for number in range(rounds):
+            console.print(f"round {number + 1} of {rounds}")
+            samples += [measure("direct", phase, None, listen, seconds) for phase in (first, second)]
+            with running(Subject("edge", edge), core, listen, probe) as pid:
+                samples += [measure("edge", phase, pid, listen, seconds) for phase in (first, second)]
+                if search:
+                    found.append(most(pid, listen, second.calls, seconds / 2))
+            with running(Subject("busy", busy), core, listen, probe) as pid:
+                samples.append(measure("busy", first, pid, listen, seconds))
+    except (Failure, media.NotCarried, OSError) as error:
+        print(f"end_to_end_media: {error}", file=sys.stderr)
+        raise typer.Exit(2) from None
+    for phase in (first, second):
+        console.print(table(samples, phase.name))
+    if found:
+        by = "the edge" if median(stopped for _, stopped in found) else "the generator, not the edge"
+        console.print(f"most packets/s: {spread([best for best, _ in found])}; the limit was {by}")
+    out.mkdir(parents=True, exist_ok=True)
+    result = {"samples": samples, "most": [best for best, _ in found]}
+    (out / "end_to_end_media.json").write_bytes(msgspec.json.format(msgspec.json.encode(result)))
+    draw_media(samples, [best for best, _ in found], out / "end_to_end_media.png")
+    console.print(f"written to {out}/end_to_end_media.json and .png")
+    waited = median(sample.waited for sample in samples if sample.subject == "edge")
+    if waited > BUSY:
+        console.print(f"The machine was busy: the edge waited for its core {waited:.0%} of the time.")
+
+
+if __name__ == "__main__":
+    typer.run(main)

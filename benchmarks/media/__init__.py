@@ -1,0 +1,130 @@
+"""RTP load generator: calls set up by INVITE through a proxy, then paced audio both ways through the ports it gave.
+
+    with media.Load(media.Plan(calls=1000, proxy="127.0.0.1:5060")) as load:
+        report = load.run(seconds=4)
+
+Each side of a call has a socket of its own. Without a proxy the two sides send to each other: that is what the
+generator and the kernel take by themselves. One thread, IPv4; pin the process to a core that the proxy does not use.
+"""
+import os
+import resource
+import socket
+import time
+from typing import Self
+
+import msgspec
+
+from benchmarks.load import Latency
+from benchmarks.media.calls import Address, Call, Endpoints, NotCarried
+from benchmarks.media.streams import Streams
+
+__all__ = ["Load", "NotCarried", "Plan", "Report"]
+
+_FILES = 256  # beside the audio sockets
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What to set up."""
+
+    calls: int
+    proxy: str | None = None  # host:port; None: the two sides send to each other
+    caller: str = "127.0.0.2"
+    callee: str = "127.0.0.3"
+    interval: float = 0.02  # seconds between two packets of a direction
+    size: int = 172  # bytes: RTP header and 20 ms of G.711
+
+    @property
+    def rate(self) -> float:
+        """Packets a second, both directions of all calls."""
+        return 2 * self.calls / self.interval
+
+
+class Report(msgspec.Struct, frozen=True):
+    """What came of one run."""
+
+    sent: int
+    received: int
+    errors: int  # refused by the kernel
+    misrouted: int  # came out at another call's port
+    strange: int  # not what was sent
+    seconds: float
+    lateness: float  # of the packet sent latest, in microseconds: the generator's own fault
+    latency: Latency
+    cpu: float  # seconds of the generator itself
+
+    @property
+    def lost(self) -> int:
+        """Packets that never came out."""
+        return self.sent - self.received
+
+    @property
+    def per_second(self) -> float:
+        """Packets that came out."""
+        return self.received / self.seconds
+
+
+class Load:
+    """Calls that are up: run() as often as wanted, close() at the end. Raises NotCarried, OSError."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self._calls: list[Call] = []
+        self._sockets: list[socket.socket] = []
+        self._endpoints: Endpoints | None = None
+        _allow_files(2 * plan.calls + _FILES)
+        try:
+            for _ in range(plan.calls):
+                self._sockets += [_audio_socket(plan.caller), _audio_socket(plan.callee)]
+            self._streams = Streams([sock.fileno() for sock in self._sockets], self._targets(),
+                                    interval=plan.interval, size=plan.size)  # fmt: skip
+        except BaseException:
+            self.close()
+            raise
+
+    def _targets(self) -> list[Address]:
+        names: list[Address] = [sock.getsockname() for sock in self._sockets]
+        if self.plan.proxy is None:
+            return [names[number ^ 1] for number in range(len(names))]
+        host, _, port = self.plan.proxy.rpartition(":")
+        self._endpoints = Endpoints(self.plan.caller, self.plan.callee, (host, int(port)))
+        self._calls = self._endpoints.call(
+            [(names[number][1], names[number + 1][1]) for number in range(0, len(names), 2)])  # fmt: skip
+        return [target for call in self._calls for target in (call.for_caller, call.for_callee)]
+
+    def run(self, seconds: float) -> Report:
+        """Send for so many seconds."""
+        cpu = time.thread_time()
+        found = self._streams.run(seconds)
+        return msgspec.convert(found | {"cpu": time.thread_time() - cpu}, Report)
+
+    def close(self) -> None:
+        """End the calls and close the sockets."""
+        try:
+            if self._endpoints is not None and self._calls:
+                self._endpoints.hang_up(self._calls)
+        finally:
+            if self._endpoints is not None:
+                self._endpoints.__exit__()
+            for sock in self._sockets:
+                sock.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _audio_socket(host: str) -> socket.socket:
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.bind((host, 0))
+    return sock
+
+
+def _allow_files(count: int) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if 0 <= soft < count:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (count, max(hard, count) if hard >= 0 else hard))
+        except (OSError, ValueError):
+            raise OSError(f"{os.strerror(24)}: {count} are needed, {hard} allowed") from None

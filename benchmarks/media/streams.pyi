@@ -1,0 +1,9 @@
+from collections.abc import Sequence
+from typing import Any
+
+class Streams:
+    def __init__(
+        self, descriptors: Sequence[int], targets: Sequence[tuple[str, int]], *, interval: float, size: int
+    ) -> None: ...
+    def run(self, seconds: float) -> dict[str, Any]: ...
+    def stop(self) -> None: ...
