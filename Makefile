@@ -26,6 +26,7 @@ test: .venv/.built .venv/.test-packages
 bench: .venv/.built
 	$(BIN)/python -m pytest benchmarks --benchmark-enable --benchmark-only
 	$(BIN)/python -m benchmarks.end_to_end
+	$(BIN)/python -m benchmarks.end_to_end_media
 
 lint: .venv/.built
 	$(BIN)/ruff check .

@@ -7,6 +7,7 @@ from collections import Counter
 import msgspec
 
 from proxy.admission import admission
+from proxy.audio import Audio
 from proxy.config import Config
 from proxy.pathmtu import path_mtu
 from proxy.policy.addresses import bind_address, parse_address
@@ -42,10 +43,11 @@ def with_path_mtu(config: Config) -> Config:
     return msgspec.structs.replace(config, upstreams=tuple(upstreams))
 
 
-def build_proxy(config: Config, *, secret: bytes, worker: int = 0, counters: Counter[str] | None = None) -> Proxy:
+def build_proxy(config: Config, *, secret: bytes, worker: int = 0, counters: Counter[str] | None = None,
+                audio: Audio | None = None) -> Proxy:
     """A Proxy that runs a configuration; its listeners are those of the configuration, in their order.
 
-    counters: where the policy counts what it did.
+    counters: where the policy counts what it did. audio: of the same configuration, where that has [[media]].
     """
     plan.use_listeners(listeners(config))
     policy, access = Policy(with_path_mtu(config), counters), admission(config)
@@ -53,7 +55,8 @@ def build_proxy(config: Config, *, secret: bytes, worker: int = 0, counters: Cou
     proxy = Proxy(
         Identity(secret, worker), admission=access, decide=policy.decide, oversize=policy.oversize,
         transactions=limits.transactions, dialogs=limits.dialogs, memory=limits.memory * MEBIBYTE,
-        t1=_ms(timers.t1), t2=_ms(timers.t2), t4=_ms(timers.t4), timer_c=_ms(timers.timer_c))
+        t1=_ms(timers.t1), t2=_ms(timers.t2), t4=_ms(timers.t4), timer_c=_ms(timers.timer_c),
+        media=audio.anchor if audio is not None else None)
     for listener in listeners(config):
         proxy.add_listener(*listener)
     proxy.set_limits(limits.message_size, limits.header_count, limits.line_length)
@@ -61,10 +64,16 @@ def build_proxy(config: Config, *, secret: bytes, worker: int = 0, counters: Cou
     return proxy
 
 
-def configure(proxy: Proxy, config: Config, counters: Counter[str] | None = None) -> None:
-    """Make a running Proxy follow a configuration with the same listeners, from the next request on."""
+def configure(proxy: Proxy, config: Config, counters: Counter[str] | None = None, audio: Audio | None = None) -> None:
+    """Make a running Proxy follow a configuration with the same listeners, from the next request on.
+
+    Raises OSError where a new media address cannot be had; nothing has changed then.
+    """
     plan.use_listeners(listeners(config))
-    _apply(proxy, config, Policy(with_path_mtu(config), counters), admission(config))
+    policy, access = Policy(with_path_mtu(config), counters), admission(config)
+    if audio is not None:
+        audio.configure(config)
+    _apply(proxy, config, policy, access)
 
 
 def _apply(proxy: Proxy, config: Config, policy: Policy, access: Admission) -> None:

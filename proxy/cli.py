@@ -102,13 +102,22 @@ def demo(
     """Place a call through a running edge, inject headers, transfer it, and show what happens on the wire."""
     from proxy.demo import run_demo
     from proxy.policy.addresses import parse_address
+    from proxy.supervisor import ask_at, control_path_of
 
     try:
         address = parse_address(edge)
     except ValueError as error:
         print(f"--edge: {error}", file=sys.stderr)
         raise typer.Exit(2) from None
-    raise typer.Exit(asyncio.run(run_demo((address.host, address.port), json=as_json, serve=serve)))
+    path = control_path_of(address.host, address.port)
+
+    def statistics() -> dict[str, int]:
+        answer = ask_at(path, AskStatistics())
+        assert isinstance(answer, Statistics)
+        return answer.counters
+
+    raise typer.Exit(asyncio.run(run_demo((address.host, address.port), json=as_json, serve=serve,
+                                          statistics=statistics if path.exists() else None)))
 
 
 @cli.command()

@@ -57,18 +57,19 @@ class Log:
         return Log(level, style, self._stream, **self._bound)
 
     def debug(self, event: str, **fields: Any) -> None:
-        self._write("debug", event, fields)
+        self.write("debug", event, **fields)
 
     def info(self, event: str, **fields: Any) -> None:
-        self._write("info", event, fields)
+        self.write("info", event, **fields)
 
     def warning(self, event: str, **fields: Any) -> None:
-        self._write("warning", event, fields)
+        self.write("warning", event, **fields)
 
     def error(self, event: str, **fields: Any) -> None:
-        self._write("error", event, fields)
+        self.write("error", event, **fields)
 
-    def _write(self, level: str, event: str, fields: dict[str, Any]) -> None:
+    def write(self, level: str, event: str, **fields: Any) -> None:
+        """One line, of one of LEVELS."""
         if LEVELS.index(level) < self._least:
             return
         now = datetime.datetime.now(datetime.UTC)

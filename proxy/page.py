@@ -4,12 +4,18 @@ import os
 
 from sipcore.stack.counters import COUNTERS
 
-GAUGES = ("transactions", "dialogs", "calls_up", "buffer_bytes", "kernel_drops")
+GAUGES = ("transactions", "dialogs", "calls_up", "buffer_bytes", "kernel_drops", "media_calls_up", "media_sessions",
+          "media_ports_used", "media_ports_free")
 """How it is now; the kernel's drops are counted by the sockets, which outlive a worker."""
 
 COPIED = (
     "journal_dropped", "datagrams_out", "send_errors", "truncated", "network_errors", "log_lost", "size_over",
     "size_compact", "size_drop", "size_codecs", "size_refuse", "size_fragment", "size_sent_over",
+    "media_calls", "media_offers", "media_answers", "media_refused", "media_offers_void", "media_no_ports",
+    "media_full", "media_sessions_refused", "media_ports_exhausted", "media_ports_taken", "media_ports_failed",
+    "ice_removed", "rtp_in", "rtp_bytes_in", "rtcp_in", "rtp_out", "rtp_bytes_out", "rtcp_out", "rtp_wrong_source",
+    "rtp_early", "rtp_unheard", "rtp_stun", "rtp_dtls", "rtp_zrtp", "rtp_other", "rtp_truncated", "rtp_giant",
+    "rtp_send_failed", "rtp_unsendable", "rtp_kernel_drops", "media_events_lost", "media_commands_lost",
 )
 """Counters that the worker copies into the page once a second; the other COUNTERS are counted in it directly."""
 
@@ -39,4 +45,4 @@ class Page:
         for name, position, before in self._copied:
             self._words[position] = before + values.get(name, 0)
         for position, name in enumerate(GAUGES, len(NAMES) - len(GAUGES)):
-            self._words[position] = values[name]
+            self._words[position] = values.get(name, 0)

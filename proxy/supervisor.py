@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from proxy import app, load
+from proxy import app, load, machine
 from proxy.config import Config, ConfigError, token_key
 from proxy.log import Log
 from proxy.messages import (
@@ -48,12 +48,18 @@ WORKER = "proxy.worker"
 FIXED = {"listeners": "[[listener]]", "process": "[process]", "limits": "[limits]", "timers": "[timers]",
          "secrets": "[secrets]"}
 """What a running edge was built with."""
+FIXED_RELAY = ("learn_seconds", "silence_seconds", "timeout_seconds", "sessions")
 
 
 def control_path(config: Config) -> Path:
     """Where the control socket is: the configured folder, the service manager's, or one of the user's own."""
-    folder = config.process.directory or os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
     host, port, _, _ = app.listeners(config)[0]
+    return control_path_of(host, port, config.process.directory)
+
+
+def control_path_of(host: str, port: int, directory: str = "") -> Path:
+    """The same by the address of the first listener."""
+    folder = directory or os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
     return Path(folder or Path(tempfile.gettempdir()) / f"sipedge-{os.getuid()}") / f"control-{host}-{port}.sock"
 
 
@@ -115,6 +121,9 @@ class Supervisor:
         except OSError as error:
             self.log.warning("no control socket: `sipedge stats` will not work", error=str(error))
             control = None
+        if short := machine.allow_files(self.config):
+            self.log.warning("open files", text=short)
+        self._warn_of_ports()
         for number in range(self.config.process.workers):
             await self._start_worker(number)
         self.log.info("running", listeners=[listener.bind for listener in self.config.listeners],
@@ -129,6 +138,10 @@ class Supervisor:
         self.close()
         return 0
 
+    def _warn_of_ports(self) -> None:
+        for text in machine.remarks(self.config):
+            self.log.warning("media ports", text=text)
+
     def reload(self) -> None:
         """SIGHUP: read the file again; swap where it is good, keep what runs where it is not."""
         error = self._reload()
@@ -140,12 +153,17 @@ class Supervisor:
             config = load.load(self.file, listen=self.listen, epoch=self.config.epoch + 1, here=True)
         except ConfigError as error:
             return str(error)
-        changed = [name for name in FIXED if getattr(config, name) != getattr(self.config, name)]
+        changed = [FIXED[name] for name in FIXED if getattr(config, name) != getattr(self.config, name)]
+        changed += [f"relay.{name}" for name in FIXED_RELAY
+                    if getattr(config.relay, name) != getattr(self.config.relay, name)]
+        if config.media and not self.config.media:
+            changed.append("[[media]] where none was")
         if changed:
-            return f"{', '.join(FIXED[name] for name in changed)} cannot change while the edge runs: restart it"
+            return f"{', '.join(changed)} cannot change while the edge runs: restart it"
         retrace = config.log.trace != self.config.log.trace
         self.config = config
         self.log = self.log.changed(config.log.level, config.log.format)
+        self._warn_of_ports()
         for child in self.children.values():
             self._send(child, Configure(config.epoch), [self._configuration()])
         if retrace:
@@ -177,8 +195,8 @@ class Supervisor:
         with theirs:
             # The worker expects its end as descriptor 3: the shell-free way is a dup in the child.
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-c", _BOOT.format(theirs.fileno(), WORKER), pass_fds=(theirs.fileno(),), env=environment,
-                stdin=asyncio.subprocess.DEVNULL)
+                sys.executable, "-c", _BOOT.format(theirs.fileno(), WORKER), pass_fds=(theirs.fileno(),),
+                env=environment, stdin=asyncio.subprocess.DEVNULL)
         child = Child(number, process, ours, time.monotonic())
         self.children[number] = child
         configuration = self._configuration()
@@ -309,9 +327,14 @@ _BOOT = "import os; os.dup2({}, 3); from {} import main; main()"
 
 def ask(config: Config, question: Message) -> Message:
     """Ask a running edge something over its control socket. OSError where none runs with that configuration."""
+    return ask_at(control_path(config), question)
+
+
+def ask_at(path: Path, question: Message) -> Message:
+    """The same over the control socket at that path."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
         client.settimeout(2.0)
-        client.connect(str(control_path(config)))
+        client.connect(str(path))
         send(client, question)
         answer, _ = receive(client)
     if answer is None:

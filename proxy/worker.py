@@ -15,6 +15,7 @@ import msgspec
 import uvloop
 
 from proxy import app
+from proxy.audio import Audio
 from proxy.config import Config
 from proxy.log import Log
 from proxy.messages import Configure, Configured, Message, Start, Stop, Trace, read_memory_file, receive, send
@@ -24,6 +25,7 @@ from sipcore.net.endpoint import Endpoint, monotonic_ms, wall_offset_ms
 CONTROL = 3
 GAUGE_SECONDS = 1.0
 MTU_SECONDS = 60.0
+WRONG_SOURCE_MS = 10_000
 JOURNAL_MS = 1000
 """How long the end of a worker waits for a slow reader of the call log."""
 STEP_SECONDS = 0.05
@@ -41,8 +43,9 @@ class Worker:
         self.log = Log(self.config.log.level, self.config.log.format, worker=start.worker)
         self.page = Page(page)
         self.decisions: Counter[str] = Counter()
+        self.audio = Audio(self.config) if self.config.media else None
         self.proxy = app.build_proxy(
-            self.config, secret=start.secret, worker=start.worker, counters=self.decisions)
+            self.config, secret=start.secret, worker=start.worker, counters=self.decisions, audio=self.audio)
         self.proxy.use_counters(self.page.map)
         self.proxy.records.wall = wall_offset_ms()
         self.endpoint = Endpoint(
@@ -52,6 +55,7 @@ class Worker:
         if start.trace:
             self.endpoint.set_trace(self._trace)
         self.mtus = self._mtus()
+        self.wrong_sources = self.wrong_told = 0
         self.ending = asyncio.Event()
 
     async def run(self) -> None:
@@ -62,6 +66,8 @@ class Worker:
             # They are the supervisor's business; a terminal sends them to the whole process group.
             loop.add_signal_handler(number, lambda: None)
         self.endpoint.start(loop)
+        if self.audio is not None:
+            loop.add_reader(self.audio.relay.fileno(), self._on_audio, self.audio)
         self._on_second()
         mtu_timer = loop.call_later(MTU_SECONDS, self._on_mtu)
         gc.collect()
@@ -72,6 +78,9 @@ class Worker:
         finally:
             mtu_timer.cancel()
             self._finish_calls()
+            if self.audio is not None:
+                loop.remove_reader(self.audio.relay.fileno())
+                self.audio.stop()
             self.endpoint.stop()
             self.endpoint.finish_journal(JOURNAL_MS)
             self._write_page()
@@ -115,7 +124,7 @@ class Worker:
         error = ""
         try:
             config = msgspec.msgpack.decode(read_memory_file(descriptor), type=Config)
-            app.configure(self.proxy, config, self.decisions)
+            app.configure(self.proxy, config, self.decisions, self.audio)
         except Exception as failure:  # noqa: BLE001 whatever it is, the edge goes on with what it has and says so
             error = f"{type(failure).__name__}: {failure}"
         else:
@@ -132,6 +141,14 @@ class Worker:
         self.log.info("stopped", unfinished=self.proxy.busy)
         self.ending.set()
 
+    def _on_audio(self, audio: Audio) -> None:
+        for said in audio.take_events():
+            call_id = self.proxy.records.call_id(said.record, said.generation)
+            if call_id is not None:
+                self.log.write(said.level, said.event, call_id=call_id, **said.fields)
+                if said.over and audio.ends:
+                    self.proxy.end_silent(said.record, said.generation, monotonic_ms())
+
     def _on_second(self) -> None:
         self._write_page()
         for text in self.proxy.take_troubles():
@@ -141,9 +158,20 @@ class Worker:
     def _write_page(self) -> None:
         self.proxy.records.wall = wall_offset_ms()
         found = self.endpoint.statistics()
+        if self.audio is not None:
+            found |= self.audio.statistics()
+            self._tell_wrong_sources(found["rtp_wrong_source"])
         found["log_lost"] = self.log.lost
         found |= {name.replace(".", "_"): count for name, count in self.decisions.items()}
         self.page.write(found)
+
+    def _tell_wrong_sources(self, count: int) -> None:
+        """Packets from sources that no call agreed on; told once in a while, as whoever sends them must not fill the
+        log."""
+        now = monotonic_ms()
+        if count > self.wrong_sources and now - self.wrong_told >= WRONG_SOURCE_MS:
+            self.log.warning("audio from wrong sources dropped", packets=count - self.wrong_sources)
+            self.wrong_sources, self.wrong_told = count, now
 
     def _mtus(self) -> list[int]:
         return [upstream.mtu for upstream in app.with_path_mtu(self.config).upstreams]
@@ -153,7 +181,7 @@ class Worker:
         mtus = self._mtus()
         if mtus != self.mtus:
             self.mtus = mtus
-            app.configure(self.proxy, self.config, self.decisions)
+            app.configure(self.proxy, self.config, self.decisions, self.audio)
             self.log.info("path MTU changed", upstreams={
                 upstream.name: mtu for upstream, mtu in zip(self.config.upstreams, mtus, strict=True)})
         asyncio.get_running_loop().call_later(MTU_SECONDS, self._on_mtu)

@@ -86,7 +86,7 @@ class Call(Handler):
     # --- as the caller
 
     def invite(self, uri: str, headers: Sequence[tuple[str, str]]) -> None:
-        self.rtp = Rtp(self.phone.host, frequency=self.frequency)
+        self.rtp = self.phone.open_audio(self.frequency)
         self.sdp = offer(self.phone.host, self.rtp.port)
         out = self.phone.outgoing("INVITE", uri, headers=headers, body=self.sdp)
         self.client = self.phone.send(out, self.phone.edge, self)
@@ -179,7 +179,7 @@ class Call(Handler):
         """200 with an answer to the offer, or with an offer of our own where there was none; 488 where nothing fits."""
         if self.server is None or self.dialog is None or not self.server.waiting:
             return
-        self.rtp = Rtp(self.phone.host, frequency=0 if echo else self.frequency, echo=echo)
+        self.rtp = self.phone.open_audio(0 if echo else self.frequency, echo=echo)
         try:
             if self.server.request.body:
                 self.sdp, agreed = answer(self.server.request.body, self.phone.host, self.rtp.port, any_codec=echo)

@@ -74,6 +74,10 @@ class Ladder:
         row = Text(line(source, to, label(message)), style=style(message), no_wrap=True)
         self.console.print(row.append(f"  {len(data):5,}", style="dim"), overflow="ignore", crop=False)
 
+    def audio(self, text: str) -> None:
+        """Which way audio goes, and what was heard there."""
+        self.console.print(Text(f"  ♪ {printable(text)}", style="bold green"), soft_wrap=True)
+
     def note(self, text: str) -> None:
         self.console.print(Text(f"\n{printable(text)}", style="bold"))
 

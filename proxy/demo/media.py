@@ -127,6 +127,11 @@ class Rtp:
     def port(self) -> int:
         return int(self._socket.getsockname()[1])
 
+    @property
+    def source(self) -> Address | None:
+        """Where its audio comes from; None before any has come."""
+        return self._latched
+
     def start(self, agreed: Agreed) -> None:
         """Begin to play, and to take what comes."""
         self.agreed = agreed

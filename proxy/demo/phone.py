@@ -11,6 +11,7 @@ from sipcore.stack.useragent import ClientTransaction, ServerTransaction, UserAg
 from sipcore.wire.uri import URI
 
 from .call import PATIENCE, Call, Unexpected
+from .media import Rtp
 
 ALLOW = ("Allow", "INVITE, ACK, CANCEL, BYE, OPTIONS, REFER, NOTIFY")
 SOFTWARE = "sipedge-demo"
@@ -35,6 +36,8 @@ class Phone(Handler):
         self.edge = edge
         self.frequency = frequency
         self.calls: list[Call] = []
+        self.audio: list[Rtp] = []
+        """Of every call, ended ones too: what they sent and received."""
         self._arrived: asyncio.Queue[Call] = asyncio.Queue(MOST_CALLS)
         self.loop = asyncio.get_running_loop()
         self.agent = UserAgent(Identity(secret), handler=self, transactions=4096, memory=64 << 20)
@@ -58,6 +61,12 @@ class Phone(Handler):
     def _wake(self) -> None:
         if self.endpoint.running:
             self.endpoint.wake()
+
+    def open_audio(self, frequency: int, *, echo: bool = False) -> Rtp:
+        """A port for a call's audio."""
+        rtp = Rtp(self.host, frequency=frequency, echo=echo)
+        self.audio = [*self.audio[-MOST_CALLS:], rtp]
+        return rtp
 
     def close(self) -> None:
         """Forget all calls, close all sockets."""

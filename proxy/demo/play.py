@@ -1,10 +1,12 @@
 """The play: a call with injected headers, a blind transfer, a refused one, a busy one, and the echo.
 
-Every step is checked on the bytes that arrive at the far end of the edge, or by the tone that is heard there.
+Every step is checked on the bytes that arrive at the far end of the edge, or by the tone that is heard there and the
+port that it came from.
 """
 import asyncio
 import os
 from collections import Counter
+from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 from rich.console import Console
@@ -13,6 +15,7 @@ from proxy.policy.fragmentation import Budget
 from sipcore.base.errors import SipEdgeError
 from sipcore.stack.referral import Progress, read_notify
 from sipcore.wire.message import Message
+from sipcore.wire.sdp import Sdp
 from sipcore.wire.uri import URI
 
 from .call import Call, Unexpected
@@ -43,7 +46,14 @@ BUDGET = Budget(0)
 STARTING, RETRY = 3, 0.5
 """Seconds that an edge may take to start, and between two attempts to reach it."""
 
+FEW = 10
+"""Packets at the beginning and end of each call."""
+SETTLE = 3
+"""Seconds in which the edge's counters, which it writes down once a second, have come to rest."""
+
 Address = tuple[str, int]
+Statistics = Callable[[], dict[str, int]]
+"""The counters of the edge."""
 Anyone = TypeVar("Anyone", bound=Phone)
 
 
@@ -62,6 +72,7 @@ class View(Protocol):
     """Whoever looks on."""
 
     def message(self, part: str, direction: str, data: bytes) -> None: ...
+    def audio(self, text: str) -> None: ...
     def note(self, text: str) -> None: ...
     def headers(self, title: str, message: Message, budget: str) -> None: ...
 
@@ -69,8 +80,10 @@ class View(Protocol):
 class Play:
     """The three endpoints and the steps that they take. Raises OSError where an address is taken."""
 
-    def __init__(self, edge: Address, ladder: View | None, network: str = NETWORK):
+    def __init__(self, edge: Address, ladder: View | None, network: str = NETWORK,
+                 statistics: Statistics | None = None):
         self.edge = edge
+        self.statistics = statistics
         self.ladder = ladder
         self.pbx_uri = f"sip:%s@{network}.{PBX_HOST}:{PORT}"
         secret = os.urandom(32)
@@ -96,6 +109,7 @@ class Play:
                  self.call_agent),
             Step("hear agent", f"caller and agent hear each other ({AGENT_TONE} and {CALLER_TONE} Hz)",
                  self.hear_agent),
+            Step("audio path", "both hear from ports of the edge alone, each from another one", self.path_to_agent),
             Step("refer", "the caller gets the agent's REFER, headers inside Refer-To escaped once; 202",
                  self.refer_human),
             Step("progress", "NOTIFY 100 at the agent: accepted, not completed", self.progress),
@@ -105,6 +119,8 @@ class Play:
             Step("agent leaves", "the agent's BYE is answered; the caller's new call stays", self.agent_leaves),
             Step("hear human", f"caller and 2001 hear each other ({HUMAN_TONE} and {CALLER_TONE} Hz)",
                  self.hear_human),
+            Step("audio path to 2001", "both hear from ports of the edge alone, each from another one",
+                 self.path_to_human),
             Step("hang up", "the caller's BYE reaches the PBX and is answered", self.hang_up_human),
             Step("second call", "the agent is called again", self.call_agent),
             Step("refused transfer", "603 from the edge to a target without a rule; the caller never sees the REFER",
@@ -114,7 +130,10 @@ class Play:
             Step("still talking", "the call with the agent is up: re-INVITE and audio", self.still_talking),
             Step("end", "the caller's BYE reaches the agent and is answered", self.hang_up_agent),
             Step("echo", f"the caller calls echo and hears itself ({CALLER_TONE} Hz)", self.echo),
+            *((Step("audio counters", "the edge relayed what was sent, from nobody else, and its ports are free again",
+                    self.counters_agree),) if statistics is not None else ()),
         )
+        self._before: dict[str, int] = {}
 
     def close(self) -> None:
         for phone in self._open:
@@ -155,6 +174,8 @@ class Play:
                              "`sipedge run` starts one") from None
         finally:
             call.close()
+        if self.statistics is not None:
+            self._before = self.statistics()
         return f"200 from {self.edge[0]}:{self.edge[1]}"
 
     async def call_agent(self) -> str:
@@ -185,6 +206,28 @@ class Play:
             if not clear:
                 raise Unexpected(f"{call.phone.name} does not hear {frequency} Hz")
         return f"both tones, {one.rtp.received} packets"
+
+    async def path_to_agent(self) -> str:
+        return self._path(self.talk, AGENT_TONE, self.seat, CALLER_TONE)
+
+    def _path(self, one: Call, tone: int, other: Call, other_tone: int) -> str:
+        """Through which ports the audio of two calls goes that are one to the edge."""
+        ways = []
+        for call, far in ((one, other), (other, one)):
+            if call.rtp is None or call.rtp.agreed is None or far.rtp is None:
+                raise Unexpected("a call without audio")
+            told = call.rtp.agreed.remote
+            if told == (far.phone.host, far.rtp.port):
+                raise Unexpected(f"{call.phone.name} was told {told[0]}:{told[1]}, the other end itself")
+            same(f"the source that {call.phone.name} hears", call.rtp.source, told)
+            ways.append((f"{call.phone.name} {call.phone.host}:{call.rtp.port}", f"{told[0]}:{told[1]}"))
+        if ways[0][1] == ways[1][1]:
+            raise Unexpected(f"both were told {ways[0][1]}")
+        text = (f"{ways[0][0]} <> {ways[0][1]} edge {ways[1][1]} <> {ways[1][0]}: {tone} Hz at the "
+                f"{one.phone.name}, {other_tone} Hz at the {other.phone.name}")
+        if self.ladder is not None:
+            self.ladder.audio(text)
+        return text
 
     async def refer_human(self) -> str:
         self._note("The agent transfers the call to extension 2001.")
@@ -228,7 +271,8 @@ class Play:
         header(invite, "X-Customer-Intent", INTENT)
         header(invite, "X-Caller-Name", NAME)
         header(invite, "X-Agent-Call", self.talk.own.call_id)
-        same("SDP from end to end", invite.body, self.caller.transferred.sdp if self.caller.transferred else b"")
+        sent = Sdp(self.caller.transferred.sdp if self.caller.transferred else b"").media[0]
+        same("codecs from end to end", Sdp(invite.body).media[0].formats, sent.formats)
         size = self._show("INVITE at the PBX", invite)
         if invite.size > BUDGET.limit:
             raise Unexpected(size)
@@ -252,6 +296,11 @@ class Play:
         if self.caller.transferred is None:
             raise Unexpected("the caller has no other call")
         return await self._hear(self.caller.transferred, HUMAN_TONE, self.desk, CALLER_TONE)
+
+    async def path_to_human(self) -> str:
+        if self.caller.transferred is None:
+            raise Unexpected("the caller has no other call")
+        return self._path(self.caller.transferred, HUMAN_TONE, self.desk, CALLER_TONE)
 
     async def hang_up_human(self) -> str:
         if self.caller.transferred is None:
@@ -309,6 +358,28 @@ class Play:
         await call.expect("BYE 200")
         return f"{CALLER_TONE} Hz, {packets} packets"
 
+    async def counters_agree(self) -> str:
+        """What is sent before the edge has seen the answer, or after the BYE, is not relayed: a few packets a call."""
+        audio = [rtp for phone in self._open for rtp in phone.audio]
+        sent, received = sum(rtp.sent for rtp in audio), sum(rtp.received for rtp in audio)
+        found: dict[str, int] = {}
+        try:
+            async with asyncio.timeout(SETTLE):
+                while not found or found["rtp_out"] < received or found["media_ports_used"]:
+                    await asyncio.sleep(RETRY)
+                    now = self.statistics() if self.statistics is not None else {}
+                    found = {name: value - (0 if name.endswith("_used") else self._before.get(name, 0))
+                             for name, value in now.items()}
+        except TimeoutError:
+            raise Unexpected(f"the phones received {received} packets, the edge has sent {found['rtp_out']} and holds "
+                             f"{found['media_ports_used']} pairs of ports") from None
+        few = FEW * len(audio)
+        if not sent - few <= found["rtp_in"] <= sent or not received <= found["rtp_out"] <= received + few:
+            raise Unexpected(f"the phones sent {sent} and received {received} packets, the edge counts "
+                             f"{found['rtp_in']} in and {found['rtp_out']} out")
+        same("packets from a wrong source", found["rtp_wrong_source"], 0)
+        return f"{found['rtp_in']} in, {found['rtp_out']} out, 0 from a wrong source; no port in use"
+
     # --- all of it
 
     async def run(self, report: Report) -> None:
@@ -334,17 +405,17 @@ class Play:
 
 
 async def run_demo(edge: Address, *, json: bool, serve: bool, network: str = NETWORK,
-                   console: Console | None = None) -> int:
+                   console: Console | None = None, statistics: Statistics | None = None) -> int:
     """Play the demo against the edge at that address (host, port). Returns the exit status: 0 where every step went as
     expected, 1 where one did not, 2 where the endpoints' addresses are taken.
 
     serve: stay up afterwards, until cancelled, so that phones can call the stand-ins. network: the first three numbers
-    of the endpoints' addresses.
+    of the endpoints' addresses. statistics: gives the edge's counters, where they can be had.
     """
     console = console or Console(highlight=False)
     ladder = None if json else Ladder(console)
     try:
-        play = Play(edge, ladder, network)
+        play = Play(edge, ladder, network, statistics)
     except OSError as error:
         Console(stderr=True).print(f"The demo's endpoints need UDP port {PORT} of {network}.{CALLER_HOST}, "
                                    f".{AGENT_HOST} and .{PBX_HOST}: {error.strerror or error}", markup=False)

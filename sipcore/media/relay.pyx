@@ -111,6 +111,13 @@ cdef class MediaRelay:
         ring_free(self.thread.commands)
         ring_free(self.thread.events)
 
+    def add_pool(self, PortPool pool not None) -> int:
+        """Take one more media address; returns its number. ValueError where it has no ports."""
+        if pool.queue == NULL:
+            raise ValueError("a pool without ports")
+        self.pools = (*self.pools, pool)
+        return len(self.pools) - 1
+
     cpdef uint32_t open(self) noexcept:
         """A session, NO_SESSION where none is free. Nobody hears anybody in it."""
         cdef uint32_t session = self.free_slots

@@ -276,6 +276,23 @@ cdef class Records:
         o = put_number(o, refer.status)
         self.journal.end(put_text(o, b"}\n"))
 
+    def call_id(self, uint32_t slot, uint32_t generation):
+        """The Call-ID of a record, as much of it as is kept; None where it is gone."""
+        cdef Record* r = self.get(slot, generation)
+        return None if r == NULL else r.call_id[:r.call_id_n].decode("utf-8", "backslashreplace")
+
+    def find(self, str call_id not None):
+        """(slot, generation) of the calls in progress with that Call-ID, compared as far as it is kept."""
+        cdef bytes wanted = call_id.encode("utf-8", "surrogateescape")[:CALL_ID_KEPT]
+        cdef uint32_t i
+        cdef Record* r
+        found = []
+        for i in range(self.fresh):
+            r = &self.slab[i]
+            if RECORD_FREE < r.state < RECORD_ENDED and r.call_id[:r.call_id_n] == wanted:
+                found.append((i, r.generation))
+        return found
+
     def record_size(self):
         """Bytes of one record."""
         return sizeof(Record)

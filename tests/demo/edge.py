@@ -4,6 +4,7 @@ import os
 from importlib.resources import files
 
 from proxy.admission import admission
+from proxy.audio import Audio
 from proxy.load import load
 from proxy.policy.engine import Policy
 from sipcore.net.endpoint import Endpoint
@@ -30,15 +31,19 @@ class Edge:
             verdict = policy.decide(request)
             return change(verdict) if change and verdict.action == verdict.FORWARD else verdict
 
+        self.audio = Audio(config)
         self.proxy = Proxy(admission=admission(config), decide=decide, oversize=policy.oversize, transactions=1024,
-                           dialogs=256, internal=() if change else config.internal.headers)
+                           dialogs=256, internal=() if change else config.internal.headers, media=self.audio.anchor)
         self.proxy.add_listener(*self.address)
         self.endpoint = Endpoint(self.proxy, [sock])
         self.endpoint.start(asyncio.get_running_loop())
+        asyncio.get_running_loop().add_reader(self.audio.relay.fileno(), lambda: list(self.audio.take_events()))
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
+        asyncio.get_running_loop().remove_reader(self.audio.relay.fileno())
         self.endpoint.close()
+        self.audio.stop()
         assert self.proxy.take_troubles() == []

@@ -26,12 +26,16 @@ class Wire:
 
     def __init__(self):
         self.seen = []
+        self.paths = []
 
     def message(self, part, direction, data):
         self.seen.append((part, direction, data))
 
     def note(self, text):
         pass
+
+    def audio(self, text):
+        self.paths.append(text)
 
     def headers(self, title, message, budget):
         pass
@@ -44,13 +48,18 @@ class Wire:
 def test_every_step_goes_as_expected(tmp_path, capsys):
     async def play():
         with Edge(tmp_path) as edge:
-            return await run_demo(edge.address, json=True, serve=False, network=NETWORK), edge.proxy.statistics()
+            status = await run_demo(edge.address, json=True, serve=False, network=NETWORK,
+                                    statistics=edge.audio.statistics)
+            return status, edge.proxy.statistics()
 
     status, statistics = asyncio.run(play())
     found = outcomes(capsys.readouterr().out)
     assert {step["outcome"] for step in found.values()} == {"ok"}, found
     assert status == 0
-    assert len(found) == 17
+    assert len(found) == 20
+    assert found["audio path"]["found"].endswith(": 600 Hz at the caller, 1000 Hz at the agent")
+    assert found["audio path to 2001"]["found"].endswith(": 440 Hz at the caller, 1000 Hz at the PBX")
+    assert " 0 from a wrong source; no port in use" in found["audio counters"]["found"]
     assert "of 1,300 bytes" in found["transfer"]["found"]
     assert statistics["refers"] == 3
     assert (statistics["refers_completed"], statistics["refers_failed"], statistics["refers_refused"]) == (1, 1, 1)
@@ -96,6 +105,7 @@ def test_the_bytes_on_the_wire(tmp_path):
     (lambda verdict: verdict.changed(insert=verdict.insert * 2), "call", "X-Edge-Call"),
     (lambda verdict: verdict.changed(remove=()), "call", SECRET_HEADER),
     (lambda verdict: verdict.changed(replace=()), "refer", "X-Caller-Name inside Refer-To"),
+    (lambda verdict: verdict.changed(anchor=0), "audio path", "the other end itself"),
 ])
 def test_a_wrong_edge_is_noticed(tmp_path, capsys, change, step, words):
     async def play():
@@ -175,6 +185,6 @@ def test_the_stand_ins_stay_up_for_any_phone(tmp_path):
         return screen.getvalue()
 
     shown = asyncio.run(play())
-    assert "17 of 17 steps as expected" in shown
+    assert "19 of 19 steps as expected" in shown
     assert "<─────────── REFER ──│" in shown
     assert "X-Customer-Intent: billing question" in shown

@@ -1,0 +1,133 @@
+"""The audio of a worker: the relay with its ports, the anchor that the stack asks, and what both have to say."""
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from proxy.config import Config
+from proxy.policy.addresses import Address
+from proxy.policy.media import choices, parse_ports, profiles, sessions
+from sipcore.anchor.anchor import Anchor
+from sipcore.media.ports import PortPool
+from sipcore.media.relay import HEARD_AGAIN, LATCHED, SILENT, TIMEOUT, MediaRelay
+
+# The numbers of media.latch.Learning, wire.sdp.MediaKind and anchor.description.Treatment.
+LEARNING = {"off": 0, "signalled-first": 1, "any": 2}
+KINDS = {"audio": 1, "video": 2, "text": 5}
+OTHER = {"refuse": 0, "pass": 1}
+RANKS = ("nobody named it", "where its SIP came from", "signalled address, another port", "signalled address and port")
+"""How a source was recognised, by its rank."""
+SIDES = ("caller", "callee")
+COUNTED = {
+    "packets": "rtp_in", "octets": "rtp_bytes_in", "rtcp": "rtcp_in", "sent": "rtp_out", "sent_octets": "rtp_bytes_out",
+    "sent_rtcp": "rtcp_out", "wrong_source": "rtp_wrong_source", "early": "rtp_early", "unheard": "rtp_unheard",
+    "stun": "rtp_stun", "dtls": "rtp_dtls", "zrtp": "rtp_zrtp", "other": "rtp_other", "truncated": "rtp_truncated",
+    "giant": "rtp_giant", "send_failed": "rtp_send_failed", "unsendable": "rtp_unsendable",
+    "kernel_drops": "rtp_kernel_drops", "events_lost": "media_events_lost", "commands_lost": "media_commands_lost",
+}
+"""What the relay counts, and what the page calls it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """Something that happened to a call's audio, for the log; over: the call had none for too long."""
+
+    level: str
+    event: str
+    record: int
+    generation: int
+    fields: dict[str, Any]
+    over: bool = False
+
+
+class Audio:
+    """Raises OSError where the relay cannot be had or an address is not on this machine."""
+
+    def __init__(self, config: Config):
+        relay = config.relay
+        self._places = _places(config)
+        self.relay = MediaRelay(
+            [_pool(place) for place in self._places], sessions=max(1, sessions(config)),
+            learn_ms=_ms(relay.learn_seconds), silence_ms=_ms(relay.silence_seconds),
+            timeout_ms=_ms(relay.timeout_seconds))
+        self.anchor = Anchor(self.relay, calls=max(1, sessions(config)))
+        self._follow(config)
+
+    def configure(self, config: Config) -> None:
+        """Take over other addresses, ports and rules for the calls that begin from now on. OSError where an address
+        cannot be had; nothing has changed then."""
+        new = [place for place in _places(config) if place not in self._places]
+        for place, pool in [(place, _pool(place)) for place in new]:
+            self.relay.add_pool(pool)
+            self._places.append(place)
+        self._follow(config)
+
+    def _follow(self, config: Config) -> None:
+        # Ports that are configured no more serve their calls to the end.
+        numbers = self._in_use = [self._places.index(place) for place in _places(config)]
+        kinds = sum(1 << KINDS[kind] for kind in config.relay.kinds)
+        self.ends = config.relay.on_timeout == "end"
+        self.anchor.configure(
+            [[numbers[index] for index in choices(config, listener)] for listener in range(len(config.listeners))],
+            [(LEARNING[profile.learning], kinds, OTHER[config.relay.other]) for profile in profiles(config)])
+
+    def take_events(self) -> Iterator[Said]:
+        """What has happened since; of calls that are over, nothing."""
+        for kind, session, _, side, value, address in self.relay.take_events():
+            owner = self.anchor.owner(session) if kind in (LATCHED, SILENT, HEARD_AGAIN, TIMEOUT) else None
+            if owner is None:
+                continue
+            record, generation, section = owner
+            fields: dict[str, Any] = {"stream": section}
+            if side < len(SIDES):
+                fields = {"side": SIDES[side], **fields, "port": self.relay.port(session, side)}
+            where = str(Address(*address)) if address else "nowhere yet"
+            if kind == LATCHED:
+                yield Said("debug", "audio source", record, generation, fields | {"from": where, "as": RANKS[value]})
+            elif kind == SILENT:
+                yield Said("warning", "no audio", record, generation, fields | {"seconds": value / 1000,
+                                                                               "expected_from": where})
+            elif kind == HEARD_AGAIN:
+                yield Said("info", "audio again", record, generation, fields | {"seconds": value / 1000, "from": where})
+            else:
+                yield Said("warning", "audio timeout", record, generation, fields | {
+                    "seconds": value / 1000, "action": "call ended here" if self.ends else "none"}, over=True)
+
+    def statistics(self) -> dict[str, int]:
+        """Counters and gauges by the page's names."""
+        totals = self.relay.totals()
+        pools = self.relay.pools
+        return self.anchor.statistics() | {name: totals[own] for own, name in COUNTED.items()} | {
+            "media_sessions_refused": self.relay.refused,
+            "media_ports_exhausted": sum(pool.exhausted for pool in pools),
+            "media_ports_taken": sum(pool.skipped for pool in pools),
+            "media_ports_failed": sum(pool.failed for pool in pools),
+            "media_sessions": self.relay.open_sessions,
+            "media_ports_used": sum(pool.used for pool in pools),
+            "media_ports_free": sum(pools[number].free for number in self._in_use),
+        }
+
+    def stop(self) -> None:
+        """End the thread, close every port."""
+        self.relay.stop()
+
+
+class _Place(NamedTuple):
+    """What makes a pool of ports another one."""
+
+    bind: str
+    advertise: str
+    ports: str
+    quarantine: float
+
+
+def _places(config: Config) -> list[_Place]:
+    return [_Place(media.bind, media.advertise, media.ports, config.relay.quarantine_seconds) for media in config.media]
+
+
+def _pool(place: _Place) -> PortPool:
+    ports = parse_ports(place.ports)
+    return PortPool(place.bind, ports.start, ports.stop - 1, advertised=place.advertise, quarantine=place.quarantine)
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)
