@@ -3,7 +3,7 @@
 One call takes 2.2 KiB here; its memory is touched when the call begins.
 """
 from libc.stdint cimport int16_t, uint8_t, uint16_t, uint32_t, uint64_t
-from sipcore.anchor.description cimport MAX_SECTIONS, Rules, Section
+from sipcore.anchor.description cimport CODEC_TEXT, MAX_SECTIONS, Rules, Section
 from sipcore.anchor.exchange cimport EXCHANGES, Exchange
 from sipcore.anchor.rewrite cimport Host
 from sipcore.base.address cimport Address
@@ -26,6 +26,7 @@ cdef struct Stream:             # one media section of a call
     uint32_t session            # of the relay, NO_SESSION: none
     uint16_t ports[2]           # of the edge, towards each side
     uint8_t agreed              # an answer has put it to use
+    char codec[CODEC_TEXT]      # as the answer names it
     Address rtp[2]              # where each side's media goes, as last agreed
 
 cdef struct Call:

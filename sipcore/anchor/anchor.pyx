@@ -8,7 +8,7 @@ from libc.stdint cimport int16_t, uint8_t, uint16_t, uint32_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 from sipcore.anchor.description cimport (
-    MAX_SECTIONS, RECEIVES, SENDS, TREAT_ANCHOR, TREAT_REFUSE, describe,
+    CODEC_TEXT, MAX_SECTIONS, RECEIVES, SENDS, TREAT_ANCHOR, TREAT_REFUSE, describe,
 )
 from sipcore.anchor.exchange cimport (
     EXCHANGE_ANSWERED, EXCHANGE_FREE, EXCHANGE_OFFERED, EXCHANGES, exchange_answered, exchange_of, exchange_room,
@@ -145,13 +145,14 @@ cdef class Anchor(MediaHook):
         self.counts["media_calls"] += 1
         return slot + 1
 
-    cdef Slice end(self, uint32_t number) noexcept:
+    cdef Slice end(self, uint32_t number, bint figures) noexcept:
         cdef Call* call = self._call(number)
         cdef uint8_t* o = self.line
         cdef uint32_t i
         if call == NULL:
             return slice_of(self.line, 0)
-        o = put_figures(o, call, self.relay)
+        if figures:
+            o = put_figures(o, call, self.relay)
         for i in range(MAX_SECTIONS):
             self._close(call, i)
         call.used = False
@@ -390,6 +391,7 @@ cdef class Anchor(MediaHook):
                 self._aim(call, i, exchange.offerer, offer, answer, answer)
                 self._aim(call, i, answerer, answer, offer, answer)
                 call.streams[i].agreed = True
+                memcpy(call.streams[i].codec, answer.codec, CODEC_TEXT)
             elif final:
                 self._close(call, i)
 

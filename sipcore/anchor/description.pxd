@@ -6,6 +6,7 @@ from sipcore.wire.sdp cimport SdpIndex
 cdef enum:
     MAX_SECTIONS = 8            # media sections of one call that may be anchored
     NO_PAYLOAD = 255
+    CODEC_TEXT = 12
 
 cdef enum Treatment:
     TREAT_REFUSE = 0            # port 0
@@ -32,6 +33,7 @@ cdef struct Section:
     uint8_t direction           # Sending bits
     uint8_t payload             # first that is no telephone-event or comfort noise; NO_PAYLOAD: none
     uint8_t event_payload       # telephone-event; NO_PAYLOAD: none
+    char codec[CODEC_TEXT]      # encoding name of `payload`, cut, NUL behind it; empty: unknown
 
 
 cdef const char* describe(const SdpIndex* sdp, const Rules* rules, Section* out) noexcept nogil

@@ -1,6 +1,6 @@
 """Reading a session description for anchoring: which sections are the relay's business, and where their media goes."""
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 from sipcore.base.address cimport Address, TRANSPORT_UDP, parse_ip
 from sipcore.base.slice cimport Slice, slice_iis, slice_of
 from sipcore.wire.codec cimport SdpCodec, section_codecs
@@ -53,6 +53,7 @@ cdef void _codecs(const SdpIndex* sdp, uint32_t i, Section* section) noexcept no
         elif section.payload == NO_PAYLOAD and not slice_iis(codecs[k].name, b"CN", 2):
             section.payload = codecs[k].payload
             section.clock = codecs[k].clock
+            memcpy(section.codec, codecs[k].name.p, min(codecs[k].name.n, <uint32_t>(CODEC_TEXT - 1)))
 
 
 cdef void _rtcp(const SdpMedia* media, Section* section) noexcept nogil:

@@ -1,33 +1,74 @@
-"""What each side of a call sent, as a JSON object: the first section whose media flowed."""
-from libc.stdint cimport uint8_t, uint32_t
+"""What each side of a call sent and how well it arrived, as a JSON object: the first section whose media flowed.
+
+{"codec":"PCMU","caller":{"packets":250,"lost":0,"jitter_ms":0.4,"mos":4.4,...},"callee":{...},"ice_removed":3}
+What is 0 in most calls is left out where it is 0.
+"""
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.string cimport strlen
 from sipcore.anchor.anchor cimport CALLEE, CALLER
 from sipcore.anchor.description cimport MAX_SECTIONS
 from sipcore.base.decimal cimport put_number
+from sipcore.base.slice cimport slice_of
+from sipcore.media.quality cimport (
+    Reception, reception_burst_ratio, reception_expected, reception_jitter_us, reception_lost,
+)
 from sipcore.media.session cimport SideCounters
-from sipcore.stack.record cimport put_text
+from sipcore.stack.record cimport put_json, put_text
+
+from sipcore.media.emodel import mos
 
 
-cdef uint8_t* _put_side(uint8_t* o, const SideCounters* c) noexcept:
+cdef uint8_t* _put_tenths(uint8_t* o, uint64_t tenths) noexcept:
+    o = put_number(o, tenths // 10)
+    o[0] = c'.'
+    o[1] = <uint8_t>(c'0' + tenths % 10)
+    return o + 2
+
+
+cdef uint8_t* _put_some(uint8_t* o, const char* name, uint64_t value) noexcept:
+    if value:
+        o = put_number(put_text(o, name), value)
+    return o
+
+
+cdef uint8_t* _put_side(uint8_t* o, const SideCounters* c, const Reception* r, str codec) noexcept:
+    cdef uint64_t expected = reception_expected(r), lost = reception_lost(r)
+    cdef double jitter_ms = reception_jitter_us(r) / 1000.0
     o = put_text(o, b'{"packets":')
     o = put_number(o, c.packets)
     o = put_text(o, b',"octets":')
     o = put_number(o, c.octets)
-    o = put_text(o, b',"wrong_source":')
-    o = put_number(o, c.wrong_source)
+    if expected:
+        o = put_text(o, b',"lost":')
+        o = put_number(o, lost)
+        o = put_text(o, b',"jitter_ms":')
+        o = _put_tenths(o, <uint64_t>(jitter_ms * 10 + 0.5))
+        o = put_text(o, b',"mos":')
+        o = _put_tenths(o, <uint64_t>(
+            mos(min(1.0, lost / <double>expected), reception_burst_ratio(r), jitter_ms, 0.0, codec) * 10 + 0.5))
+    o = _put_some(o, b',"out_of_order":', r.out_of_order)
+    o = _put_some(o, b',"duplicates":', r.duplicates)
+    o = _put_some(o, b',"wrong_source":', c.wrong_source)
+    o = _put_some(o, b',"other":', c.stun + c.dtls + c.zrtp + c.truncated + c.giant + c.other)
+    o = _put_some(o, b',"kernel_drops":', c.kernel_drops)
+    o = _put_some(o, b',"send_failed":', c.send_failed)
     return put_text(o, b"}")
 
 
 cdef uint8_t* put_figures(uint8_t* o, const Call* call, MediaRelay relay) noexcept:
     """Write the figures at o; nothing where no media was agreed."""
-    cdef uint32_t i
+    cdef uint32_t i, session
+    cdef str codec
     for i in range(MAX_SECTIONS):
         if call.streams[i].agreed:
-            o = put_text(o, b'{"caller":')
-            o = _put_side(o, relay.counters(call.streams[i].session, CALLER))
+            session = call.streams[i].session
+            codec = call.streams[i].codec.decode("utf-8", "replace")
+            o = put_text(o, b'{"codec":')
+            o = put_json(o, slice_of(<const uint8_t*>call.streams[i].codec, <uint32_t>strlen(call.streams[i].codec)))
+            o = put_text(o, b',"caller":')
+            o = _put_side(o, relay.counters(session, CALLER), relay.reception(session, CALLER), codec)
             o = put_text(o, b',"callee":')
-            o = _put_side(o, relay.counters(call.streams[i].session, CALLEE))
-            if call.ice:
-                o = put_text(o, b',"ice_removed":')
-                o = put_number(o, call.ice)
+            o = _put_side(o, relay.counters(session, CALLEE), relay.reception(session, CALLEE), codec)
+            o = _put_some(o, b',"ice_removed":', call.ice)
             return put_text(o, b"}")
     return o

@@ -126,7 +126,7 @@ cdef class Bookkeeper(Layer):
         cdef Record* r = &self.records.slab[record_slot]
         self.notes.pop(record_slot, None)
         if r.media:
-            self.media.end(r.media)
+            self.media.end(r.media, False)
         self.records.up -= 1
         if 0 <= r.upstream < 256:
             self.records.calls[r.upstream] -= 1
@@ -253,7 +253,7 @@ cdef class Bookkeeper(Layer):
         if r.state == RECORD_ENDED or r.state == RECORD_FREE:
             return
         if r.media:
-            media = self.media.end(r.media)
+            media = self.media.end(r.media, self.records.journal.enabled)
             r.media = 0
         r.ended_by = <uint8_t>by
         r.status = <uint16_t>status

@@ -28,6 +28,6 @@ cdef class MediaHook:
     cdef void on_refused(self, const Passing* p) noexcept:
         """A request inside the dialog ended with 300 to 699 or without an answer: its offer, if any, is void."""
 
-    cdef Slice end(self, uint32_t call) noexcept:
-        """The call is over. Returns members of a JSON object for its log line, n = 0 for none."""
+    cdef Slice end(self, uint32_t call, bint figures) noexcept:
+        """The call is over. Where figures are wanted, returns a JSON value for its log line; n = 0 for none."""
         return slice_from(b"")

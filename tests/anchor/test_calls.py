@@ -35,11 +35,20 @@ def test_the_log_line_has_the_figures(bench: AnchorBench) -> None:
     call = Call(bench).ring()
     call.talk()
     call.talk()
+    call.at_alice.seq += 1
+    call.at_bob.seq += 1
+    bench.talker("127.0.0.77").say(b"from somebody else", call.edge_bob)
+    call.talk()
     call.bye()
-    line = msgspec.json.decode(bench.proxy.records.journal.take())
-    assert line["media"]["caller"]["packets"] == 2
-    assert line["media"]["callee"]["packets"] == 2
-    assert line["media"]["callee"]["wrong_source"] == 0
+    media = msgspec.json.decode(bench.proxy.records.journal.take())["media"]
+    assert media["codec"] == "PCMU"
+    for side in ("caller", "callee"):
+        assert media[side]["packets"] == 3
+        assert media[side]["lost"] == 1
+        assert 1 < media[side]["mos"] < 4.4
+    assert media["caller"]["octets"] == 3 * (12 + len("from alice"))
+    assert media["callee"]["wrong_source"] == 1
+    assert "wrong_source" not in media["caller"]
 
 
 def test_an_answer_that_comes_again_is_the_same_again(bench: AnchorBench) -> None:
