@@ -2,8 +2,9 @@
 
 It shares a core with the event loop, and a packet must not wait until a callback of the loop has ended: the thread
 runs at a better nice value than the loop, where the system allows that. Commands come through one queue and events go
-back through another, each with an eventfd; commands are taken after the sockets of a round, so that no socket is
-closed while its event is still to be looked at, and epoll's data says slot and generation for good measure.
+back through another, each with an eventfd. Commands are taken before the sockets of a round, so that a packet that
+follows a command meets it; the event of a socket that such a command has closed finds nothing, because epoll's data
+says slot and generation.
 
 Its clock ticks coarsely, and only while there are sessions: every tick looks at one slice of them for silence.
 """
@@ -130,7 +131,6 @@ cdef void* _run(void* argument) noexcept nogil:
     cdef uint64_t one = 1, now, data
     cdef uint32_t number
     cdef int i, n
-    cdef bint commands
     prctl(PR_SET_NAME, b"sipedge-media")
     if thread.nice:
         setpriority(PRIO_PROCESS, 0, thread.nice)
@@ -141,23 +141,21 @@ cdef void* _run(void* argument) noexcept nogil:
         relaxed_add(&thread.counters.wakeups, 1)
         # Before the packets: an answer that was passed on holds for whatever is sent after it.
         _take_commands(thread)
-        commands = False
         for i in range(n):
             data = events[i].data.u64
             if data == WAKE:
-                commands = True
+                # Whatever was published before the queue listens again is taken here.
+                ring_listen(thread.commands)
+                _take_commands(thread)
+                if relaxed_load(&thread.starved):
+                    relaxed_store(&thread.starved, 0)
+                    write(thread.told_fd, &one, sizeof(one))
                 continue
             number = <uint32_t>data >> 3
             if thread.generations[number] != <uint32_t>(data >> 32):
                 relaxed_add(&thread.counters.stray, 1)
                 continue
             forward_one(thread, &thread.sessions[number], number, data >> 1 & 3, data & 1)
-        if commands:
-            ring_listen(thread.commands)
-            _take_commands(thread)
-            if relaxed_load(&thread.starved):
-                relaxed_store(&thread.starved, 0)
-                write(thread.told_fd, &one, sizeof(one))
         if thread.live:
             now = monotonic_us()
             if now >= thread.tick_at_us:
