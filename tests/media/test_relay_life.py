@@ -118,7 +118,7 @@ def test_full_queue_delays_and_never_loses_a_close() -> None:
 
 
 def test_events_that_nobody_takes_are_lost_but_not_a_close() -> None:
-    with Stage(sessions=3, queue=16) as stage:
+    with Stage(sessions=3, queue=16, places=0) as stage:
         one, two = stage.phone("127.1.0.1"), stage.phone("127.2.0.1")
         session, where = stage.session(one, two)
         for sequence in range(40):
@@ -238,7 +238,7 @@ def test_idle_relay_sleeps() -> None:
 @pytest.mark.parametrize("wrong", [{"sessions": 0}, {"sessions": 1 << 21}, {"queue": 0}])
 def test_nonsense_is_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="not a"):
-        MediaRelay([], **wrong)
+        MediaRelay([], **wrong)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
