@@ -9,11 +9,11 @@ generator and the kernel take by themselves. One thread, IPv4; pin the process t
 import os
 import resource
 import socket
-import time
 from typing import Self
 
 import msgspec
 
+from benchmarks import processes
 from benchmarks.load import Latency
 from benchmarks.media.calls import Address, Call, Endpoints, NotCarried
 from benchmarks.media.streams import Streams
@@ -48,6 +48,7 @@ class Report(msgspec.Struct, frozen=True):
     misrouted: int  # came out at another call's port
     strange: int  # not what was sent
     seconds: float
+    waited: float  # seconds in which the generator was ready to run and had no core
     lateness: float  # of the packet sent latest, in microseconds: the generator's own fault
     latency: Latency
     cpu: float  # seconds of the generator itself
@@ -93,9 +94,10 @@ class Load:
 
     def run(self, seconds: float) -> Report:
         """Send for so many seconds."""
-        cpu = time.thread_time()
+        before = processes.cpu([os.getpid()])
         found = self._streams.run(seconds)
-        return msgspec.convert(found | {"cpu": time.thread_time() - cpu}, Report)
+        after = processes.cpu([os.getpid()])
+        return msgspec.convert(found | {"cpu": after.run - before.run, "waited": after.wait - before.wait}, Report)
 
     def close(self) -> None:
         """End the calls and close the sockets."""

@@ -57,6 +57,9 @@ class Endpoints:
         self.proxy = proxy
         self._run = os.urandom(6).hex()
         self.caller, self.callee = (_bound(host) for host in (caller, callee))
+        self._poll = select.poll()
+        for sock in (self.caller, self.callee):
+            self._poll.register(sock, select.POLLIN)
         self._answers: dict[bytes, bytes] = {}
         self._offers: dict[bytes, Address] = {}
 
@@ -115,7 +118,7 @@ class Endpoints:
                     self.caller.sendto(following[1], self.proxy)
             if not waiting:
                 return
-            ready = select.select([self.caller, self.callee], [], [], _REPEAT)[0]
+            ready = [descriptor for descriptor, _ in self._poll.poll(_REPEAT * 1000)]
             now = time.monotonic()
             if ready:
                 heard = repeated = now
@@ -125,9 +128,9 @@ class Endpoints:
                 repeated = now
                 for request in waiting.values():
                     self.caller.sendto(request, self.proxy)
-            if self.callee in ready:
+            if self.callee.fileno() in ready:
                 self._answer(*self.callee.recvfrom(65535))
-            if self.caller in ready and (ended := take(self.caller.recv(65535))) is not None:
+            if self.caller.fileno() in ready and (ended := take(self.caller.recv(65535))) is not None:
                 waiting.pop(ended, None)
 
     def _answer(self, request: bytes, source: Address) -> None:

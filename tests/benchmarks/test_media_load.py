@@ -1,0 +1,83 @@
+"""The RTP load generator: by itself, what it notices, and its run through a real edge."""
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from benchmarks import end_to_end_media, media, subjects
+from benchmarks.media.streams import Streams
+
+HOST = "127.0.0.6"
+RUN = "-m {} run --config benchmarks/seats/media.toml --listen udp:{{listen}}"
+
+
+@pytest.fixture
+def sockets() -> Iterator[list[socket.socket]]:
+    opened = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(4)]
+    for sock in opened:
+        sock.bind((HOST, 0))
+    yield opened
+    for sock in opened:
+        sock.close()
+
+
+def streams(sockets: list[socket.socket], order: list[int]) -> Streams:
+    """Flow i sends to socket order[i]."""
+    return Streams([sock.fileno() for sock in sockets], [sockets[index].getsockname() for index in order],
+                   interval=0.01, size=172)  # fmt: skip
+
+
+def test_ten_calls_without_a_proxy() -> None:
+    with media.Load(media.Plan(calls=10)) as load:
+        for _ in range(2):
+            report = load.run(0.3)
+            assert 2 * 10 * 15 - 20 <= report.sent == report.received <= 2 * 10 * 15 + 20
+            assert (report.lost, report.misrouted, report.strange, report.errors) == (0, 0, 0, 0)
+            assert report.latency.count == report.received
+            assert 0 < report.latency.p50 <= report.latency.p99 <= report.latency.max
+
+
+def test_packets_that_come_out_at_the_wrong_port(sockets: list[socket.socket]) -> None:
+    found = streams(sockets, [1, 2, 3, 0]).run(0.2)
+    assert found["received"] == found["sent"] // 2, "flows 0 and 2 arrive where they should"
+    assert found["misrouted"] == found["sent"] // 2
+
+
+def test_packets_that_were_changed(sockets: list[socket.socket]) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind((HOST, 0))
+        for size in (20, 172, 400):
+            other.sendto(b"x" * size, sockets[0].getsockname())
+    found = streams(sockets, [1, 0, 3, 2]).run(0.1)
+    assert found["strange"] == 3
+    assert found["received"] == found["sent"]
+
+
+@pytest.mark.parametrize("bad", [{"size": 12}, {"size": 2000}])
+def test_what_makes_no_sense(sockets: list[socket.socket], bad: dict[str, int]) -> None:
+    descriptors = [sock.fileno() for sock in sockets]
+    with pytest.raises(ValueError, match="a packet has 24 to 1500 bytes"):
+        Streams(descriptors, [(HOST, 1)] * 4, interval=0.02, **bad)
+    with pytest.raises(ValueError, match="flows come in pairs"):
+        Streams(descriptors[:3], [(HOST, 1)] * 3, interval=0.02, size=172)
+
+
+def test_the_run_through_an_edge(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "benchmarks.end_to_end_media", "--rounds", "1", "--seconds", "0.3", "--calls", "4"]
+    for option, module in (("--edge", "proxy"), ("--busy", "benchmarks.busy")):
+        command += [option, f"{sys.executable} {RUN.format(module)}"]
+    command += ["--listen", "127.0.0.7:5060", "--no-search", "--out", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=50, cwd=subjects.ROOT)
+    assert done.returncode == 0, done.stderr
+    assert "8 calls, 800 packets/s" in done.stdout
+    found = msgspec.json.decode((tmp_path / "end_to_end_media.json").read_bytes())
+    samples = msgspec.convert(found["samples"], list[end_to_end_media.Sample])
+    assert [(each.subject, each.phase[0]) for each in samples] == [
+        ("direct", "4"), ("direct", "8"), ("edge", "4"), ("edge", "8"), ("busy", "4")]  # fmt: skip
+    assert all(each.lost == 0 and each.per_second > 300 for each in samples)
+    assert all((each.cpu > 0) is (each.subject != "direct") for each in samples)
+    assert (tmp_path / "end_to_end_media.png").read_bytes().startswith(b"\x89PNG")
