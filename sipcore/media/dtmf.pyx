@@ -3,7 +3,7 @@
 An event is a run of packets with one timestamp; its duration grows, and its end is said up to three times. It is
 reported when its end is heard first, or when the next one begins, or when updates stay away: once in every case.
 """
-from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from .play cimport write_header
 from .rtp cimport RTP_HEADER, read_u16, write_u16
 
@@ -55,7 +55,7 @@ cdef int dtmf_packet(DtmfHearing* hearing, const uint8_t* payload, uint32_t n, u
     ended = payload[1] & END
     duration = read_u16(payload + 2)
     if not hearing.known or hearing.ssrc != ssrc or hearing.timestamp != timestamp or hearing.event != event:
-        if hearing.known and hearing.ssrc == ssrc and 0 < <int32_t>(hearing.timestamp - timestamp) < LATE * clock:
+        if hearing.known and hearing.ssrc == ssrc and 0 < hearing.timestamp - timestamp < LATE * clock:
             return 0
         if (hearing.going and hearing.ssrc == ssrc and hearing.event == event
                 and timestamp - hearing.timestamp == LONGEST):

@@ -112,7 +112,7 @@ def _mono(samples: "NDArray[np.generic]", rate: int, name: str) -> "NDArray[np.f
         raise SoundError(f"{name}: samples of {scaled.ndim} dimensions; expected one, or two with channels last")
     if scaled.size == 0:
         raise SoundError(f"{name}: it is empty; expected samples")
-    mono = scaled if scaled.ndim == 1 else scaled.mean(axis=1).astype(np.float32)
+    mono: NDArray[np.float32] = np.asarray(scaled if scaled.ndim == 1 else scaled.mean(axis=1), np.float32)
     if len(mono) > LONGEST * rate:
         raise SoundError(f"{name}: it is too long; expected at most {LONGEST:.0f} s")
     if not np.isfinite(mono).all():
