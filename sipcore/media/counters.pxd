@@ -19,12 +19,19 @@ cdef struct SideCounters:       # written by the thread alone
     uint64_t giant              # longer than PACKET_MAX
     uint64_t other              # nothing that belongs on such a port
     uint64_t kernel_drops       # the sockets' buffers were full; looked up now and then
+    # said by this side's RTCP about what it hears from us
+    uint64_t round_trip_us      # to it and back, the last one known; 0: not known
+    uint64_t far_lost           # packets, of the last report; 0 where it counts less than none
+    uint64_t far_fraction       # lost since the report before, of 256
+    uint64_t far_jitter         # timestamp units
+    uint64_t reports            # that were about what it hears from us
     # towards this side
     uint64_t sent
     uint64_t sent_octets
     uint64_t sent_rtcp
     uint64_t send_failed        # refused by the kernel, dropped
     uint64_t unsendable         # no address known, or it does not want to receive
+    uint64_t played             # of `sent`: made by the edge
 
 cdef struct ThreadCounters:     # written by the thread alone
     uint64_t wakeups            # returns of epoll_wait

@@ -2,12 +2,14 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 cdef enum:
+    SPEAKER_EDGE = 4            # the edge itself: a sound, digits
     SPEAKER_NONE = 255
     TAKE_OVER_US = 60_000       # three packets of 20 ms without the speaker: another one may speak
     PAYLOAD_PAIRS = 8
 
 cdef struct Egress:
     uint64_t sent_us            # when the last packet left
+    uint64_t ts_us              # when the first one with timestamp `ts` left
     uint32_t ssrc               # of the stream; the first source's own
     uint32_t source_ssrc        # what the present source calls itself
     uint32_t ts                 # of the packet with the highest sequence number
@@ -33,6 +35,8 @@ cdef inline void egress_track(Egress* egress, uint16_t seq, uint32_t ts, uint64_
     """A packet with these numbers leaves. One from far behind is a source that began anew, not a late one."""
     if <uint16_t>(seq - egress.seq) < 0xFF00 or not egress.started:
         egress.seq = seq
-        egress.ts = ts
+        if ts != egress.ts or not egress.started:
+            egress.ts = ts
+            egress.ts_us = now_us
     egress.started = True
     egress.sent_us = now_us

@@ -20,13 +20,15 @@ cdef bint egress_switch(Egress* egress, uint8_t speaker, bint held, const uint8_
     held: the present speaker may keep the egress; where it is no longer to be heard, the next one needs not wait.
     clock: Hz of the timestamps. Nothing is changed where the answer is no.
     """
-    cdef uint64_t passed = now_us - egress.sent_us
-    if egress.speaker != speaker and held and egress.speaker != SPEAKER_NONE and passed < TAKE_OVER_US:
+    # Packets of one telephone event bear the timestamp of its beginning.
+    cdef uint64_t passed = now_us - egress.ts_us
+    cdef bint same = egress.speaker == speaker
+    if not same and held and egress.speaker != SPEAKER_NONE and now_us - egress.sent_us < TAKE_OVER_US:
         return False
-    if not egress.started or (egress.speaker == speaker and not egress.rewrites):
+    if not egress.started or (same and speaker != SPEAKER_EDGE and not egress.rewrites):
         egress.ssrc = rtp_ssrc(packet)
     else:
-        egress.mark = egress.speaker != speaker
+        egress.mark = not same
         egress.rewrites = True
         egress.seq_offset = egress.seq + 1 - rtp_sequence(packet)
         if passed > 3600 * <uint64_t>1_000_000:

@@ -3,20 +3,27 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 from sipcore.base.address cimport Address
 from sipcore.base.ring cimport relaxed_add, ring_has_room, ring_publish, ring_reserve
-from sipcore.media.session cimport EVENT_CLOSED, Event, Flow, Session
+from sipcore.media.dtmf cimport DtmfEvent
+from sipcore.media.session cimport EVENT_CLOSED, EVENT_PLAYED, Event, Flow, Session
 from sipcore.media.thread cimport Thread
 
 
 cdef void forward_one(Thread* thread, Session* session, uint32_t number, uint8_t side,
                       uint8_t rtcp) noexcept nogil
+cdef void forward_made(Thread* thread, Session* session, uint32_t number, uint8_t side, size_t n,
+                       uint64_t now) noexcept nogil
+cdef void say_digits(Thread* thread, Session* session, uint32_t number, uint8_t side, const DtmfEvent* events,
+                     int n) noexcept nogil
 cdef void flow_retarget(Flow* flow, uint8_t family) noexcept nogil
 
 
 cdef inline void tell(Thread* thread, uint32_t number, const Session* session, uint8_t kind, uint8_t side,
                       uint64_t value, const Address* address) noexcept nogil:
-    """Queue an event for the loop. One place a session is kept for CLOSED, so that it never fails."""
+    """Queue an event for the loop. Room is kept for a CLOSED of each session and a PLAYED of each
+    place, so that these never fail."""
     cdef Event* event
-    if kind != EVENT_CLOSED and not ring_has_room(thread.events, thread.limit + 1):
+    cdef uint32_t kept = 0 if kind == EVENT_CLOSED or kind == EVENT_PLAYED else thread.limit + thread.places_n
+    if not ring_has_room(thread.events, kept + 1):
         relaxed_add(&thread.counters.events_lost, 1)
         return
     event = <Event*>ring_reserve(thread.events)

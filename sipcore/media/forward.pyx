@@ -5,21 +5,24 @@ level-triggered, so a port that is flooded comes up once a round like every othe
 do not ask for the error queue, so that an ICMP error never makes a send fail.
 """
 from libc.errno cimport EAGAIN, EINTR, errno
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from libc.string cimport memcmp, memcpy
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcmp, memcpy, memset
 from sipcore.base.address cimport Address
 from sipcore.base.ring cimport relaxed_add, relaxed_store
 from sipcore.base.sockname cimport address_of, name_of, sockaddr, sockaddr_in6, socklen_t
 from sipcore.media.clock cimport monotonic_us
 from sipcore.media.counters cimport SideCounters
-from sipcore.media.egress cimport Egress, egress_rewrite, egress_switch, egress_track
+from sipcore.media.dtmf cimport DtmfEvent, dtmf_packet
+from sipcore.media.egress cimport SPEAKER_EDGE, Egress, egress_rewrite, egress_switch, egress_track
 from sipcore.media.latch cimport ADMIT_EARLY, ADMIT_LATCHED, ADMIT_WRONG, Admission, latch_admit, latch_target
 from sipcore.media.quality cimport reception_packet
+from sipcore.media.rtcp cimport RtcpMap, RtcpReport, rtcp_passes, rtcp_read, rtcp_rewrite, rtcp_round_trip
 from sipcore.media.rtp cimport (
     KIND_DTLS, KIND_RTCP, KIND_RTP, KIND_SHORT, KIND_STUN, KIND_ZRTP, RTP_HEADER, Kind, kind_of, read_u32,
-    rtp_sequence, rtp_ssrc, rtp_timestamp,
+    rtp_payload, rtp_payload_type, rtp_sequence, rtp_ssrc, rtp_timestamp,
 )
-from sipcore.media.session cimport EVENT_HEARD_AGAIN, EVENT_LATCHED, SIDES, Flow, Session, Side
+from sipcore.media.session cimport EVENT_DTMF, EVENT_HEARD_AGAIN, EVENT_LATCHED, SIDES, Flow, Session, Side
+from sipcore.media.tap cimport TAP_IN, TAP_OUT, TapDirection, TapRecord, put_record
 from sipcore.media.thread cimport PACKET_MAX, Thread
 
 cdef extern from "<sys/socket.h>" nogil:
@@ -61,25 +64,28 @@ cdef void forward_one(Thread* thread, Session* session, uint32_t number, uint8_t
         flow.latch.heard_us = now
         flow.latch.ssrc = rtp_ssrc(packet) if kind == KIND_RTP else read_u32(packet + 4)
     relaxed_store(&origin.counters.alive_us, now)
-    if kind == KIND_RTP:
-        if origin.silent:
-            origin.silent = False
-            tell(thread, number, session, EVENT_HEARD_AGAIN, side,
-                 (now - max(origin.counters.heard_us, origin.watch_us)) // 1000, &flow.latch.source)
-        relaxed_add(&origin.counters.packets, 1)
-        relaxed_add(&origin.counters.octets, <uint64_t>n)
-        relaxed_store(&origin.counters.heard_us, now)
-        reception_packet(&origin.reception, rtp_ssrc(packet), rtp_sequence(packet), rtp_timestamp(packet), now * 1000,
-                         origin.clock)
-        if not _pass_rtp(session, side, packet, <size_t>n, now):
-            relaxed_add(&origin.counters.unheard, 1)
-    else:
-        relaxed_add(&origin.counters.rtcp, 1)
-        if not _pass_rtcp(session, side, packet, <size_t>n):
-            relaxed_add(&origin.counters.unheard, 1)
+    if session.captured:
+        _copy(thread, session, number, side, TAP_IN, kind == KIND_RTCP, &flow.latch.source, packet, <size_t>n, now)
+    if kind == KIND_RTCP:
+        _on_rtcp(thread, session, number, side, packet, <uint32_t>n, now)
+        return
+    if origin.silent:
+        origin.silent = False
+        tell(thread, number, session, EVENT_HEARD_AGAIN, side,
+             (now - max(origin.counters.heard_us, origin.watch_us)) // 1000, &flow.latch.source)
+    relaxed_add(&origin.counters.packets, 1)
+    relaxed_add(&origin.counters.octets, <uint64_t>n)
+    relaxed_store(&origin.counters.heard_us, now)
+    reception_packet(&origin.reception, rtp_ssrc(packet), rtp_sequence(packet), rtp_timestamp(packet), now * 1000,
+                     origin.clock)
+    if rtp_payload_type(packet) == origin.event_payload:
+        _on_telephone_event(thread, session, number, side, packet, <uint32_t>n, now)
+    if not _pass_rtp(thread, session, number, side, packet, <size_t>n, now):
+        relaxed_add(&origin.counters.unheard, 1)
 
 
-cdef bint _pass_rtp(Session* session, uint8_t side, uint8_t* packet, size_t n, uint64_t now) noexcept nogil:
+cdef bint _pass_rtp(Thread* thread, Session* session, uint32_t number, uint8_t side, uint8_t* packet, size_t n,
+                    uint64_t now) noexcept nogil:
     """Send to every side that hears this one; False where nobody listens."""
     cdef uint8_t whole[RTP_HEADER]
     cdef uint8_t listener, listeners = session.heard_by[side]
@@ -93,6 +99,8 @@ cdef bint _pass_rtp(Session* session, uint8_t side, uint8_t* packet, size_t n, u
         if to.flows[0].name_size == 0 or not to.receives:
             relaxed_add(&to.counters.unsendable, 1)
             continue
+        if to.playing:
+            continue
         egress = &to.egress
         if changed:
             memcpy(packet, whole, RTP_HEADER)
@@ -103,39 +111,139 @@ cdef bint _pass_rtp(Session* session, uint8_t side, uint8_t* packet, size_t n, u
         if egress.rewrites:
             memcpy(whole, packet, RTP_HEADER)
             changed = True
-            egress_rewrite(egress, packet)
-        egress_track(egress, rtp_sequence(packet), rtp_timestamp(packet), now)
+        _send_rtp(thread, session, number, listener, packet, n, now)
         heard = True
-        if sendto(to.flows[0].fd, packet, n, 0, <sockaddr*>&to.flows[0].name, to.flows[0].name_size) < 0:
-            relaxed_add(&to.counters.send_failed, 1)
-        else:
-            relaxed_add(&to.counters.sent, 1)
-            relaxed_add(&to.counters.sent_octets, n)
     return heard
 
 
-cdef bint _pass_rtcp(Session* session, uint8_t side, uint8_t* packet, size_t n) noexcept nogil:
-    """Send reports of the speaker to every side that hears it; False where nobody does."""
-    cdef uint8_t listener, listeners = session.heard_by[side]
-    cdef Side* to
-    cdef Flow* flow
+cdef void _send_rtp(Thread* thread, Session* session, uint32_t number, uint8_t side, uint8_t* packet, size_t n,
+                    uint64_t now) noexcept nogil:
+    """Send a packet of the present speaker towards a side, with the stream's numbers."""
+    cdef Side* to = &session.sides[side]
+    if to.egress.rewrites:
+        egress_rewrite(&to.egress, packet)
+    egress_track(&to.egress, rtp_sequence(packet), rtp_timestamp(packet), now)
+    if sendto(to.flows[0].fd, packet, n, 0, <sockaddr*>&to.flows[0].name, to.flows[0].name_size) < 0:
+        relaxed_add(&to.counters.send_failed, 1)
+        return
+    relaxed_add(&to.counters.sent, 1)
+    relaxed_add(&to.counters.sent_octets, n)
+    if session.captured:
+        _copy(thread, session, number, side, TAP_OUT, False, latch_target(&to.flows[0].latch), packet, n, now)
+
+
+cdef void forward_made(Thread* thread, Session* session, uint32_t number, uint8_t side, size_t n,
+                       uint64_t now) noexcept nogil:
+    """Send the packet in thread.made towards a side: the edge speaks, whoever else would."""
+    cdef Side* to = &session.sides[side]
+    cdef Egress* egress = &to.egress
+    if to.flows[0].name_size == 0 or not to.receives:
+        relaxed_add(&to.counters.unsendable, 1)
+        return
+    if egress.speaker != SPEAKER_EDGE or egress.source_ssrc != rtp_ssrc(thread.made):
+        egress_switch(egress, SPEAKER_EDGE, False, thread.made, now, to.clock)
+    _send_rtp(thread, session, number, side, thread.made, n, now)
+    relaxed_add(&to.counters.played, 1)
+
+
+cdef void _on_rtcp(Thread* thread, Session* session, uint32_t number, uint8_t side, uint8_t* packet, uint32_t n,
+                   uint64_t now) noexcept nogil:
+    """Read a side's report, and send it to every side that hears this one."""
+    cdef Side* origin = &session.sides[side]
+    cdef SideCounters* counters = &origin.counters
+    cdef RtcpReport report
+    cdef int64_t trip
     cdef bint heard = False
+    cdef uint8_t listener, listeners = session.heard_by[side]
+    relaxed_add(&counters.rtcp, 1)
+    memset(&report, 0, sizeof(report))
+    # What does not add up may be encrypted: it is passed on, and what stands in it is not believed.
+    if rtcp_read(packet, n, origin.egress.ssrc, &report) == 0 and report.block:
+        relaxed_add(&counters.reports, 1)
+        relaxed_store(&counters.far_lost, <uint64_t>report.cumulative if report.cumulative > 0 else 0)
+        relaxed_store(&counters.far_fraction, report.fraction)
+        relaxed_store(&counters.far_jitter, report.jitter)
+        trip = rtcp_round_trip(&origin.passages, report.lsr, report.dlsr, now)
+        if trip >= 0:
+            relaxed_store(&counters.round_trip_us, <uint64_t>trip)
     for listener in range(SIDES):
-        if not listeners >> listener & 1:
-            continue
-        to = &session.sides[listener]
-        if to.egress.speaker != side and to.egress.started:
-            continue
-        flow = &to.flows[0 if to.mux else 1]
-        if flow.name_size == 0:
-            relaxed_add(&to.counters.unsendable, 1)
-            continue
-        heard = True
-        if sendto(flow.fd, packet, n, 0, <sockaddr*>&flow.name, flow.name_size) < 0:
-            relaxed_add(&to.counters.send_failed, 1)
-        else:
-            relaxed_add(&to.counters.sent_rtcp, 1)
-    return heard
+        if listeners >> listener & 1:
+            heard = _send_rtcp(thread, session, number, side, listener, packet, n, &report, now) or heard
+    if not heard:
+        relaxed_add(&counters.unheard, 1)
+
+
+cdef bint _send_rtcp(Thread* thread, Session* session, uint32_t number, uint8_t side, uint8_t listener,
+                     uint8_t* packet, uint32_t n, const RtcpReport* report, uint64_t now) noexcept nogil:
+    """Send a side's report to one that hears it, in the terms of the stream that this one gets; False where not.
+
+    The reports of one that does not speak at present are nobody's: they would tell of another stream.
+    """
+    cdef Side* origin = &session.sides[side]
+    cdef Side* to = &session.sides[listener]
+    cdef Flow* flow = &to.flows[0 if to.mux else 1]
+    cdef RtcpMap changes
+    if to.egress.started and to.egress.speaker != side:
+        return False
+    if flow.name_size == 0:
+        relaxed_add(&to.counters.unsendable, 1)
+        return False
+    if to.egress.rewrites or origin.egress.rewrites:
+        changes.sender_from = to.egress.source_ssrc
+        changes.sender_to = to.egress.ssrc
+        changes.timestamp_add = to.egress.ts_offset
+        changes.reported_from = origin.egress.ssrc
+        changes.reported_to = origin.egress.source_ssrc
+        changes.sequence_add = origin.egress.seq_offset
+        memcpy(thread.made, packet, n)
+        packet = thread.made
+        if rtcp_rewrite(packet, n, &changes) != 0:
+            return False
+    if report.sr:
+        rtcp_passes(&to.passages, report.ntp_middle, now)
+    if sendto(flow.fd, packet, n, 0, <sockaddr*>&flow.name, flow.name_size) < 0:
+        relaxed_add(&to.counters.send_failed, 1)
+        return True
+    relaxed_add(&to.counters.sent_rtcp, 1)
+    if session.captured:
+        _copy(thread, session, number, listener, TAP_OUT, True, latch_target(&flow.latch), packet, n, now)
+    return True
+
+
+cdef void _on_telephone_event(Thread* thread, Session* session, uint32_t number, uint8_t side, const uint8_t* packet,
+                              uint32_t n, uint64_t now) noexcept nogil:
+    cdef Side* origin = &session.sides[side]
+    cdef DtmfEvent events[2]
+    cdef uint32_t length = 0
+    cdef uint32_t at = rtp_payload(packet, n, &length)
+    if at:
+        say_digits(thread, session, number, side, events,
+                   dtmf_packet(&origin.digits, packet + at, length, rtp_ssrc(packet), rtp_timestamp(packet),
+                               origin.clock, now, events))
+
+
+cdef void say_digits(Thread* thread, Session* session, uint32_t number, uint8_t side, const DtmfEvent* events,
+                     int n) noexcept nogil:
+    cdef int i
+    for i in range(n):
+        tell(thread, number, session, EVENT_DTMF, side, <uint64_t>events[i].event << 32 | events[i].duration_ms, NULL)
+
+
+cdef void _copy(Thread* thread, Session* session, uint32_t number, uint8_t side, TapDirection direction, bint rtcp,
+                const Address* far, const uint8_t* packet, size_t n, uint64_t now) noexcept nogil:
+    """Put a packet into the tap; what finds no room is counted there."""
+    cdef TapRecord head
+    if thread.tap == NULL:
+        return
+    head.time_ns = now * 1000
+    head.far = far[0]
+    head.session = number
+    head.generation = session.generation
+    head.n = <uint16_t>n
+    head.side = side
+    head.direction = <uint8_t>direction
+    head.rtcp = rtcp
+    put_record(thread.tap, &head, packet)
 
 
 cdef bint _admit(Thread* thread, Session* session, uint32_t number, uint8_t side, Flow* flow, Kind kind,

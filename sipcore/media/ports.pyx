@@ -24,8 +24,8 @@ cdef extern from "<netinet/in.h>" nogil:
     int IPPROTO_IP, IPPROTO_IPV6, IP_TOS, IPV6_TCLASS, IPV6_V6ONLY
 
 cdef enum:
-    # Kernel memory, used only while packets wait: about a hundred of them, two seconds of one stream.
-    RECEIVE_BYTES = 65536
+    # Kernel memory, used only while packets wait: the kernel doubles it, and three hundred short packets fit.
+    RECEIVE_BYTES = 131072
     # Pairs tried for one call; each costs two failed system calls.
     TRIES = 64
 

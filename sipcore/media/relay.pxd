@@ -6,7 +6,8 @@ from libc.stdint cimport int16_t, uint8_t, uint16_t, uint32_t, uint64_t
 from sipcore.media.counters cimport SideCounters
 from sipcore.media.latch cimport LEARN_ANY, LEARN_OFF, LEARN_SIGNALLED, Learning
 from sipcore.media.quality cimport Reception
-from sipcore.media.session cimport NO_SESSION, SIDES, Aim, Command
+from sipcore.media.session cimport NO_SESSION, SIDES, Aim, Command, Place
+from sipcore.media.tap cimport Tap
 from sipcore.media.thread cimport Thread
 
 cdef enum SlotState:
@@ -40,6 +41,9 @@ cdef class MediaRelay:
     cdef uint32_t waiting_first, waiting_n
     cdef bint in_ring                       # where _command has found its place
     cdef SideCounters ended                 # summed over closed sessions
+    cdef readonly Tap tap                   # copies of packets of captured sessions, None: no captures
+    cdef list sounds                        # by place: the bytes that the thread plays from
+    cdef list free_places
 
     cpdef uint32_t open(self) noexcept
     cpdef int bind(self, uint32_t session, int side, int pool) noexcept
@@ -49,6 +53,8 @@ cdef class MediaRelay:
     cpdef void close(self, uint32_t session) noexcept
     cdef const SideCounters* counters(self, uint32_t session, int side) noexcept nogil
     cdef const Reception* reception(self, uint32_t session, int side) noexcept nogil
+    cdef Place* _place(self, uint32_t session, int side, int payload) except? NULL
+    cdef bint _start(self, Place* it, object sound) except -1
     cdef bint _is_open(self, uint32_t session, int side) noexcept
     cdef Command* _command(self, uint32_t session, uint8_t kind, int side) noexcept
     cdef void _publish(self) noexcept

@@ -1,6 +1,7 @@
 from collections.abc import Iterable, Mapping
 
 from sipcore.media.ports import PortPool
+from sipcore.media.tap import Tap
 
 LATCHED: int
 SILENT: int
@@ -23,6 +24,8 @@ class MediaRelay:
         watch_ms: int = 1000,
         nice: int = -10,
         queue: int = 4096,
+        places: int = 256,
+        tap: Tap | None = None,
     ) -> None: ...
     @property
     def pools(self) -> tuple[PortPool, ...]: ...
@@ -68,5 +71,33 @@ class MediaRelay:
     ) -> None: ...
     def set_hearing(self, session: int, hears: Mapping[int, Iterable[int]]) -> None: ...
     def map_payloads(self, session: int, side: int, payloads: Mapping[int, int]) -> None: ...
+    def play(
+        self,
+        session: int,
+        side: int,
+        frames: bytes,
+        *,
+        payload: int,
+        frame_bytes: int = 160,
+        ptime: int = 20,
+        timestamp_step: int = 160,
+        loop: bool = False,
+    ) -> bool: ...
+    def send_digits(
+        self,
+        session: int,
+        side: int,
+        digits: str,
+        *,
+        payload: int,
+        duration_ms: int = 100,
+        gap_ms: int = 100,
+        ptime: int = 20,
+        clock: int = 8000,
+    ) -> bool: ...
+    def stop_playing(self, session: int, side: int) -> None: ...
+    def capture(self, session: int, on: bool = True) -> None: ...
+    @property
+    def tap(self) -> Tap | None: ...
     def side_counters(self, session: int, side: int) -> dict[str, int]: ...
     def totals(self) -> dict[str, int]: ...

@@ -1,14 +1,16 @@
-"""The loop's side of the relay thread.
+"""The loop's side of the relay thread. Long because every method is the loop's half of one hand-over to the thread.
 
 A session is a number. Opening takes one off the free list, binding makes its sockets here (the thread closes them),
 everything else is a command of 112 bytes in the thread's queue. A session that is closed comes back with the CLOSED
 event, that is in `take_events`: only then its counters are summed up and its ports go to quarantine.
 
 Where the queue is full, commands wait here, and where that is full too they are lost and counted, except that
-sessions to be closed are kept in a list through their slots, so that no close ever is.
+sessions to be closed are kept in a list through their slots, so that no close ever is. What is played stands in a
+place, which is the thread's until it says PLAYED; until then the bytes of the sound are kept here.
 
 Memory: a session has 3 KiB of the thread's and 28 bytes here, for two streams both ways with their reports.
 """
+cimport cython
 from libc.errno cimport errno
 from libc.stdint cimport int16_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
@@ -19,16 +21,20 @@ from sipcore.base.pages cimport pages_give, pages_take
 from sipcore.base.ring cimport ring_free, ring_front, ring_listen, ring_new, ring_publish, ring_release, ring_reserve
 from sipcore.media.clock cimport monotonic_us
 from sipcore.media.counters cimport add_up, shown_side, shown_thread
+from sipcore.media.dtmf cimport DTMF_DIGITS, DTMF_NONE, dtmf_event, dtmf_start
 from sipcore.media.egress cimport PAYLOAD_PAIRS, SPEAKER_NONE
+from sipcore.media.play cimport player_start
 from sipcore.media.ports cimport PortPair, PortPool
 from sipcore.media.quality cimport reception_jitter_us, reception_lost
-from sipcore.media.rtp cimport PAYLOAD_NONE
+from sipcore.media.rtp cimport PAYLOAD_NONE, RTP_HEADER
 from sipcore.media.session cimport (
-    COMMAND_AIM, COMMAND_BIND, COMMAND_CLOSE, COMMAND_HEAR, COMMAND_MAP, EVENT_CLOSED, Event, Session,
+    COMMAND_AIM, COMMAND_BIND, COMMAND_CAPTURE, COMMAND_CLOSE, COMMAND_HEAR, COMMAND_MAP, COMMAND_PLAY, COMMAND_SILENCE,
+    EVENT_CLOSED, EVENT_PLAYED, Event, Session,
 )
 from sipcore.media.thread cimport PACKET_MAX, SWEEP_SLICES, thread_starve, thread_start, thread_stop, thread_wake
 
 import os
+import random
 
 cdef extern from "<sys/epoll.h>" nogil:
     int EPOLL_CLOEXEC
@@ -45,17 +51,20 @@ cdef enum:
 LATCHED, SILENT, HEARD_AGAIN, TIMEOUT, DTMF, PLAYED, CLOSED = range(1, 8)
 
 
+@cython.no_gc_clear     # the thread plays from `sounds` until __dealloc__ has stopped it
 cdef class MediaRelay:
     """A relay thread with room for so many sessions, on the ports of these PortPools.
 
     learn_ms: a source is learned so long after media is allowed. silence_ms, timeout_ms: without RTP until SILENT and
     TIMEOUT are said, 0: never. watch_ms: how exactly. nice: of the thread, where the system allows it. queue: commands
-    that may wait for the thread, twice as many before they are lost, and events for the loop. OSError where the thread
-    or its descriptors cannot be had.
+    that may wait for the thread, twice as many before they are lost, and events for the loop. places: sounds and digits
+    that can be sent at once. tap: where packets of captured sessions are copied to. OSError where the thread or its
+    descriptors cannot be had.
     """
 
     def __init__(self, pools, *, uint32_t sessions=4096, uint64_t learn_ms=10_000, uint64_t silence_ms=5000,
-                 uint64_t timeout_ms=60_000, uint64_t watch_ms=1000, int nice=-10, uint32_t queue=4096):
+                 uint64_t timeout_ms=60_000, uint64_t watch_ms=1000, int nice=-10, uint32_t queue=4096,
+                 uint32_t places=256, Tap tap=None):
         cdef PortPool pool
         cdef int error
         if self.slots != NULL:
@@ -71,7 +80,12 @@ cdef class MediaRelay:
         self.sessions = sessions
         self.room = 2 * queue
         self.free_slots = self.unsaid = self.unsaid_last = NO_SESSION
+        self.tap = tap
+        self.sounds = [None] * places
+        self.free_places = list(range(places))
         self.thread.limit = sessions
+        self.thread.places_n = places
+        self.thread.tap = &tap.ring if tap is not None else NULL
         self.thread.learn_us = learn_ms * 1000
         self.thread.silence_us = silence_ms * 1000
         self.thread.timeout_us = timeout_ms * 1000
@@ -87,10 +101,14 @@ cdef class MediaRelay:
         self.thread.sessions = <Session*>pages_take(sessions * sizeof(Session))
         self.thread.generations = <uint32_t*>calloc(sessions, sizeof(uint32_t))
         self.thread.packet = <uint8_t*>calloc(1, PACKET_MAX)
+        self.thread.made = <uint8_t*>calloc(1, PACKET_MAX)
+        self.thread.places = <Place*>calloc(max(places, 1), sizeof(Place))
+        self.thread.playing = <uint32_t*>calloc(max(places, 1), sizeof(uint32_t))
         self.thread.commands = ring_new(queue, sizeof(Command))
-        self.thread.events = ring_new(sessions + queue, sizeof(Event))
+        self.thread.events = ring_new(sessions + places + queue, sizeof(Event))
         if (self.slots == NULL or self.waiting == NULL or self.thread.sessions == NULL
-                or self.thread.generations == NULL or self.thread.packet == NULL or self.thread.commands == NULL
+                or self.thread.generations == NULL or self.thread.packet == NULL or self.thread.made == NULL
+                or self.thread.places == NULL or self.thread.playing == NULL or self.thread.commands == NULL
                 or self.thread.events == NULL):
             raise MemoryError()
         error = thread_start(&self.thread)
@@ -108,6 +126,9 @@ cdef class MediaRelay:
         pages_give(self.thread.sessions, self.sessions * sizeof(Session))
         free(self.thread.generations)
         free(self.thread.packet)
+        free(self.thread.made)
+        free(self.thread.places)
+        free(self.thread.playing)
         ring_free(self.thread.commands)
         ring_free(self.thread.events)
 
@@ -323,11 +344,12 @@ cdef class MediaRelay:
 
         LATCHED: value is the rank of the source (Rank). SILENT: milliseconds without RTP, from where it was
         expected. HEARD_AGAIN: milliseconds of silence, the source. TIMEOUT: milliseconds in which no side that
-        should have sent has; side is SIDES. CLOSED: the session's number may be given out again.
+        should have sent has; side is SIDES. DTMF: the duration in ms, and above 32 bits the event (RFC 4733 3.2).
+        PLAYED: 1 where a sound or digits were sent to their end. CLOSED: the session's number may be given out again.
         """
         cdef list taken = []
         cdef Event* event
-        cdef uint64_t count
+        cdef uint64_t count, value
         cdef uint64_t now_us = monotonic_us()
         if not self.thread.running:
             return taken
@@ -336,9 +358,14 @@ cdef class MediaRelay:
         self._flush()
         event = <Event*>ring_front(self.thread.events)
         while event != NULL:
+            value = event.value
+            if event.kind == EVENT_PLAYED:
+                self.sounds[value >> 1] = None
+                self.free_places.append(value >> 1)
+                value &= 1
             # What was said of a session before it was closed interests nobody any more.
             if event.kind == EVENT_CLOSED or self.slots[event.session].state == SLOT_OPEN:
-                taken.append((event.kind, event.session, event.generation, event.side, event.value,
+                taken.append((event.kind, event.session, event.generation, event.side, value,
                               (address_host(&event.address), event.address.port) if event.address.family else None))
             if event.kind == EVENT_CLOSED:
                 self._on_closed(event.session, now_us)
@@ -363,6 +390,8 @@ cdef class MediaRelay:
         for session in range(self.fresh):
             if self.slots[session].state != SLOT_FREE:
                 self._on_closed(session, now_us)
+        self.sounds = []
+        self.free_places = []
         self._close_descriptors()
 
     def generation(self, uint32_t session) -> int:
@@ -419,6 +448,97 @@ cdef class MediaRelay:
         if len(payloads) > PAYLOAD_PAIRS:
             raise ValueError(f"more than {PAYLOAD_PAIRS} payload types")
         self.map(session, side, <const uint8_t*><const char*>pairs, len(payloads))
+
+    def play(self, uint32_t session, int side, bytes frames not None, *, int payload, uint32_t frame_bytes=160,
+             uint32_t ptime=20, uint32_t timestamp_step=160, bint loop=False) -> bool:
+        """Send a sound towards a side, once or until it is stopped, instead of whomever the side hears.
+
+        frames: encoded, frame_bytes for each ptime ms, in which the timestamp goes on by timestamp_step. Ends what
+        was played to the side before. False where the session is not open or no place is free; ValueError where
+        frames are no whole frames, or do not fit into a packet.
+        """
+        cdef Place* it
+        if not (0 < frame_bytes <= PACKET_MAX - RTP_HEADER and ptime and frames and len(frames) % frame_bytes == 0):
+            raise ValueError(f"no whole frames of {frame_bytes} bytes, or not of a time: {len(frames)} bytes")
+        it = self._place(session, side, payload)
+        if it == NULL:
+            return False
+        it.is_digits = False
+        player_start(&it.sound, <const uint8_t*><const char*>frames, frame_bytes,
+                     <uint32_t>(len(frames) // frame_bytes), ptime * 1000, timestamp_step, loop, 0)
+        it.sound.payload = <uint8_t>payload
+        it.sound.ssrc = random.getrandbits(32)
+        it.sound.sequence = random.getrandbits(16)
+        it.sound.timestamp = random.getrandbits(32)
+        return self._start(it, frames)
+
+    def send_digits(self, uint32_t session, int side, str digits not None, *, int payload, uint32_t duration_ms=100,
+                    uint32_t gap_ms=100, uint32_t ptime=20, uint32_t clock=8000) -> bool:
+        """Send telephone events (RFC 4733) towards a side, as `play` does a sound.
+
+        ValueError where a character is no digit, or durations make no event.
+        """
+        cdef Place* it
+        cdef int i = 0
+        events = [dtmf_event(<uint8_t>ord(digit) if digit.isascii() else 0) for digit in digits]
+        if not events or DTMF_NONE in events or len(events) > DTMF_DIGITS:
+            raise ValueError(f"not 1 to {DTMF_DIGITS} digits of 0-9*#A-D!: {digits!r}")
+        it = self._place(session, side, payload)
+        if it == NULL:
+            return False
+        it.is_digits = True
+        it.digits.count = <uint8_t>len(events)
+        for event in events:
+            it.digits.event[i] = event
+            i += 1
+        it.digits.payload = <uint8_t>payload
+        it.digits.ssrc = random.getrandbits(32)
+        it.digits.sequence = random.getrandbits(16)
+        it.digits.timestamp = random.getrandbits(32)
+        if dtmf_start(&it.digits, duration_ms, gap_ms, ptime, clock, 0) != 0:
+            self.free_places.append(it - self.thread.places)
+            raise ValueError(f"not a duration of an event: {duration_ms} ms")
+        return self._start(it, None)
+
+    cdef Place* _place(self, uint32_t session, int side, int payload) except? NULL:
+        """A free place for that side, NULL where there is none."""
+        cdef Place* it
+        if not 0 <= payload <= 127:
+            raise ValueError(f"not a payload type: {payload}")
+        if not self._is_open(session, side) or not self.free_places:
+            return NULL
+        it = &self.thread.places[<uint32_t>self.free_places.pop()]
+        it.session = session
+        it.side = <uint8_t>side
+        return it
+
+    cdef bint _start(self, Place* it, object sound) except -1:
+        """Hand a place over; it comes back with PLAYED; False where the thread is too far behind."""
+        cdef uint32_t place = <uint32_t>(it - self.thread.places)
+        cdef Command* command = self._command(it.session, COMMAND_PLAY, it.side)
+        if command == NULL:
+            self.free_places.append(place)
+            return False
+        self.sounds[place] = sound
+        command.body.place = place
+        self._publish()
+        return True
+
+    def stop_playing(self, uint32_t session, int side) -> None:
+        """End what is played towards a side; PLAYED says when it has."""
+        if self._is_open(session, side) and self._command(session, COMMAND_SILENCE, side) != NULL:
+            self._publish()
+
+    def capture(self, uint32_t session, bint on=True) -> None:
+        """Copy every packet of a session that is let in or sent to the tap, or no longer. ValueError without a tap."""
+        cdef Command* command
+        if self.tap is None:
+            raise ValueError("the relay has no tap")
+        if self._is_open(session, 0):
+            command = self._command(session, COMMAND_CAPTURE, 0)
+            if command != NULL:
+                command.n = on
+                self._publish()
 
     def side_counters(self, uint32_t session, int side) -> dict[str, int]:
         """SideCounters by name, and how the side's RTP arrived: lost, out_of_order, duplicates, jitter_us, ssrc.

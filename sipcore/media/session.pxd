@@ -7,9 +7,12 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from sipcore.base.address cimport Address
 from sipcore.base.sockname cimport sockaddr_in6, socklen_t
 from sipcore.media.counters cimport SideCounters
+from sipcore.media.dtmf cimport DtmfHearing, DtmfSender
 from sipcore.media.egress cimport Egress
 from sipcore.media.latch cimport Latch
+from sipcore.media.play cimport Player
 from sipcore.media.quality cimport Reception
+from sipcore.media.rtcp cimport RtcpPassages
 
 cdef enum:
     SIDES = 4
@@ -43,6 +46,8 @@ cdef struct Side:
     Reception reception         # of the RTP that this side sends
     Flow flows[2]               # RTP, RTCP
     Egress egress               # towards this side
+    RtcpPassages passages       # sender reports towards this side, for the round trip
+    DtmfHearing digits          # that this side sends
     uint64_t watch_us           # silence counts from here at least
     uint32_t clock
     uint16_t ptime
@@ -54,13 +59,22 @@ cdef struct Side:
     uint8_t payload
     uint8_t event_payload
     uint8_t silent              # SILENT was said
+    uint32_t playing            # place of what is played towards this side, and 1; 0: nothing
 
 cdef struct Session:
     uint32_t generation         # never 0
     uint8_t hears[SIDES]        # bit s of hears[d]: d hears s
     uint8_t heard_by[SIDES]     # the same the other way round
     uint8_t timed_out           # TIMEOUT was said
+    uint8_t captured            # packets are copied to the tap
     Side sides[SIDES]
+
+cdef struct Place:              # a sound or digits on their way to one side; the loop's, or the thread's while playing
+    Player sound
+    DtmfSender digits
+    uint32_t session
+    uint8_t side
+    uint8_t is_digits
 
 cdef enum CommandKind:
     COMMAND_BIND = 1            # `pair`; the sockets are the thread's from now on
@@ -68,6 +82,9 @@ cdef enum CommandKind:
     COMMAND_HEAR = 3
     COMMAND_MAP = 4
     COMMAND_CLOSE = 5
+    COMMAND_PLAY = 6            # `place`; the thread's until PLAYED
+    COMMAND_SILENCE = 7         # stop playing
+    COMMAND_CAPTURE = 8         # n: on or off
 
 cdef struct BoundPair:
     int rtp
@@ -80,13 +97,14 @@ cdef union CommandBody:
     BoundPair pair
     uint8_t masks[SIDES]
     uint8_t payloads[16]        # from, to, from, to, ...
+    uint32_t place              # in Thread.places
 
 cdef struct Command:
     uint32_t session
     uint32_t generation
     uint8_t kind                # CommandKind
     uint8_t side
-    uint8_t n                   # of payload pairs
+    uint8_t n                   # of payload pairs, or a switch
     CommandBody body
 
 cdef enum EventKind:
@@ -94,6 +112,8 @@ cdef enum EventKind:
     EVENT_SILENT = 2            # value: ms, address: from where packets were expected
     EVENT_HEARD_AGAIN = 3       # value: ms of silence, address: the source
     EVENT_TIMEOUT = 4           # every side that should send was silent; value: ms, side: SIDES
+    EVENT_DTMF = 5              # value: duration in ms, and above 32 bits the event (RFC 4733 3.2)
+    EVENT_PLAYED = 6            # value: bit 0 says that it was played to its end, above it stands the place
     EVENT_CLOSED = 7            # the sockets are closed
 
 cdef struct Event:

@@ -1,5 +1,6 @@
 """Copies of packets on their way from the relay's thread to the loop, for captures and recordings."""
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy
 from ..base.address cimport Address
 
 cdef extern from "bytering.h" nogil:
@@ -33,3 +34,15 @@ cdef class Tap:
     cdef ByteRing ring
 
     cdef bint put(self, const TapRecord* head, const uint8_t* packet) noexcept nogil
+
+
+cdef inline bint put_record(ByteRing* ring, const TapRecord* head, const uint8_t* packet) noexcept nogil:
+    """The thread's: copy a packet of head.n bytes; whether there was room."""
+    cdef uint32_t n = sizeof(TapRecord) + <uint32_t>head.n
+    cdef uint8_t* room = bytering_reserve(ring, n)
+    if room == NULL:
+        return False
+    memcpy(room, head, sizeof(TapRecord))
+    memcpy(room + sizeof(TapRecord), packet, head.n)
+    bytering_publish(ring, n)
+    return True

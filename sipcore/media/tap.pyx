@@ -1,7 +1,6 @@
 """The ring of copied packets: the thread puts, the loop drains, and what finds no room is counted and not copied."""
 cimport cython
 from libc.stdint cimport uint8_t, uint32_t
-from libc.string cimport memcpy
 from ..base.address cimport address_host
 from .packet import Packet
 
@@ -20,15 +19,7 @@ cdef class Tap:
         bytering_free(&self.ring)
 
     cdef bint put(self, const TapRecord* head, const uint8_t* packet) noexcept nogil:
-        """The thread's: copy a packet of head.n bytes; whether there was room."""
-        cdef uint32_t n = sizeof(TapRecord) + <uint32_t>head.n
-        cdef uint8_t* room = bytering_reserve(&self.ring, n)
-        if room == NULL:
-            return False
-        memcpy(room, head, sizeof(TapRecord))
-        memcpy(room + sizeof(TapRecord), packet, head.n)
-        bytering_publish(&self.ring, n)
-        return True
+        return put_record(&self.ring, head, packet)
 
     @property
     def overflows(self) -> int:

@@ -2,7 +2,8 @@
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from sipcore.base.ring cimport Ring
 from sipcore.media.counters cimport ThreadCounters
-from sipcore.media.session cimport Session
+from sipcore.media.session cimport Place, Session
+from sipcore.media.tap cimport ByteRing
 
 cdef extern from "<pthread.h>" nogil:
     ctypedef unsigned long pthread_t
@@ -21,6 +22,9 @@ cdef struct Thread:
     uint64_t tick_us            # one slice of the watch
     int nice                    # of the thread; the loop's stays
     Session* sessions
+    uint32_t places_n
+    Place* places               # what is played, or free
+    ByteRing* tap               # copies of packets of captured sessions; NULL: none
     Ring* commands
     Ring* events
     int wake_fd                 # eventfd: commands wait
@@ -37,7 +41,11 @@ cdef struct Thread:
     uint32_t sweeps
     uint64_t tick_at_us
     uint8_t told                # events were queued since the loop was last woken
-    uint8_t* packet             # PACKET_MAX bytes
+    uint8_t* packet             # PACKET_MAX bytes, of the datagram at hand
+    uint8_t* made               # PACKET_MAX bytes, of a packet that the edge makes or changes
+    uint32_t* playing           # places that are being played
+    uint32_t playing_n
+    uint64_t play_at_us         # when the next packet of them is due
     pthread_t handle
     uint8_t running
 

@@ -2,8 +2,9 @@
 
 It shares a core with the event loop, and a packet must not wait until a callback of the loop has ended: the thread
 runs at a better nice value than the loop, where the system allows that. Commands come through one queue and events go
-back through another, each with an eventfd; commands are taken after the sockets of a round, so that no socket is
-closed while its event is still to be looked at, and epoll's data says slot and generation for good measure.
+back through another, each with an eventfd. Commands are taken before the sockets of a round, so that a packet that
+follows a command meets it; the event of a socket that such a command has closed finds nothing, because epoll's data
+says slot and generation.
 
 Its clock ticks coarsely, and only while there are sessions: every tick looks at one slice of them for silence.
 """
@@ -14,12 +15,14 @@ from sipcore.base.ring cimport (
     relaxed_add, relaxed_load, relaxed_store, ring_front, ring_listen, ring_must_wake, ring_release,
 )
 from sipcore.media.clock cimport monotonic_us
+from sipcore.media.dtmf cimport DtmfEvent, dtmf_quiet
 from sipcore.media.egress cimport egress_map
-from sipcore.media.forward cimport flow_retarget, forward_one, tell
+from sipcore.media.forward cimport flow_retarget, forward_one, say_digits, tell
 from sipcore.media.latch cimport latch_aim, latch_target
+from sipcore.media.playing cimport playing_begin, playing_end, playing_go_on
 from sipcore.media.session cimport (
-    COMMAND_AIM, COMMAND_BIND, COMMAND_CLOSE, COMMAND_HEAR, COMMAND_MAP, EVENT_CLOSED, EVENT_SILENT, EVENT_TIMEOUT,
-    SIDES, Aim, BoundPair, Command, Flow, Session, Side,
+    COMMAND_AIM, COMMAND_BIND, COMMAND_CAPTURE, COMMAND_CLOSE, COMMAND_HEAR, COMMAND_MAP, COMMAND_PLAY, COMMAND_SILENCE,
+    EVENT_CLOSED, EVENT_SILENT, EVENT_TIMEOUT, SIDES, Aim, BoundPair, Command, Flow, Session, Side,
 )
 
 cdef extern from "<sys/epoll.h>" nogil:
@@ -130,7 +133,6 @@ cdef void* _run(void* argument) noexcept nogil:
     cdef uint64_t one = 1, now, data
     cdef uint32_t number
     cdef int i, n
-    cdef bint commands
     prctl(PR_SET_NAME, b"sipedge-media")
     if thread.nice:
         setpriority(PRIO_PROCESS, 0, thread.nice)
@@ -141,25 +143,25 @@ cdef void* _run(void* argument) noexcept nogil:
         relaxed_add(&thread.counters.wakeups, 1)
         # Before the packets: an answer that was passed on holds for whatever is sent after it.
         _take_commands(thread)
-        commands = False
         for i in range(n):
             data = events[i].data.u64
             if data == WAKE:
-                commands = True
+                # Whatever was published before the queue listens again is taken here.
+                ring_listen(thread.commands)
+                _take_commands(thread)
+                if relaxed_load(&thread.starved):
+                    relaxed_store(&thread.starved, 0)
+                    write(thread.told_fd, &one, sizeof(one))
                 continue
             number = <uint32_t>data >> 3
             if thread.generations[number] != <uint32_t>(data >> 32):
                 relaxed_add(&thread.counters.stray, 1)
                 continue
             forward_one(thread, &thread.sessions[number], number, data >> 1 & 3, data & 1)
-        if commands:
-            ring_listen(thread.commands)
-            _take_commands(thread)
-            if relaxed_load(&thread.starved):
-                relaxed_store(&thread.starved, 0)
-                write(thread.told_fd, &one, sizeof(one))
         if thread.live:
             now = monotonic_us()
+            if thread.playing_n and now >= thread.play_at_us:
+                playing_go_on(thread, now)
             if now >= thread.tick_at_us:
                 thread.tick_at_us = now + thread.tick_us
                 _watch_slice(thread, now)
@@ -171,12 +173,13 @@ cdef void* _run(void* argument) noexcept nogil:
 
 
 cdef int _timeout_ms(Thread* thread) noexcept nogil:
-    """Until the next tick; for ever where there is nothing to watch."""
-    cdef uint64_t now
+    """Until the next tick or the next packet to play; for ever where there is nothing to watch."""
+    cdef uint64_t now, until_us
     if thread.live == 0:
         return -1
     now = monotonic_us()
-    return <int>((thread.tick_at_us - now + 999) // 1000) if now < thread.tick_at_us else 0
+    until_us = min(thread.tick_at_us, thread.play_at_us) if thread.playing_n else thread.tick_at_us
+    return <int>((until_us - now + 999) // 1000) if now < until_us else 0
 
 
 cdef void _take_commands(Thread* thread) noexcept nogil:
@@ -198,6 +201,13 @@ cdef void _take_commands(Thread* thread) noexcept nogil:
             _on_hear(session, command.body.masks)
         elif command.kind == COMMAND_MAP:
             egress_map(&session.sides[command.side].egress, command.body.payloads, command.n)
+        elif command.kind == COMMAND_PLAY:
+            playing_begin(thread, session, command.body.place, monotonic_us())
+        elif command.kind == COMMAND_SILENCE:
+            if session.sides[command.side].playing:
+                playing_end(thread, session, session.sides[command.side].playing - 1, False)
+        elif command.kind == COMMAND_CAPTURE:
+            session.captured = command.n
         elif command.kind == COMMAND_CLOSE:
             _on_close(thread, command.session)
         ring_release(thread.commands)
@@ -260,6 +270,8 @@ cdef void _on_close(Thread* thread, uint32_t number) noexcept nogil:
     cdef int side, i
     for side in range(SIDES):
         _look_for_drops(&session.sides[side])
+        if session.sides[side].playing:
+            playing_end(thread, session, session.sides[side].playing - 1, False)
         for i in range(2):
             flow = &session.sides[side].flows[i]
             if flow.fd >= 0:
@@ -288,6 +300,7 @@ cdef void _watch(Thread* thread, uint32_t number, uint64_t now) noexcept nogil:
     cdef Session* session = &thread.sessions[number]
     cdef Side* side
     cdef uint64_t idle, least = NEVER
+    cdef DtmfEvent digit
     cdef uint8_t i
     for i in range(SIDES):
         side = &session.sides[i]
@@ -295,6 +308,8 @@ cdef void _watch(Thread* thread, uint32_t number, uint64_t now) noexcept nogil:
             continue
         if thread.sweeps % DROPS_EVERY == 0:
             _look_for_drops(side)
+        if side.digits.going:
+            say_digits(thread, session, number, i, &digit, dtmf_quiet(&side.digits, now, &digit))
         if not side.sends or not side.active:
             continue
         idle = now - max(side.counters.heard_us, side.watch_us)
