@@ -1,13 +1,9 @@
 from collections.abc import Iterable
 
-from sipcore.media.relay import MediaRelay
-from sipcore.stack.mediahook import MediaHook
+from sipcore.anchor.streams import Streams
 
-class Anchor(MediaHook):
-    relay: MediaRelay
-    capacity: int
+class Anchor(Streams):
     live: int
-    def __init__(self, relay: MediaRelay, calls: int = ...) -> None: ...
     def configure(self, pools_of: Iterable[Iterable[int]], rules: Iterable[tuple[int, int, int]]) -> None: ...
     def statistics(self) -> dict[str, int]: ...
     def sessions_of(self, record: int, generation: int) -> dict[int, int]: ...

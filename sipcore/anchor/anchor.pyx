@@ -4,19 +4,19 @@ An offer opens what it needs, an answer puts it to use, and an offer that is ref
 is (offer, answer, one that was seen before) is told by its CSeq and its sender, so that a repeated message gets the
 same bytes again and changes nothing. A description that is not agreed upon never changes what flows.
 """
-from libc.stdint cimport int16_t, uint8_t, uint16_t, uint32_t
-from libc.stdlib cimport calloc, free, malloc
+from libc.stdint cimport uint8_t, uint32_t
+from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
-from sipcore.anchor.description cimport (
-    CODEC_TEXT, MAX_SECTIONS, RECEIVES, SENDS, TREAT_ANCHOR, TREAT_REFUSE, describe,
-)
+from sipcore.anchor.description cimport MAX_SECTIONS, TREAT_ANCHOR, TREAT_REFUSE, describe
 from sipcore.anchor.exchange cimport (
-    EXCHANGE_ANSWERED, EXCHANGE_FREE, EXCHANGE_OFFERED, EXCHANGES, exchange_answered, exchange_of, exchange_room,
+    EXCHANGE_ANSWERED, EXCHANGE_FREE, EXCHANGE_OFFERED, exchange_answered, exchange_of, exchange_room,
 )
 from sipcore.anchor.figures cimport put_figures
-from sipcore.anchor.rewrite cimport Place, host_of, rewrite
+from sipcore.anchor.rewrite cimport Host, Place, host_of, rewrite
+from sipcore.anchor.streams cimport CALLEE, CALLER, NO_POOL
 from sipcore.base.slice cimport slice_of
-from sipcore.media.session cimport NO_SESSION, SIDES, Aim
+from sipcore.media.relay cimport MediaRelay
+from sipcore.media.session cimport NO_SESSION
 from sipcore.stack.mediahook cimport HOOK_LEAVE, HOOK_REPLACE
 from sipcore.wire.edit cimport edit_begin, edit_render, edit_size
 from sipcore.wire.fault cimport fault_text
@@ -25,48 +25,21 @@ from sipcore.wire.sdp cimport index_sdp
 from sipcore.wire.tables cimport METHOD_ACK, METHOD_INVITE, METHOD_PRACK, METHOD_UPDATE
 
 
-cdef bint _same_address(const Address* a, const Address* b) noexcept:
-    cdef int i
-    if a.family != b.family or a.port != b.port:
-        return False
-    for i in range(16):
-        if a.ip[i] != b.ip[i]:
-            return False
-    return True
-
-
-cdef bint _goes_nowhere(const Address* a) noexcept:
-    """0.0.0.0 or ::, the hold of RFC 2543."""
-    cdef int i
-    for i in range(16):
-        if a.ip[i]:
-            return False
-    return a.family != 0
-
-
-cdef class Anchor(MediaHook):
+cdef class Anchor(Streams):
     """The media hook of a proxy with a relay. calls: how many at once.
 
     configure() says which media addresses the peers of a listener may be told, and the rules that verdicts name.
     """
 
     def __cinit__(self, MediaRelay relay not None, uint32_t calls=4096):
-        self.relay = relay
-        self.capacity = calls
-        self.calls = <Call*>calloc(calls, sizeof(Call))
-        self.owners = <uint32_t*>calloc(relay.sessions, sizeof(uint32_t))
         self.room = <uint8_t*>malloc(BODY_ROOM)
-        if self.calls == NULL or self.owners == NULL or self.room == NULL:
+        if self.room == NULL:
             raise MemoryError
-        self.pools_of = ()
-        self.hosts = []
         self.counts = dict.fromkeys(
             ("media_calls", "media_offers", "media_answers", "media_refused", "media_no_ports", "media_full",
              "media_offers_void", "ice_removed"), 0)
 
     def __dealloc__(self):
-        free(self.calls)
-        free(self.owners)
         free(self.room)
 
     def configure(self, pools_of, rules):
@@ -292,7 +265,7 @@ cdef class Anchor(MediaHook):
         for i in range(count, <uint32_t>MAX_SECTIONS):
             self.sections[i].open = False
         if self._commits(call, exchange, p):
-            self._commit(call, exchange, answerer, final)
+            self._commit(call, exchange, answerer, self.sections, final)
             if final:
                 exchange.state = EXCHANGE_ANSWERED
                 self.counts["media_answers"] += 1
@@ -308,118 +281,6 @@ cdef class Anchor(MediaHook):
         if exchange.state == EXCHANGE_ANSWERED:
             return False
         return p.status == 0 or p.status >= 200 or p.reliable or not call.established
-
-    cdef bint _ready(self, Call* call, uint32_t i) noexcept:
-        """A relay session with ports towards both sides for section i; False where there is none to be had."""
-        cdef Stream* stream = &call.streams[i]
-        cdef uint8_t masks[SIDES]
-        cdef int side
-        if stream.session != NO_SESSION and not stream.agreed:
-            for side in range(2):
-                if call.pools[side] not in self._pools(call.listeners[side]):
-                    # Another target, reached by another listener: nothing was agreed yet, so begin again.
-                    self._close(call, i)
-                    call.pools[side] = NO_POOL
-        if stream.session != NO_SESSION:
-            return True
-        stream.session = self.relay.open()
-        if stream.session == NO_SESSION:
-            return False
-        self.owners[stream.session] = <uint32_t>(call - self.calls) + 1
-        if not self._bind(call, i, CALLER) or not self._bind(call, i, CALLEE):
-            self._close(call, i)
-            return False
-        memset(masks, 0, sizeof(masks))
-        masks[CALLER] = 1 << CALLEE
-        masks[CALLEE] = 1 << CALLER
-        self.relay.hear(stream.session, masks)
-        return True
-
-    cdef tuple _pools(self, uint8_t listener):
-        """Media addresses that the peers of a listener may be told."""
-        return self.pools_of[listener] if listener < len(self.pools_of) else ()
-
-    cdef bint _bind(self, Call* call, uint32_t i, int side) noexcept:
-        """A port towards one side, from the first media address of its listener that has one free.
-
-        All sections of one side share one address, because most descriptions have one c= for all.
-        """
-        cdef Stream* stream = &call.streams[i]
-        cdef int port, pool, chosen = call.pools[side]
-        for pool in self._pools(call.listeners[side]) if chosen == NO_POOL else range(len(self.hosts)):
-            if chosen != NO_POOL and self.hosts[pool] != self.hosts[chosen]:
-                continue
-            port = self.relay.bind(stream.session, side, pool)
-            if port >= 0:
-                stream.ports[side] = <uint16_t>port
-                call.pools[side] = <int16_t>pool
-                return True
-        return False
-
-    cdef void _close(self, Call* call, uint32_t i) noexcept:
-        cdef Stream* stream = &call.streams[i]
-        if stream.session != NO_SESSION:
-            self.owners[stream.session] = 0
-            self.relay.close(stream.session)
-            memset(stream, 0, sizeof(Stream))
-            stream.session = NO_SESSION
-
-    cdef void _close_unused(self, Call* call) noexcept:
-        """Close what only a refused offer wanted."""
-        cdef uint32_t i
-        cdef int k
-        cdef bint wanted
-        for i in range(MAX_SECTIONS):
-            wanted = call.streams[i].agreed
-            for k in range(EXCHANGES):
-                wanted = wanted or (call.exchanges[k].state == EXCHANGE_OFFERED and i < call.exchanges[k].count
-                                    and call.exchanges[k].sections[i].open)
-            if not wanted:
-                self._close(call, i)
-
-    cdef void _commit(self, Call* call, Exchange* exchange, uint8_t answerer, bint final) noexcept:
-        """Let flow what offer and answer (self.sections) agree on."""
-        cdef uint32_t i
-        cdef const Section* offer
-        cdef const Section* answer
-        for i in range(MAX_SECTIONS):
-            if call.streams[i].session == NO_SESSION:
-                continue
-            offer = &exchange.sections[i]
-            answer = &self.sections[i]
-            if i < exchange.count and offer.open and answer.open and offer.treatment == TREAT_ANCHOR:
-                self._aim(call, i, exchange.offerer, offer, answer, answer)
-                self._aim(call, i, answerer, answer, offer, answer)
-                call.streams[i].agreed = True
-                memcpy(call.streams[i].codec, answer.codec, CODEC_TEXT)
-            elif final:
-                self._close(call, i)
-
-    cdef void _aim(self, Call* call, uint32_t i, uint8_t side, const Section* own, const Section* other,
-                   const Section* answer) noexcept:
-        cdef Stream* stream = &call.streams[i]
-        cdef Aim aim
-        memset(&aim, 0, sizeof(Aim))
-        aim.mux = own.mux and other.mux
-        if _goes_nowhere(&own.rtp):
-            aim.rtp = stream.rtp[side]
-            aim.rtcp = aim.rtp
-            aim.rtcp.port += not aim.mux
-        else:
-            aim.rtp = own.rtp
-            aim.rtcp = own.rtp if aim.mux else own.rtcp
-            aim.moved = stream.agreed and not _same_address(&own.rtp, &stream.rtp[side])
-            stream.rtp[side] = own.rtp
-        aim.signalling = call.signalling[side]
-        aim.learning = call.rules.learning
-        aim.active = True
-        aim.sends = own.direction & SENDS and other.direction & RECEIVES
-        aim.receives = own.direction & RECEIVES != 0
-        aim.payload = answer.payload
-        aim.event_payload = other.event_payload
-        aim.clock = answer.clock
-        aim.ptime = own.ptime
-        self.relay.aim(stream.session, side, &aim)
 
     cdef int _render(self, Call* call, const Section* offered, uint32_t count, uint8_t to, Slice* body,
                      Slice sdp) noexcept:

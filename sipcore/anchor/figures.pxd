@@ -1,6 +1,6 @@
 """The audio figures of a call, for its log line."""
 from libc.stdint cimport uint8_t
-from sipcore.anchor.anchor cimport Call
+from sipcore.anchor.streams cimport Call
 from sipcore.media.relay cimport MediaRelay
 
 

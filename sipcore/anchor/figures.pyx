@@ -5,7 +5,7 @@ What is 0 in most calls is left out where it is 0.
 """
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport strlen
-from sipcore.anchor.anchor cimport CALLEE, CALLER
+from sipcore.anchor.streams cimport CALLEE, CALLER
 from sipcore.anchor.description cimport MAX_SECTIONS
 from sipcore.base.decimal cimport put_number
 from sipcore.base.slice cimport slice_of
