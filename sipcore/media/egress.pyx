@@ -46,7 +46,8 @@ cdef void egress_rewrite(Egress* egress, uint8_t* packet) noexcept nogil:
     write_u16(packet + 2, rtp_sequence(packet) + egress.seq_offset)
     write_u32(packet + 4, rtp_timestamp(packet) + egress.ts_offset)
     write_u32(packet + 8, egress.ssrc)
-    for i in range(egress.pairs):
+    # What the edge says itself has the listener's payload types already.
+    for i in range(egress.pairs if egress.speaker != SPEAKER_EDGE else 0):
         if egress.payload_from[i] == payload:
             packet[1] = (packet[1] & RTP_MARKER) | egress.payload_to[i]
             break

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from .g711 import DECODED, decoding
 from .packet import Packet
+from .sound import PAYLOADS
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-PAYLOADS = {0: "PCMU", 8: "PCMA", 9: "G722"}
-"""Static payload types (RFC 3551 6)."""
+STATIC = {payload: codec for codec, payload in PAYLOADS.items()}
 CLOCK = 8000
 """Hz of the RTP clock of all three (RFC 3551 4.5.2)."""
 CHANNELS = 2
@@ -58,7 +58,7 @@ class Recording:
     codec, or after the limit. OSError where the file cannot be written.
     """
 
-    def __init__(self, path: str | Path, *, wideband: bool = False, payloads: Mapping[int, str] = PAYLOADS,
+    def __init__(self, path: str | Path, *, wideband: bool = False, payloads: Mapping[int, str] = STATIC,
                  limit_seconds: float = 6 * 3600):
         self.rate = 16_000 if wideband else 8_000
         self.late = self.duplicates = self.unknown = self.beyond = 0

@@ -6,7 +6,7 @@ never loads them.
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from ..base.errors import Fault, SipEdgeError
 from .g711 import encoding
@@ -22,6 +22,9 @@ RATES = {"PCMU": 8000, "PCMA": 8000, "G722": 16000}
 """Samples a second that a codec encodes; each one makes 8 bytes and 8 units of the RTP clock out of a millisecond
 (G.722 too: RFC 3551 4.5.2)."""
 
+PAYLOADS = {"PCMU": 0, "PCMA": 8, "G722": 9}
+"""Static payload types (RFC 3551 6)."""
+
 BYTES_PER_MS = 8
 
 
@@ -31,13 +34,23 @@ class SoundError(SipEdgeError):
     fault: Fault = "configuration"
 
 
+class Order(TypedDict):
+    """What `MediaRelay.play` wants to know of a sound."""
+
+    frames: bytes
+    payload: int
+    frame_bytes: int
+    ptime: int
+    timestamp_step: int
+
+
 @dataclass(frozen=True, slots=True)
 class Sound:
     """A prepared sound.
 
     frames: for each codec all frames one after the other, each `frame_bytes` long, the last one filled up with
-    silence. The bytes never change, and whoever plays them borrows the buffer: the Sound must live until the relay
-    says that it is played or stopped. ptime: milliseconds of a frame.
+    silence. The bytes never change, and the relay that plays them borrows the buffer until it says PLAYED. ptime:
+    milliseconds of a frame.
     """
 
     name: str
@@ -47,6 +60,18 @@ class Sound:
     @property
     def frame_bytes(self) -> int:
         return self.ptime * BYTES_PER_MS
+
+    def order(self, codec: str, payload: int | None = None) -> Order:
+        """The sound in one codec, as in `relay.play(session, side, **sound.order("PCMA"))`.
+
+        payload: the payload type, where not the codec's static one. SoundError where it was not prepared in the codec.
+        """
+        if codec not in self.frames:
+            raise SoundError(f"{self.name}: not prepared in {codec}; expected one of {', '.join(self.frames)}")
+        return Order(
+            frames=self.frames[codec], payload=PAYLOADS[codec] if payload is None else payload,
+            frame_bytes=self.frame_bytes, ptime=self.ptime, timestamp_step=self.frame_bytes,
+        )
 
     @property
     def seconds(self) -> float:

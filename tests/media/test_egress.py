@@ -85,3 +85,14 @@ def test_payload_types_are_replaced() -> None:
     for payload_type, expected in ((96, 101), (8, 0), (18, 18)):
         packet = rtp(5, 6, payload_type=payload_type, marker=True)
         assert egress.send(0, packet, 0) == rtp(5, 6, payload_type=expected, marker=True)
+
+
+def test_what_the_edge_says_itself_has_the_right_payload_type_already() -> None:
+    egress = EgressProbe()
+    egress.map(bytes([101, 96]))
+    sent = egress.send(4, rtp(5, 6, payload_type=101), 0)
+    assert sent is not None
+    assert numbers(sent)[3] == 101
+    sent = egress.send(1, rtp(5, 6, payload_type=101), 100_000, held=False)
+    assert sent is not None
+    assert numbers(sent)[3] == 96
