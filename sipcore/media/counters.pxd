@@ -37,6 +37,7 @@ cdef struct ThreadCounters:     # written by the thread alone
     uint64_t wakeups            # returns of epoll_wait
     uint64_t stray              # events of sockets that were closed meanwhile
     uint64_t socket_errors
+    uint64_t realtime           # 1 while it runs before ordinary threads
     uint64_t events_lost        # the loop did not take them in time; never a CLOSED
 
 

@@ -6,8 +6,8 @@ bears the marker, because there a receiver may adjust its play-out delay (RFC 35
 first keeps the egress as long as it speaks. A source that changes its own SSRC is passed on as it is, as long as
 nothing has been rewritten: the far end would see the same without an edge. Pure: time is an argument.
 """
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from libc.string cimport memset
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy, memset
 from sipcore.media.rtp cimport (
     RTP_HEADER, RTP_MARKER, rtp_payload_type, rtp_sequence, rtp_ssrc, rtp_timestamp, write_u16, write_u32,
 )
@@ -92,6 +92,24 @@ cdef class EgressProbe:
             egress_rewrite(&self.egress, p)
         egress_track(&self.egress, rtp_sequence(p), rtp_timestamp(p), now)
         return bytes(copy)
+
+    def send_often(self, int speaker, bytes packet not None, uint64_t now, int operations) -> int:
+        """A packet that often, its number one higher each time; returns the number of the last as it left."""
+        cdef bytearray copy = bytearray(packet)
+        cdef uint8_t* p = copy
+        cdef uint8_t whole[RTP_HEADER]
+        cdef int i
+        memcpy(whole, p, RTP_HEADER)
+        for i in range(operations):
+            memcpy(p, whole, RTP_HEADER)
+            write_u16(p + 2, <uint16_t>(rtp_sequence(p) + i))
+            if self.egress.speaker != speaker or self.egress.source_ssrc != rtp_ssrc(p):
+                if not egress_switch(&self.egress, <uint8_t>speaker, False, p, now, 8000):
+                    break
+            if self.egress.rewrites:
+                egress_rewrite(&self.egress, p)
+            egress_track(&self.egress, rtp_sequence(p), rtp_timestamp(p), now)
+        return self.egress.seq
 
     @property
     def rewrites(self) -> bool:

@@ -22,6 +22,7 @@ class MediaRelay:
         silence_ms: int = 5000,
         timeout_ms: int = 60_000,
         watch_ms: int = 1000,
+        realtime: bool = True,
         nice: int = -10,
         queue: int = 4096,
         places: int = 256,

@@ -56,15 +56,15 @@ cdef class MediaRelay:
     """A relay thread with room for so many sessions, on the ports of these PortPools.
 
     learn_ms: a source is learned so long after media is allowed. silence_ms, timeout_ms: without RTP until SILENT and
-    TIMEOUT are said, 0: never. watch_ms: how exactly. nice: of the thread, where the system allows it. queue: commands
-    that may wait for the thread, twice as many before they are lost, and events for the loop. places: sounds and digits
-    that can be sent at once. tap: where packets of captured sessions are copied to. OSError where the thread or its
-    descriptors cannot be had.
+    TIMEOUT are said, 0: never. watch_ms: how exactly. realtime, nice: what the thread asks of the system
+    (priority.pyx). queue: commands that may wait for the thread, twice as many before they are lost, and events for the
+    loop. places: sounds and digits that can be sent at once. tap: where packets of captured sessions are copied to.
+    OSError where the thread or its descriptors cannot be had.
     """
 
     def __init__(self, pools, *, uint32_t sessions=4096, uint64_t learn_ms=10_000, uint64_t silence_ms=5000,
-                 uint64_t timeout_ms=60_000, uint64_t watch_ms=1000, int nice=-10, uint32_t queue=4096,
-                 uint32_t places=256, Tap tap=None):
+                 uint64_t timeout_ms=60_000, uint64_t watch_ms=1000, bint realtime=True, int nice=-10,
+                 uint32_t queue=4096, uint32_t places=256, Tap tap=None):
         cdef PortPool pool
         cdef int error
         if self.slots != NULL:
@@ -91,6 +91,7 @@ cdef class MediaRelay:
         self.thread.timeout_us = timeout_ms * 1000
         self.thread.tick_us = max(watch_ms * 1000 // SWEEP_SLICES, 1000)
         self.thread.nice = nice
+        self.thread.realtime = realtime
         self.thread.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
         self.thread.told_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
         self.thread.epoll_fd = epoll_create1(EPOLL_CLOEXEC)

@@ -20,7 +20,8 @@ cdef struct Thread:
     uint64_t silence_us         # 0: not watched
     uint64_t timeout_us         # 0: never
     uint64_t tick_us            # one slice of the watch
-    int nice                    # of the thread; the loop's stays
+    int nice                    # of the thread where it is an ordinary one; the loop's stays
+    uint8_t realtime            # it may run before ordinary threads; the thread clears it where that is not allowed
     Session* sessions
     uint32_t places_n
     Place* places               # what is played, or free
@@ -40,6 +41,8 @@ cdef struct Thread:
     uint32_t cursor             # of the watch
     uint32_t sweeps
     uint64_t tick_at_us
+    uint64_t measured_us        # when its use of the core was last looked at
+    uint64_t cpu_us             # and what it had used by then
     uint8_t told                # events were queued since the loop was last woken
     uint8_t* packet             # PACKET_MAX bytes, of the datagram at hand
     uint8_t* made               # PACKET_MAX bytes, of a packet that the edge makes or changes

@@ -1,10 +1,9 @@
 """The thread that relays media: a native one, never with the GIL, with an epoll of its own.
 
-It shares a core with the event loop, and a packet must not wait until a callback of the loop has ended: the thread
-runs at a better nice value than the loop, where the system allows that. Commands come through one queue and events go
-back through another, each with an eventfd. Commands are taken before the sockets of a round, so that a packet that
-follows a command meets it; the event of a socket that such a command has closed finds nothing, because epoll's data
-says slot and generation.
+It may share a core with the event loop, and then goes first (priority.pyx). Commands come through one queue and
+events go back through another, each with an eventfd. Commands are taken before the sockets of a round, so that a
+packet that follows a command meets it; the event of a socket that such a command has closed finds nothing, because
+epoll's data says slot and generation.
 
 Its clock ticks coarsely, and only while there are sessions: every tick looks at one slice of them for silence.
 """
@@ -20,6 +19,7 @@ from sipcore.media.egress cimport egress_map
 from sipcore.media.forward cimport flow_retarget, forward_one, say_digits, tell
 from sipcore.media.latch cimport latch_aim, latch_target
 from sipcore.media.playing cimport playing_begin, playing_end, playing_go_on
+from sipcore.media.priority cimport priority_adjust, priority_begin
 from sipcore.media.session cimport (
     COMMAND_AIM, COMMAND_BIND, COMMAND_CAPTURE, COMMAND_CLOSE, COMMAND_HEAR, COMMAND_MAP, COMMAND_PLAY, COMMAND_SILENCE,
     EVENT_CLOSED, EVENT_SILENT, EVENT_TIMEOUT, SIDES, Aim, BoundPair, Command, Flow, Session, Side,
@@ -58,10 +58,6 @@ cdef extern from "<signal.h>" nogil:
 cdef extern from "<sys/prctl.h>" nogil:
     int PR_SET_NAME
     int prctl(int option, const char* name)
-
-cdef extern from "<sys/resource.h>" nogil:
-    int PRIO_PROCESS
-    int setpriority(int which, unsigned int who, int nice)
 
 cdef extern from "sockets.h" nogil:
     long sipcore_socket_drops(int fd)
@@ -134,8 +130,7 @@ cdef void* _run(void* argument) noexcept nogil:
     cdef uint32_t number
     cdef int i, n
     prctl(PR_SET_NAME, b"sipedge-media")
-    if thread.nice:
-        setpriority(PRIO_PROCESS, 0, thread.nice)
+    priority_begin(thread)
     while not relaxed_load(&thread.stopping):
         n = epoll_wait(thread.epoll_fd, events, EVENTS_AT_ONCE, _timeout_ms(thread))
         if n < 0 and errno != EINTR:
@@ -165,6 +160,7 @@ cdef void* _run(void* argument) noexcept nogil:
             if now >= thread.tick_at_us:
                 thread.tick_at_us = now + thread.tick_us
                 _watch_slice(thread, now)
+                priority_adjust(thread, now)
         if thread.told:
             thread.told = False
             if ring_must_wake(thread.events):

@@ -4,7 +4,7 @@ import select
 import socket
 import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
@@ -91,7 +91,7 @@ class Stage:
     def __init__(self, *pools: PortPool, **settings: Any):
         self._before = descriptors()
         self.pools = pools or (PortPool("127.0.0.1", 40000, 40399, quarantine=0),)
-        self.relay = MediaRelay(self.pools, **{"sessions": 16, "nice": 0} | settings)
+        self.relay = MediaRelay(self.pools, **{"sessions": 16, "nice": 0, "realtime": False} | settings)
         self.phones: list[Phone] = []
         self.events: list[Event] = []
 
@@ -147,7 +147,10 @@ class Stage:
             assert "sipedge-media" not in thread_names()
 
 
-def thread_names() -> Iterator[str]:
-    for task in os.listdir("/proc/self/task"):
-        with open(f"/proc/self/task/{task}/comm") as comm:
-            yield comm.read().strip()
+def thread_name(task: str) -> str:
+    with open(f"/proc/self/task/{task}/comm") as comm:
+        return comm.read().strip()
+
+
+def thread_names() -> list[str]:
+    return [thread_name(task) for task in os.listdir("/proc/self/task")]

@@ -9,7 +9,7 @@ import pytest
 
 from sipcore.media.ports import PortPool
 from sipcore.media.relay import CLOSED, HEARD_AGAIN, LATCHED, SILENT, TIMEOUT, MediaRelay
-from tests.media.stage import Stage, descriptors, receiver_report, rtp, thread_names, until
+from tests.media.stage import Stage, descriptors, receiver_report, rtp, thread_name, thread_names, until
 
 
 def resident() -> int:
@@ -268,3 +268,18 @@ def test_short_calls_leave_nothing(calls: int) -> None:
         assert (descriptors(), pool.used, pool.exhausted) == (before, 0, 0)
         assert resident() - after_first < 1 << 20
         assert relay.opened == calls
+
+
+def test_the_thread_goes_first_where_it_may() -> None:
+    relay = MediaRelay([], sessions=1)
+    try:
+        until(lambda: "sipedge-media" in thread_names(), "the thread has its name")
+        allowed = resource.getrlimit(resource.RLIMIT_RTPRIO)[0] > 0 or os.geteuid() == 0
+        if not allowed:
+            pytest.skip("no real-time scheduling here")
+        until(lambda: relay.totals()["realtime"], "real-time scheduling")
+        thread = next(int(task) for task in os.listdir("/proc/self/task") if thread_name(task) == "sipedge-media")
+        assert os.sched_getscheduler(thread) == os.SCHED_RR
+        assert os.sched_getscheduler(0) == os.SCHED_OTHER
+    finally:
+        relay.stop()
