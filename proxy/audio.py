@@ -4,11 +4,14 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from proxy.config import Config
+from proxy.machine import folder_of
 from proxy.policy.addresses import Address
 from proxy.policy.media import choices, parse_ports, profiles, sessions
 from sipcore.anchor.anchor import Anchor
+from sipcore.anchor.sessions import profile, wrong_sources
 from sipcore.media.ports import PortPool
 from sipcore.media.relay import HEARD_AGAIN, LATCHED, SILENT, TIMEOUT, MediaRelay
+from sipcore.media.tap import Tap
 
 # The numbers of media.latch.Learning, wire.sdp.MediaKind and anchor.description.Treatment.
 LEARNING = {"off": 0, "signalled-first": 1, "any": 2}
@@ -29,7 +32,7 @@ COUNTED = {
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """Something that happened to a call's audio, for the log; over: the call had none for too long."""
+    """Something that happened to a call's audio, for the log. over: the call had none for too long."""
 
     level: str
     event: str
@@ -37,6 +40,8 @@ class Said:
     generation: int
     fields: dict[str, Any]
     over: bool = False
+    folder: str = ""
+    """Where the call is to be recorded; said when its audio begins."""
 
 
 class Audio:
@@ -48,7 +53,7 @@ class Audio:
         self.relay = MediaRelay(
             [_pool(place) for place in self._places], sessions=max(1, sessions(config)),
             learn_ms=_ms(relay.learn_seconds), silence_ms=_ms(relay.silence_seconds),
-            timeout_ms=_ms(relay.timeout_seconds))
+            timeout_ms=_ms(relay.timeout_seconds), tap=Tap())
         self.anchor = Anchor(self.relay, calls=max(1, sessions(config)))
         self._follow(config)
 
@@ -66,9 +71,10 @@ class Audio:
         numbers = self._in_use = [self._places.index(place) for place in _places(config)]
         kinds = sum(1 << KINDS[kind] for kind in config.relay.kinds)
         self.ends = config.relay.on_timeout == "end"
+        self._folders = [str(folder_of(config, one.record)) if one.record else "" for one in profiles(config)]
         self.anchor.configure(
             [[numbers[index] for index in choices(config, listener)] for listener in range(len(config.listeners))],
-            [(LEARNING[profile.learning], kinds, OTHER[config.relay.other]) for profile in profiles(config)])
+            [(LEARNING[one.learning], kinds, OTHER[config.relay.other]) for one in profiles(config)])
 
     def take_events(self) -> Iterator[Said]:
         """What has happened since; of calls that are over, nothing."""
@@ -82,7 +88,8 @@ class Audio:
                 fields = {"side": SIDES[side], **fields, "port": self.relay.port(session, side)}
             where = str(Address(*address)) if address else "nowhere yet"
             if kind == LATCHED:
-                yield Said("debug", "audio source", record, generation, fields | {"from": where, "as": RANKS[value]})
+                yield Said("debug", "audio source", record, generation, fields | {"from": where, "as": RANKS[value]},
+                           folder=self._folder(session))
             elif kind == SILENT:
                 yield Said("warning", "no audio", record, generation, fields | {"seconds": value / 1000,
                                                                                "expected_from": where})
@@ -91,6 +98,21 @@ class Audio:
             else:
                 yield Said("warning", "audio timeout", record, generation, fields | {
                     "seconds": value / 1000, "action": "call ended here" if self.ends else "none"}, over=True)
+
+    def _folder(self, session: int) -> str:
+        number = profile(self.anchor, session)
+        return self._folders[number - 1] if 0 < number <= len(self._folders) else ""
+
+    def wrong_sources(self) -> Iterator[tuple[tuple[int, int], Said]]:
+        """For each side at whose port packets of a wrong source were dropped: (session and its generation with side),
+        and what there is to say."""
+        for session, side, packets in wrong_sources(self.anchor):
+            owner = self.anchor.owner(session)
+            if owner is not None:
+                record, generation, _ = owner
+                yield (session * 4 + side, self.relay.generation(session)), Said(
+                    "warning", "audio from a wrong source dropped", record, generation,
+                    {"side": SIDES[side], "port": self.relay.port(session, side), "packets": packets})
 
     def statistics(self) -> dict[str, int]:
         """Counters and gauges by the page's names."""

@@ -1,6 +1,11 @@
-"""The command line: run, check, demo, stats, trace. Exit status 2: the configuration is at fault, 1: anything else."""
+"""The command line: run, check, demo, stats, trace, capture.
+
+Exit status 2: the configuration is at fault, 1: anything else.
+"""
 import asyncio
+import contextlib
 import json
+import socket
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,7 +14,7 @@ import typer
 
 from proxy import app, load, machine
 from proxy.config import Config, ConfigError
-from proxy.messages import AskStatistics, Done, Statistics, Trace
+from proxy.messages import AskStatistics, Capture, Done, Statistics, Trace
 
 if TYPE_CHECKING:
     from proxy.supervisor import Supervisor
@@ -168,6 +173,41 @@ def trace(
     if answer.error:
         print(answer.error, file=sys.stderr)
         raise typer.Exit(1)
+
+
+@cli.command()
+def capture(
+    call_id: Annotated[str, typer.Option(help="Call-ID of a call in progress.", show_default=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The pcap file to write.", show_default=False)],
+    config: ConfigOption = DEFAULT,
+    listen: ListenOption = "",
+    seconds: Annotated[float, typer.Option(min=0.1, help="End after this time, if the call has not ended.")] = 3600.0,
+) -> None:
+    """Write the SIP and RTP of a call in progress to a file, until it ends or Ctrl-C."""
+    from proxy.supervisor import ask
+
+    settings = _load(config, listen)
+    ours, theirs = socket.socketpair()
+    try:
+        with output.open("wb") as file, ours:
+            with theirs:
+                try:
+                    ask(settings, Capture(call_id, seconds), [file.fileno(), theirs.fileno()])
+                except OSError as error:
+                    print(f"no edge runs with this configuration: {error}", file=sys.stderr)
+                    raise typer.Exit(1) from None
+            with contextlib.suppress(KeyboardInterrupt):
+                ours.recv(1, socket.MSG_PEEK)
+            ours.shutdown(socket.SHUT_WR)
+            answer = ours.makefile().readline()
+    except OSError as error:
+        print(f"{output}: {error.strerror}", file=sys.stderr)
+        raise typer.Exit(1) from None
+    found = json.loads(answer or '{"error": "the edge ended before the capture"}')
+    if found.get("error"):
+        print(found["error"], file=sys.stderr)
+        raise typer.Exit(1)
+    print(f"{output}: {found['packets']} packets" + (f", {found['dropped']} dropped" if found["dropped"] else ""))
 
 
 def main() -> None:

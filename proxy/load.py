@@ -2,14 +2,14 @@
 from pathlib import Path
 
 from proxy.config import Config, ConfigError, Problem, decode, token_key
-from proxy.machine import strangers
+from proxy.machine import closed_folders, strangers
 from proxy.policy.validate import problems_of
 
 
 def load(file: Path, *, listen: str = "", epoch: int = 0, here: bool = False) -> Config:
     """Read and check a file; listen (`udp:127.0.0.1:5060`) takes the place of its listeners.
 
-    here: it is to run on this machine, so the media addresses are tried as well.
+    here: it is to run on this machine, so the media addresses and folders are tried as well.
     The secrets that it names are read too, to see that they are there. Raises ConfigError with every problem
     found; nothing else has happened then.
     """
@@ -23,7 +23,7 @@ def load(file: Path, *, listen: str = "", epoch: int = 0, here: bool = False) ->
     def check(config: Config) -> list[Problem]:
         problems = problems_of(config)
         if here and not problems:
-            problems = strangers(config)
+            problems = [*strangers(config), *closed_folders(config)]
         try:
             token_key(config.secrets, file.parent)
         except ValueError as error:

@@ -1,6 +1,7 @@
-"""What this machine has to say about the media addresses and ports of a configuration."""
+"""What this machine has to say about a configuration: media addresses, ports, folders, open files."""
 import resource
 import socket
+import tempfile
 from pathlib import Path
 
 from proxy.config import Config, Problem
@@ -26,6 +27,27 @@ def strangers(config: Config) -> list[Problem]:
             except OSError as error:
                 found.append(Problem(("media", index, "bind"), f'"{media.bind}" cannot be bound on this machine '
                                      f"({error.strerror}); expected the address of an interface that is up"))
+    return found
+
+
+def folder_of(config: Config, folder: str) -> Path:
+    """A folder that the configuration names, relative to its file."""
+    return Path(config.file).absolute().parent / folder
+
+
+def closed_folders(config: Config) -> list[Problem]:
+    """Folders for recordings that cannot be made or written to; those that were missing are there afterwards."""
+    found = []
+    for index, route in enumerate(config.routes):
+        if route.record:
+            folder = folder_of(config, route.record)
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                with tempfile.TemporaryFile(dir=folder):
+                    pass
+            except OSError as error:
+                found.append(Problem(("route", index, "record"), f"{folder} cannot be written to ({error.strerror}); "
+                                                                 "expected a folder of the edge's own"))
     return found
 
 

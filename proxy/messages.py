@@ -41,6 +41,14 @@ class Trace(msgspec.Struct, tag="trace"):
     on: bool
 
 
+class Capture(msgspec.Struct, tag="capture"):
+    """Command line to supervisor to workers: write a call's packets into the file that comes first, for so many
+    seconds at most, and say how it went as a line of JSON over the socket that comes second; its end ends it too."""
+
+    call_id: str
+    seconds: float
+
+
 class Stop(msgspec.Struct, tag="stop"):
     """Supervisor to worker: begin nothing more, finish what runs within so many seconds, end."""
 
@@ -67,7 +75,7 @@ class Done(msgspec.Struct, tag="done"):
     error: str = ""
 
 
-Message = Start | Configure | Configured | Trace | Stop | AskStatistics | Statistics | Done
+Message = Start | Configure | Configured | Trace | Capture | Stop | AskStatistics | Statistics | Done
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Message)
 

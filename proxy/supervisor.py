@@ -21,6 +21,7 @@ from proxy.config import Config, ConfigError, token_key
 from proxy.log import Log
 from proxy.messages import (
     AskStatistics,
+    Capture,
     Configure,
     Configured,
     Done,
@@ -298,15 +299,19 @@ class Supervisor:
     def _on_question(self, client: socket.socket, deadline: asyncio.TimerHandle) -> None:
         deadline.cancel()
         try:
-            question, strays = receive(client)
-            for descriptor in strays:
+            question, descriptors = receive(client)
+            if isinstance(question, Capture):
+                for child in self.children.values():
+                    self._send(child, question, [os.dup(descriptor) for descriptor in descriptors])
+                send(client, Done())
+            for descriptor in descriptors:
                 os.close(descriptor)
             if isinstance(question, AskStatistics):
                 send(client, self.statistics())
             elif isinstance(question, Trace):
                 self._set_trace(question.on)
                 send(client, Done())
-            elif question is not None:
+            elif question is not None and not isinstance(question, Capture):
                 send(client, Done("not a question for the supervisor"))
         except (OSError, msgspec.DecodeError) as error:
             self.log.warning("control client", error=str(error))
@@ -325,17 +330,17 @@ class Supervisor:
 _BOOT = "import os; os.dup2({}, 3); from {} import main; main()"
 
 
-def ask(config: Config, question: Message) -> Message:
+def ask(config: Config, question: Message, descriptors: list[int] | None = None) -> Message:
     """Ask a running edge something over its control socket. OSError where none runs with that configuration."""
-    return ask_at(control_path(config), question)
+    return ask_at(control_path(config), question, descriptors)
 
 
-def ask_at(path: Path, question: Message) -> Message:
+def ask_at(path: Path, question: Message, descriptors: list[int] | None = None) -> Message:
     """The same over the control socket at that path."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
         client.settimeout(2.0)
         client.connect(str(path))
-        send(client, question)
+        send(client, question, descriptors)
         answer, _ = receive(client)
     if answer is None:
         raise ConnectionError("the edge closed the connection")

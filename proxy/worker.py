@@ -4,21 +4,24 @@ It loads what SIP needs and nothing else, computes in no thread, and freezes the
 was loaded. What it counts stands in a page that others can read; what happens to it, in the log.
 """
 import asyncio
+import contextlib
 import gc
 import os
 import signal
 import socket
 import sys
 from collections import Counter
+from pathlib import Path
 
 import msgspec
 import uvloop
 
 from proxy import app
-from proxy.audio import Audio
+from proxy.audio import Audio, Said
 from proxy.config import Config
+from proxy.keeping import TICK_SECONDS, Keeping
 from proxy.log import Log
-from proxy.messages import Configure, Configured, Message, Start, Stop, Trace, read_memory_file, receive, send
+from proxy.messages import Capture, Configure, Configured, Message, Start, Stop, Trace, read_memory_file, receive, send
 from proxy.page import Page
 from sipcore.net.endpoint import Endpoint, monotonic_ms, wall_offset_ms
 
@@ -26,6 +29,7 @@ CONTROL = 3
 GAUGE_SECONDS = 1.0
 MTU_SECONDS = 60.0
 WRONG_SOURCE_MS = 10_000
+WRONG_SOURCE_LINES = 5
 JOURNAL_MS = 1000
 """How long the end of a worker waits for a slow reader of the call log."""
 STEP_SECONDS = 0.05
@@ -52,10 +56,12 @@ class Worker:
             self.proxy, [socket.socket(fileno=descriptor) for descriptor in sockets],
             journal=self.proxy.records.journal, journal_fd=sys.stdout.fileno(),
             message_limit=self.config.limits.message_size, on_trouble=self._on_trouble)
-        if start.trace:
-            self.endpoint.set_trace(self._trace)
+        self.tracing = start.trace
+        self.keeping = Keeping(self.audio, self.proxy.records.call_id)
+        self._watch_messages()
         self.mtus = self._mtus()
-        self.wrong_sources = self.wrong_told = 0
+        self.wrong_told_at = 0
+        self.wrong_told: dict[tuple[int, int], int] = {}
         self.ending = asyncio.Event()
 
     async def run(self) -> None:
@@ -80,6 +86,8 @@ class Worker:
             self._finish_calls()
             if self.audio is not None:
                 loop.remove_reader(self.audio.relay.fileno())
+            self.keeping.stop()
+            if self.audio is not None:
                 self.audio.stop()
             self.endpoint.stop()
             self.endpoint.finish_journal(JOURNAL_MS)
@@ -113,7 +121,10 @@ class Worker:
         if isinstance(message, Configure):
             self._configure(message.epoch, descriptors[0])
         elif isinstance(message, Trace):
-            self.endpoint.set_trace(self._trace if message.on else None)
+            self.tracing = message.on
+            self._watch_messages()
+        elif isinstance(message, Capture):
+            self._capture(message, *descriptors)
         elif isinstance(message, Stop):
             self.proxy.drain_calls()
             self.log.info("stopping", unfinished=self.proxy.busy, timeout=message.timeout)
@@ -146,6 +157,8 @@ class Worker:
             call_id = self.proxy.records.call_id(said.record, said.generation)
             if call_id is not None:
                 self.log.write(said.level, said.event, call_id=call_id, **said.fields)
+                if said.folder:
+                    self._record(said, call_id)
                 if said.over and audio.ends:
                     self.proxy.end_silent(said.record, said.generation, monotonic_ms())
 
@@ -160,18 +173,79 @@ class Worker:
         found = self.endpoint.statistics()
         if self.audio is not None:
             found |= self.audio.statistics()
-            self._tell_wrong_sources(found["rtp_wrong_source"])
+            self._tell_wrong_sources(self.audio)
         found["log_lost"] = self.log.lost
         found |= {name.replace(".", "_"): count for name, count in self.decisions.items()}
         self.page.write(found)
 
-    def _tell_wrong_sources(self, count: int) -> None:
-        """Packets from sources that no call agreed on; told once in a while, as whoever sends them must not fill the
-        log."""
+    def _tell_wrong_sources(self, audio: Audio) -> None:
+        """Packets from sources that a call did not agree on; told once in a while and of a few calls, as whoever sends
+        them must not fill the log."""
         now = monotonic_ms()
-        if count > self.wrong_sources and now - self.wrong_told >= WRONG_SOURCE_MS:
-            self.log.warning("audio from wrong sources dropped", packets=count - self.wrong_sources)
-            self.wrong_sources, self.wrong_told = count, now
+        if now - self.wrong_told_at < WRONG_SOURCE_MS:
+            return
+        dropped = dict(audio.wrong_sources())
+        more = [key for key, said in dropped.items() if said.fields["packets"] > self.wrong_told.get(key, 0)]
+        for key in more[:WRONG_SOURCE_LINES]:
+            said = dropped[key]
+            self.log.write(said.level, said.event, **said.fields,
+                           call_id=self.proxy.records.call_id(said.record, said.generation))
+        if more:
+            self.wrong_told_at = now
+            self.wrong_told = {key: said.fields["packets"] for key, said in dropped.items()}
+        if len(more) > WRONG_SOURCE_LINES:
+            self.log.warning("audio from wrong sources dropped", more_calls=len(more) - WRONG_SOURCE_LINES)
+
+    # --- what is kept of calls
+
+    def _record(self, said: Said, call_id: str) -> None:
+        def done(error: str, figures: dict[str, object]) -> None:
+            if error:
+                self.log.error("recording ended", call_id=call_id, error=error, **figures)
+            else:
+                self.log.info("recorded", call_id=call_id, **figures)
+
+        was = self.keeping.busy
+        try:
+            self.keeping.record(said.record, said.generation, call_id, Path(said.folder), done)
+        except ValueError as error:
+            self.log.warning("not recorded", call_id=call_id, error=str(error))
+        if not was and self.keeping.busy:
+            self._on_tick()
+
+    def _capture(self, wanted: Capture, file: int, asker: int) -> None:
+        """Until the call ends, the time is over, or whoever asked is gone."""
+        sock = socket.socket(fileno=asker)
+        sock.setblocking(False)
+        loop = asyncio.get_running_loop()
+
+        def done(error: str, figures: dict[str, object]) -> None:
+            loop.remove_reader(sock.fileno())
+            with contextlib.suppress(OSError):
+                sock.send(msgspec.json.encode({"error": error} | figures) + b"\n")
+            sock.close()
+            self._watch_messages()
+
+        found = self.proxy.records.find(wanted.call_id)
+        was = self.keeping.busy
+        try:
+            if not found:
+                raise ValueError(f"no call in progress has the Call-ID {wanted.call_id}")
+            end = self.keeping.capture(*found[0], wanted.call_id, file, wanted.seconds, done)
+        except (OSError, ValueError) as error:
+            with contextlib.suppress(OSError):
+                os.close(file)
+            done(str(error), {})
+            return
+        loop.add_reader(sock.fileno(), end)
+        self._watch_messages()
+        if not was:
+            self._on_tick()
+
+    def _on_tick(self) -> None:
+        self.keeping.tick()
+        if self.keeping.busy:
+            asyncio.get_running_loop().call_later(TICK_SECONDS, self._on_tick)
 
     def _mtus(self) -> list[int]:
         return [upstream.mtu for upstream in app.with_path_mtu(self.config).upstreams]
@@ -189,9 +263,19 @@ class Worker:
     def _on_trouble(self, text: str) -> None:
         self.log.error("network", text=text)
 
-    def _trace(self, direction: str, listener: int, host: str, port: int, data: bytes) -> None:
-        self.log.info("message", direction=direction, listener=self.config.listeners[listener].name,
-                      peer=f"{host}:{port}", text=data.decode("utf-8", "backslashreplace"))
+    def _watch_messages(self) -> None:
+        """Have messages shown, where anybody wants to see them."""
+        wanted = self.tracing or self.keeping.captures
+        self.endpoint.set_trace(self._on_message if wanted else None)
+
+    def _on_message(self, direction: str, listener: int, host: str, port: int, data: bytes) -> None:
+        if self.tracing:
+            self.log.info("message", direction=direction, listener=self.config.listeners[listener].name,
+                          peer=f"{host}:{port}", text=data.decode("utf-8", "backslashreplace"))
+        bound_host, bound_port, public_host, _ = app.listeners(self.config)[listener]
+        # A wildcard is no address that a packet had.
+        local = (public_host if bound_host in ("0.0.0.0", "::") else bound_host), bound_port
+        self.keeping.message(*(((host, port), local) if direction == "in" else (local, (host, port))), data)
 
 
 def main() -> None:

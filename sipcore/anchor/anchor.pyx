@@ -77,15 +77,6 @@ cdef class Anchor(Streams):
                 return call.record, call.generation, i
         return None
 
-    def sessions_of(self, uint32_t record, uint32_t generation):
-        """Relay sessions of a call, by the number of their section."""
-        cdef uint32_t i, k
-        for i in range(self.fresh):
-            if self.calls[i].used and self.calls[i].record == record and self.calls[i].generation == generation:
-                return {k: self.calls[i].streams[k].session for k in range(MAX_SECTIONS)
-                        if self.calls[i].streams[k].session != NO_SESSION}
-        return {}
-
     cdef Call* _call(self, uint32_t number) noexcept:
         if number == 0 or number > self.fresh or not self.calls[number - 1].used:
             return NULL
@@ -110,6 +101,7 @@ cdef class Anchor(Streams):
         call.used = True
         call.record = record
         call.generation = generation
+        call.profile = <uint8_t>profile
         call.rules = self.rules[profile - 1]
         call.pools[CALLER] = call.pools[CALLEE] = NO_POOL
         for i in range(MAX_SECTIONS):

@@ -28,6 +28,7 @@ cdef struct Call:
     uint32_t turn
     uint32_t ice                # attributes taken out
     uint8_t used
+    uint8_t profile             # of the verdict
     uint8_t established         # a final answer has come
     uint8_t listeners[2]        # that each side is talked to by
     int16_t pools[2]            # media address that each side is told, NO_POOL: not chosen yet

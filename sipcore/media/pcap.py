@@ -22,13 +22,13 @@ Where = tuple[str, int]
 
 
 class Capture:
-    """A pcap file that is being written.
+    """A pcap file that is being written. path: or the number of an open descriptor, which is the file's from then on.
 
     limit: bytes of the file; a packet that would go beyond is not written, and counted in `dropped`. OSError where the
     file cannot be written; what was written before stays readable.
     """
 
-    def __init__(self, path: str | Path, *, limit: int = 256 << 20):
+    def __init__(self, path: str | Path | int, *, limit: int = 256 << 20):
         self.limit = limit
         self.written = 0
         """Packets."""
