@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from proxy.audio import Audio
+from proxy.audio import SIDES, Audio
 from sipcore.anchor.sessions import place, sessions_of
 from sipcore.media.packet import Packet
 from sipcore.media.pcap import Capture
@@ -50,25 +50,22 @@ class _Kept:
 class _Captured(_Kept):
     """To a pcap file, with the call's SIP messages. until: of the monotonic clock."""
 
-    def __init__(self, record: int, generation: int, done: Done, file: Capture, call_id: bytes, audio: Audio | None,
+    def __init__(self, record: int, generation: int, done: Done, file: Capture, call_id: bytes,
                  until: float):
         super().__init__(record, generation, done)
         self.file = file
         self.call_id = call_id
         self.until = until
-        self._audio = audio
         self._epoch = time.time_ns() - time.monotonic_ns()
-        self._places: dict[tuple[int, int], Where] = {}
+        self.places: dict[tuple[int, int], Where] = {}
+        """By session and side: after its end a call has none any more."""
         self._rtp: dict[tuple[int, int], Where] = {}
 
     def take(self, packet: Packet) -> None:
         key = packet.session, packet.side
-        local = self._places.get(key)
-        if local is None and self._audio is not None:
-            local = place(self._audio.anchor, *key)
+        local = self.places.get(key)
         if local is None:
             return
-        self._places[key] = local
         if not packet.rtcp:
             self._rtp[key] = packet.far
         elif self._rtp.get(key) != packet.far:
@@ -132,7 +129,7 @@ class Keeping:
         """Keep a call's messages and packets in the file behind a descriptor, which is closed at the end; returns what
         ends it early. ValueError where too much is kept already, OSError where the file cannot be written."""
         kept = _Captured(record, generation, done, Capture(descriptor), call_id.encode("utf-8", "surrogateescape"),
-                         self._audio, time.monotonic() + seconds)
+                         time.monotonic() + seconds)
         self._begin(kept)
 
         def end() -> None:
@@ -189,6 +186,10 @@ class Keeping:
                 if stream not in kept.streams:
                     kept.streams.add(stream)
                     self._audio.relay.capture(session)
+                if isinstance(kept, _Captured):
+                    for side in range(len(SIDES)):
+                        if (found := place(self._audio.anchor, session, side)) is not None:
+                            kept.places[session, side] = found
 
     def _drain(self) -> None:
         tap = self._audio.relay.tap if self._audio is not None else None

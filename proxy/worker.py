@@ -238,6 +238,7 @@ class Worker:
             done(str(error), {})
             return
         loop.add_reader(sock.fileno(), end)
+        self.log.info("capturing", call_id=wanted.call_id)
         self._watch_messages()
         if not was:
             self._on_tick()

@@ -117,11 +117,12 @@ def test_audio_goes_through_the_edge_s_ports_and_is_counted(tmp_path, ears):
 def test_audio_from_elsewhere_is_dropped_counted_and_told(tmp_path, ears):
     one, other = ears
     with AnchoredEdge(tmp_path, 'learning = "off"\n') as edge, Ear(f"{NETWORK}.8") as stranger:
-        _, for_one, for_other = call(edge, one, other)
+        dialog, for_one, for_other = call(edge, one, other)
         for _ in range(5):
             stranger.send(for_one, b"injected")
-        told = edge.event("audio from wrong sources dropped")
-        assert told["packets"] == 5
+        told = edge.event("audio from a wrong source dropped")
+        assert (told["call_id"], told["side"], told["port"]) == (dialog.call_id, "caller", for_one[1])
+        assert 1 <= told["packets"] <= 5
         assert edge.until("rtp_wrong_source", 5)["rtp_out"] == 0
         one.send(for_one, b"from the caller")
         assert other.hear() == (b"from the caller", for_other)
