@@ -29,6 +29,8 @@ cdef class Anchor(Streams):
     cdef uint8_t line[FIGURES_ROOM]     # the figures that were rendered last
 
     cdef Call* _call(self, uint32_t number) noexcept
+    cdef int _take_request(self, const Msg* m, const Passing* p, Slice* body) noexcept
+    cdef int _take_response(self, const Msg* m, const Passing* p, Slice* body) noexcept
     cdef int _refuse(self, int status, bytes reason, bytes warning) noexcept
     cdef int _read(self, const Msg* m, Slice body, Slice* sdp) noexcept
     cdef int _describe(self, Call* call) noexcept

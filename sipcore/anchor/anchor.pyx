@@ -118,8 +118,10 @@ cdef class Anchor(Streams):
             return slice_of(self.line, 0)
         if figures:
             o = put_figures(o, call, self.relay)
+        self.relay.hush()
         for i in range(MAX_SECTIONS):
             self._close(call, i)
+        self.relay.tell()
         call.used = False
         call.next_free = self.free_head
         self.free_head = number
@@ -127,6 +129,20 @@ cdef class Anchor(Streams):
         return slice_of(self.line, <uint32_t>(o - self.line))
 
     cdef int on_request(self, const Msg* m, const Passing* p, Slice* body) noexcept:
+        cdef int outcome
+        self.relay.hush()
+        outcome = self._take_request(m, p, body)
+        self.relay.tell()
+        return outcome
+
+    cdef int on_response(self, const Msg* m, const Passing* p, Slice* body) noexcept:
+        cdef int outcome
+        self.relay.hush()
+        outcome = self._take_response(m, p, body)
+        self.relay.tell()
+        return outcome
+
+    cdef int _take_request(self, const Msg* m, const Passing* p, Slice* body) noexcept:
         cdef Call* call = self._call(p.call)
         cdef Exchange* exchange
         cdef Slice sdp
@@ -147,7 +163,7 @@ cdef class Anchor(Streams):
             return self._refuse(488, b"Not Acceptable Here", b"399 an answer in ACK, and no offer before it")
         return self._offer(call, p, p.side, body, sdp)
 
-    cdef int on_response(self, const Msg* m, const Passing* p, Slice* body) noexcept:
+    cdef int _take_response(self, const Msg* m, const Passing* p, Slice* body) noexcept:
         cdef Call* call = self._call(p.call)
         cdef uint8_t sender = 1 - p.side
         cdef Exchange* exchange

@@ -40,11 +40,15 @@ cdef class MediaRelay:
     cdef uint32_t room
     cdef uint32_t waiting_first, waiting_n
     cdef bint in_ring                       # where _command has found its place
+    cdef bint quiet                         # between hush and tell
+    cdef bint untold                        # commands were published in quiet
     cdef SideCounters ended                 # summed over closed sessions
     cdef readonly Tap tap                   # copies of packets of captured sessions, None: no captures
     cdef list sounds                        # by place: the bytes that the thread plays from
     cdef list free_places
 
+    cdef void hush(self) noexcept
+    cdef void tell(self) noexcept
     cpdef uint32_t open(self) noexcept
     cpdef int bind(self, uint32_t session, int side, int pool) noexcept
     cdef void aim(self, uint32_t session, int side, const Aim* aim) noexcept

@@ -140,6 +140,16 @@ cdef class MediaRelay:
         self.pools = (*self.pools, pool)
         return len(self.pools) - 1
 
+    cdef void hush(self) noexcept:
+        """Do not wake the thread for each of the commands that follow: `tell` does, once. Never left standing."""
+        self.quiet = True
+
+    cdef void tell(self) noexcept:
+        self.quiet = False
+        if self.untold:
+            self.untold = False
+            thread_wake(&self.thread)
+
     cpdef uint32_t open(self) noexcept:
         """A session, NO_SESSION where none is free. Nobody hears anybody in it."""
         cdef uint32_t session = self.free_slots
@@ -286,7 +296,9 @@ cdef class MediaRelay:
     cdef void _publish(self) noexcept:
         if self.in_ring:
             ring_publish(self.thread.commands)
-            thread_wake(&self.thread)
+            self.untold = self.quiet
+            if not self.quiet:
+                thread_wake(&self.thread)
         else:
             self.waiting_n += 1
             self.commands_waited += 1
