@@ -10,6 +10,7 @@ cdef struct Datagram:
     Address to
     uint32_t offset             # first byte in the arena
     uint32_t n                  # bytes
+    uint32_t call               # hash of the call it belongs to, 0 where that is not known
     uint16_t listener           # index of the socket that sends it
 
 # Sends what is queued and calls clear (or discard); it must not reserve.
@@ -23,6 +24,7 @@ cdef class Outbox:
     cdef readonly uint32_t count
     cdef uint32_t used                      # bytes of the arena
     cdef uint32_t reserved                  # bytes of the last reserve that was not committed
+    cdef uint32_t call                      # what commit writes into a Datagram; 0 unless a message is being handled
     cdef flush_fn flush                     # called when there is no room; NULL for none
     cdef void* context                      # its argument
     cdef object callback                    # keeps the argument of on_full alive

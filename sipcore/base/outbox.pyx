@@ -62,6 +62,7 @@ cdef class Outbox:
         datagram.listener = listener
         datagram.offset = self.used
         datagram.n = n
+        datagram.call = self.call
         SIPCORE_HIDE(self.arena + self.used, self.reserved)
         SIPCORE_UNPOISON(self.arena + self.used, n)
         self.reserved = 0
@@ -84,11 +85,15 @@ cdef class Outbox:
     cdef bint _has_room(self, uint32_t n) noexcept nogil:
         return self.first + self.count < OUTBOX_DATAGRAMS and n <= OUTBOX_ARENA - self.used
 
-    def put(self, host: str, port: int, data: bytes, listener: int = 0) -> bool:
-        """Queue a copy of data; whether there was room. ValueError where host and port are no address."""
+    def put(self, host: str, port: int, data: bytes, listener: int = 0, call: int = 0) -> bool:
+        """Queue a copy of data; whether there was room. ValueError where host and port are no address.
+
+        call: tells calls apart as far as a sender may change their order; 0: not known.
+        """
         cdef Address to
         cdef uint32_t n = len(data)
         cdef uint16_t index = listener
+        cdef uint32_t call_hash = call
         cdef uint8_t* room
         address_from(host, port, &to)
         room = self.reserve(n)
@@ -96,6 +101,7 @@ cdef class Outbox:
             return False
         memcpy(room, <const char*>data, n)
         self.commit(&to, index, n)
+        self.queue[self.first + self.count - 1].call = call_hash
         return True
 
     def drain(self) -> list[tuple[int, str, int, bytes]]:

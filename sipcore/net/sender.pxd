@@ -1,5 +1,5 @@
-"""The sending side of the sockets: an Outbox's datagrams, in the order of their flows, in as few sends as may be."""
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+"""The sending side of the sockets: an Outbox's datagrams, in order within a call, in as few sends as may be."""
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from sipcore.base.outbox cimport Datagram, Outbox
 from sipcore.base.sockname cimport sockaddr_storage
 from sipcore.net.udp cimport UDP_SEND_BATCH, iovec, mmsghdr
@@ -9,6 +9,7 @@ cdef enum:
     FAILED_KEPT = 16            # undeliverable datagrams reported after one flush
     FAILED_BYTES = 2048
     SEGMENT_CONTROL = 32        # bytes of the control message that says where the kernel cuts
+    PLACES = 1024               # hash buckets, a power of two
 
 cdef struct Failed:
     uint32_t n
@@ -18,9 +19,20 @@ cdef struct Failed:
 cdef struct Train:
     uint32_t head               # first and last datagram, by position in the queue
     uint32_t tail
-    uint32_t count
+    uint32_t count              # 0: its only datagram went to the end of another train
     uint32_t n                  # bytes of each; the last one may be shorter
     uint32_t last_n             # bytes of the last one
+    uint32_t previous           # the train before it in its flow, or NO_TRAIN
+    uint32_t floor              # the earliest train that its first datagram may leave with
+
+# A listener and a peer.
+cdef struct Flow:
+    uint32_t head               # one of its datagrams, by position in the queue
+    uint32_t latest             # train
+    uint32_t barrier            # the latest train with a datagram of an unknown call; 0 where there is none
+    uint32_t n                  # of the train that would grow if no order were changed: Train's n, last_n, count
+    uint32_t last_n
+    uint32_t count
 
 
 cdef class Sender:
@@ -44,9 +56,12 @@ cdef class Sender:
     cdef Train trains[UDP_SEND_BATCH]
     cdef uint32_t following[UDP_SEND_BATCH]
     cdef Datagram arranged[UDP_SEND_BATCH]
+    cdef uint16_t places[PLACES]            # the latest train with a datagram of a call, by hash of call and flow
 
     cdef void flush(self) noexcept
     cdef void _arrange(self) noexcept
+    cdef uint32_t _form(self, bint across, uint32_t* in_order) noexcept
+    cdef uint32_t _end_with_single_ones(self, uint32_t trains) noexcept
     cdef uint32_t _gather(self, uint32_t done, uint32_t total) noexcept
     cdef int _send_first(self, int fd) noexcept
     cdef void _fail(self, const Datagram* datagram) noexcept

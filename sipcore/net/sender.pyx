@@ -2,14 +2,22 @@
 
 What a datagram costs lies nearly all in the kernel (route, buffer, a pass through the network stack), once for each
 send. UDP_SEGMENT lets it cut one send into datagrams of equal length, of which only the last may be shorter. So
-datagrams of one flow (a listener and a peer) are brought together as far as their order inside the flow allows;
-between flows there is none to keep. Only datagrams that fit every path travel so: none is ever cut where it would
-not have been fragmented.
+datagrams of one flow (a listener and a peer) are brought together: all 180s that a wake-up has made, then all 200s.
+
+Inside a call the order towards a peer stays. A NOTIFY that comes before the 202 of its REFER, a 200 before its 180,
+a BYE before its ACK: SIP allows it (RFC 3515, RFC 6665), and transfers fail of it. Between calls there
+is no order to keep: nothing in SIP relates them, and each had its own way through the network before. What belongs
+to no known call (retransmissions by timers, what a user agent sends) keeps its place among all that goes to its peer.
+
+Calls are told apart by a hash. That two are alike costs grouping, never order; and a datagram looks back a bounded
+number of steps, whatever is in the queue.
+
+Only datagrams that fit every path travel so: none is ever cut where it would not have been fragmented.
 """
 from libc.errno cimport EAGAIN, ECONNREFUSED, EINTR, EINVAL, EIO, ENOBUFS, ENOPROTOOPT, EOPNOTSUPP, errno
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 from sipcore.base.address cimport address_host, address_same_host
 from sipcore.base.outbox cimport Datagram, Outbox
 from sipcore.base.sockname cimport name_of, sockaddr, sockaddr_storage
@@ -23,8 +31,11 @@ cdef enum:
     SEGMENTS = 60               # datagrams that the kernel cuts out of one send (64, Linux 4.18)
     TRAIN_BYTES = 65_000        # bytes of one send
     FLOWS = 32                  # flows told apart in one flush
+    FLOW_STEP = 131             # keeps the flows of one call apart in the hash table
+    LOOK_BACK = 16              # trains of a flow that a datagram looks at
     REFUSALS = 16               # sends in a row that may meet an ICMP error of another datagram
     NO_DATAGRAM = 0xFFFFFFFF
+    NO_TRAIN = 0xFFFFFFFF
 
 
 cdef inline bint _same_flow(const Datagram* a, const Datagram* b) noexcept nogil:
@@ -35,6 +46,16 @@ cdef inline bint _may_join(uint32_t n, uint32_t last_n, uint32_t count, uint32_t
     """Whether a datagram of next_n bytes may follow a train of `count` of n bytes whose last one has last_n."""
     return (next_n <= n and last_n == n and count < SEGMENTS and n <= SEGMENT_LARGEST
             and (count + 1) * n <= TRAIN_BYTES)
+
+
+cdef inline bint _begins_anew(Flow* flow, uint32_t n) noexcept nogil:
+    """Whether the flow's next datagram begins a train where no order is changed; takes it into account."""
+    cdef bint anew = not _may_join(flow.n, flow.last_n, flow.count, n)
+    flow.count = 1 if anew else flow.count + 1
+    flow.last_n = n
+    if anew:
+        flow.n = n
+    return anew
 
 
 cdef class Sender:
@@ -70,7 +91,7 @@ cdef class Sender:
         return self.outbox.count
 
     cdef void flush(self) noexcept:
-        """Send what is queued; inside a flow in order. Stops where a socket takes no more; the rest stays queued."""
+        """Send what is queued; inside a call in order. Stops where a socket takes no more; the rest stays queued."""
         cdef Outbox outbox = self.outbox
         cdef uint32_t i, messages, total = outbox.count, done = 0
         cdef Datagram* first = &outbox.queue[outbox.first]
@@ -120,51 +141,118 @@ cdef class Sender:
             outbox.discard(done)
 
     cdef void _arrange(self) noexcept:
-        """Bring datagrams together that can leave as one send, without changing the order inside a flow.
+        """Bring datagrams together that can leave as one send, without changing the order inside a call.
 
-        A datagram joins the latest train of its flow where it may, else it begins a new one; trains leave in the
-        order in which they began.
+        Trains leave in the order in which they began. Never more of them than without any change of order.
+        """
+        cdef Outbox outbox = self.outbox
+        cdef Datagram* first = &outbox.queue[outbox.first]
+        cdef uint32_t i, k, in_order, at = 0
+        cdef uint32_t trains = self._form(True, &in_order)
+        cdef uint32_t sends = trains - self._end_with_single_ones(trains)
+        if sends > in_order:
+            sends = trains = self._form(False, &in_order)
+        if sends == outbox.count:
+            return
+        for k in range(trains):
+            if self.trains[k].count:
+                i = self.trains[k].head
+                while i != NO_DATAGRAM:
+                    self.arranged[at] = first[i]
+                    at += 1
+                    i = self.following[i]
+        memcpy(first, self.arranged, at * sizeof(Datagram))
+
+    cdef uint32_t _form(self, bint across, uint32_t* in_order) noexcept:
+        """Put each waiting datagram into a train, and count those that would be if no order were changed.
+
+        across: a datagram may leave before others of its flow, but not before one of its own call: it joins the
+        latest train of its own length, no earlier than where its call, or one that hashes alike, was seen last.
+        A datagram of an unknown call only joins the latest train, and none of its flow passes it.
         """
         cdef Outbox outbox = self.outbox
         cdef Datagram* first = &outbox.queue[outbox.first]
         cdef Datagram* d
-        cdef uint32_t latest[FLOWS]     # the latest train of each flow
-        cdef uint32_t i, k, trains = 0, flows = 0, at = 0
-        cdef Train* train = NULL
+        cdef Flow table[FLOWS + 1]      # the last one for all that come when the others are taken
+        cdef Flow* flow
+        cdef Train* train
+        cdef uint16_t* place
+        cdef uint32_t i, k, t, call, floor, step, trains = 0, flows = 0
+        in_order[0] = 0
+        memset(self.places, 0, sizeof(self.places))
         for i in range(outbox.count):
             d = &first[i]
             self.following[i] = NO_DATAGRAM
             k = 0
-            while k < flows:
-                train = &self.trains[latest[k]]
-                if _same_flow(&first[train.head], d):
-                    break
+            while k < flows and not _same_flow(&first[table[k].head], d):
                 k += 1
-            if k < flows and _may_join(train.n, train.last_n, train.count, d.n):
+            flow = &table[k]
+            if k == flows:
+                flow.head = i
+                flow.latest = NO_TRAIN
+                flow.barrier = flow.n = flow.last_n = flow.count = 0
+                flows += k < FLOWS
+            in_order[0] += _begins_anew(flow, d.n)
+            call = d.call if across else 0
+            place = &self.places[(call + k * FLOW_STEP) & (PLACES - 1)]
+            t = flow.latest
+            floor = max(<uint32_t>place[0], flow.barrier) if call else t
+            step = 0
+            while t != NO_TRAIN:
+                train = &self.trains[t]
+                if t < floor or step == LOOK_BACK:
+                    t = NO_TRAIN
+                elif (train.n == d.n or not call) and _may_join(train.n, train.last_n, train.count, d.n):
+                    break
+                else:
+                    t = train.previous
+                    step += 1
+            if t == NO_TRAIN:
+                t = trains
+                trains += 1
+                train = &self.trains[t]
+                train.head = i
+                train.count = 0
+                train.n = d.n
+                train.previous = flow.latest
+                train.floor = floor
+                flow.latest = t
+            else:
+                train = &self.trains[t]
                 self.following[train.tail] = i
-                train.tail = i
-                train.count += 1
-                train.last_n = d.n
+            train.tail = i
+            train.last_n = d.n
+            train.count += 1
+            if call:
+                place[0] = <uint16_t>t
+            else:
+                flow.barrier = t
+        return trains
+
+    cdef uint32_t _end_with_single_ones(self, uint32_t trains) noexcept:
+        """Let trains of one datagram be the shorter end of earlier ones; returns how many were taken up so."""
+        cdef Train* single
+        cdef Train* train
+        cdef uint32_t s, t, taken = 0
+        for s in range(trains):
+            single = &self.trains[s]
+            t = single.previous
+            if single.count != 1:
                 continue
-            train = &self.trains[trains]
-            train.head = train.tail = i
-            train.count = 1
-            train.n = train.last_n = d.n
-            if k < flows:
-                latest[k] = trains
-            elif flows < FLOWS:
-                latest[flows] = trains
-                flows += 1
-            trains += 1
-        if trains == outbox.count:
-            return
-        for k in range(trains):
-            i = self.trains[k].head
-            while i != NO_DATAGRAM:
-                self.arranged[at] = first[i]
-                at += 1
-                i = self.following[i]
-        memcpy(first, self.arranged, at * sizeof(Datagram))
+            for _ in range(LOOK_BACK):
+                if t == NO_TRAIN or t < single.floor:
+                    break
+                train = &self.trains[t]
+                if train.count and _may_join(train.n, train.last_n, train.count, single.n):
+                    self.following[train.tail] = single.head
+                    train.tail = single.head
+                    train.last_n = single.n
+                    train.count += 1
+                    single.count = 0
+                    taken += 1
+                    break
+                t = train.previous
+        return taken
 
     cdef uint32_t _gather(self, uint32_t done, uint32_t total) noexcept:
         """Make messages of the queued datagrams done..total, of one listener; returns how many messages."""

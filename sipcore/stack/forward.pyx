@@ -115,6 +115,7 @@ cdef class Proxy(Relay):
                 self.counters[C_RATE_LIMITED] += 1
                 return
         self.receive_admitted(listener, source, data, n)
+        self.outbox.call = 0
 
     cdef void _forbid(self, uint32_t listener, const Address* source, const uint8_t* data, uint32_t n) noexcept:
         """403 to a request of a group that is denied aloud."""

@@ -4,6 +4,7 @@ One Layer serves one worker. `receive` takes a datagram to its end: index, match
 call one of the `on_*` methods where the core has to act. Nothing here makes a Python object for a message.
 """
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy
 from sipcore.base.address cimport Address, address_from
 from sipcore.base.slice cimport Slice, slice_of
 from sipcore.stack.build cimport RESPONSE_STORED, plan_response, plan_sibling
@@ -21,10 +22,10 @@ from sipcore.stack.tx cimport (
     STEP_ACK, STEP_PASS, STEP_RESEND_REQUEST, STEP_RESEND_RESPONSE, STEP_TIMEOUT, STEP_TRYING_100, TX_CANCEL_SENT, Tx,
 )
 from sipcore.wire.message cimport (
-    DEFAULT_LIMITS, KIND_NONE, KIND_REQUEST, KIND_RESPONSE, Limits, MAX_HEADERS, MAX_MESSAGE, Msg, index_message,
-    msg_check, msg_cseq, msg_has, msg_uri, msg_via,
+    DEFAULT_LIMITS, KIND_NONE, KIND_REQUEST, KIND_RESPONSE, Limits, MAX_HEADERS, MAX_MESSAGE, Msg, header_value,
+    index_message, msg_check, msg_cseq, msg_has, msg_uri, msg_via,
 )
-from sipcore.wire.tables cimport H_VIA, METHOD_ACK, METHOD_CANCEL, METHOD_INVITE, method_name
+from sipcore.wire.tables cimport H_CALL_ID, H_VIA, METHOD_ACK, METHOD_CANCEL, METHOD_INVITE, method_name
 from sipcore.wire.via cimport RPORT_ABSENT
 
 from sipcore.stack.counters import COUNTERS
@@ -32,6 +33,7 @@ from sipcore.stack.counters import COUNTERS
 cdef enum:
     EXPIRE_BATCH = 256
     OUR_HEADERS = 50        # header lines that a forwarded request may have more than it came with
+    CALL_ID_MIXED = 128     # bytes of a Call-ID that tell calls apart on their way out
 
 # Our own copies are indexed whatever limits hold for what comes in.
 cdef Limits STORED_LIMITS
@@ -42,6 +44,35 @@ STORED_LIMITS.line = MAX_MESSAGE
 
 cdef inline Slice _nothing() noexcept nogil:
     return slice_of(<const uint8_t*>b"", 0)
+
+
+cdef inline uint64_t _mix(uint64_t h, uint64_t word) noexcept nogil:
+    h = (h ^ word) * <uint64_t>0x9E3779B97F4A7C15
+    return h ^ h >> 32
+
+
+cdef inline uint32_t _call_of(const Msg* m) noexcept nogil:
+    """A hash of the Call-ID, never 0; 0 where there is none.
+
+    Not keyed: who makes two calls alike only keeps them in order among each other.
+    """
+    cdef Slice text
+    cdef uint64_t h, word = 0
+    cdef uint32_t at = 0, n
+    if not msg_has(m, H_CALL_ID):
+        return 0
+    text = header_value(m, m.first[<int>H_CALL_ID])
+    h = text.n
+    n = min(text.n, <uint32_t>CALL_ID_MIXED)
+    while at + 8 <= n:
+        memcpy(&word, text.p + at, 8)
+        h = _mix(h, word)
+        at += 8
+    if at < n:
+        word = 0
+        memcpy(&word, text.p + at, n - at)
+        h = _mix(h, word)
+    return <uint32_t>h or 1
 
 
 cdef class Layer(Transactions):
@@ -118,6 +149,7 @@ cdef class Layer(Transactions):
         self.now = now
         self.counters[<int>C_DATAGRAMS_IN] += 1
         self.receive_admitted(listener, source, data, n)
+        self.outbox.call = 0
 
     cdef void receive_admitted(self, uint32_t listener, const Address* source, const uint8_t* data,
                                uint32_t n) noexcept:
@@ -131,6 +163,8 @@ cdef class Layer(Transactions):
         if m.kind == KIND_NONE and fault == 0:
             self.counters[<int>C_KEEPALIVES] += 1
             return
+        # All that is sent while a message is handled belongs to its call; what timers send is labelled by nobody.
+        self.outbox.call = _call_of(m) if fault == 0 else 0
         if m.kind == KIND_RESPONSE:
             self.counters[<int>C_RESPONSES_IN] += 1
             if fault == 0:

@@ -247,6 +247,8 @@ cdef class UserAgent(Layer):
 
     cdef bint _tell(self, object tx, str what, object more) noexcept:
         """Let a transaction's handler hear of something; whether it made no mistake."""
+        # From here on messages of other calls may be sent.
+        self.outbox.call = 0
         try:
             if more is None:
                 getattr(tx.handler, what)(tx)
