@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from proxy.config import Config
-from proxy.machine import folder_of
+from proxy.machine import folder_of, streams_allowed
 from proxy.policy.addresses import Address
 from proxy.policy.media import choices, parse_ports, profiles, sessions
 from sipcore.anchor.anchor import Anchor
@@ -49,12 +49,13 @@ class Audio:
 
     def __init__(self, config: Config):
         relay = config.relay
+        room = max(1, min(sessions(config), streams_allowed()))
         self._places = _places(config)
         self.relay = MediaRelay(
-            [_pool(place) for place in self._places], sessions=max(1, sessions(config)),
+            [_pool(place) for place in self._places], sessions=room,
             learn_ms=_ms(relay.learn_seconds), silence_ms=_ms(relay.silence_seconds),
             timeout_ms=_ms(relay.timeout_seconds), tap=Tap())
-        self.anchor = Anchor(self.relay, calls=max(1, sessions(config)))
+        self.anchor = Anchor(self.relay, calls=room)
         self._follow(config)
 
     def configure(self, config: Config) -> None:
@@ -74,7 +75,7 @@ class Audio:
         self._folders = [str(folder_of(config, one.record)) if one.record else "" for one in profiles(config)]
         self.anchor.configure(
             [[numbers[index] for index in choices(config, listener)] for listener in range(len(config.listeners))],
-            [(LEARNING[one.learning], kinds, OTHER[config.relay.other]) for one in profiles(config)])
+            [(LEARNING[one.learning], kinds, OTHER[config.relay.other], bool(one.record)) for one in profiles(config)])
 
     def take_events(self) -> Iterator[Said]:
         """What has happened since; of calls that are over, nothing."""

@@ -12,7 +12,7 @@ from proxy.audio import SIDES, Audio
 from sipcore.anchor.sessions import place, sessions_of
 from sipcore.media.packet import Packet
 from sipcore.media.pcap import Capture
-from sipcore.media.recording import PAYLOADS, Recording
+from sipcore.media.recording import STATIC, Recording
 
 TICK_SECONDS = 0.05
 AT_ONCE = 5000
@@ -92,7 +92,7 @@ class _Recorded(_Kept):
 
     def take(self, packet: Packet) -> None:
         if self._file is None:
-            if packet.rtcp or packet.sent or len(packet.data) < 12 or packet.data[1] & 0x7F not in PAYLOADS:
+            if packet.rtcp or packet.sent or len(packet.data) < 12 or packet.data[1] & 0x7F not in STATIC:
                 return
             self._file = Recording(self.path, wideband=packet.data[1] & 0x7F == G722)
         self._file.add(packet)

@@ -1,6 +1,7 @@
 """What this machine has to say about a configuration: media addresses, ports, folders, open files."""
 import resource
 import socket
+import sys
 import tempfile
 from pathlib import Path
 
@@ -80,6 +81,12 @@ def _port_list(text: str) -> set[int]:
     return found
 
 
+def streams_allowed() -> int:
+    """Streams that the limit of open files leaves room for."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return sys.maxsize if soft == resource.RLIM_INFINITY else max(0, soft - OTHER_FILES) // (SIDES * FILES_OF_A_SIDE)
+
+
 def allow_files(config: Config) -> str:
     """Raise the limit of open files as far as this process may, which its children inherit; what to say where that
     is not enough for `relay.sessions`, else nothing."""
@@ -96,7 +103,7 @@ def allow_files(config: Config) -> str:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     else:
         return ""
-    most = max(0, hard - OTHER_FILES) // (SIDES * FILES_OF_A_SIDE)
+    most = streams_allowed()
     return (f"{sessions(config)} audio streams take {needed} open files, and the limit is {hard}: more than {most} "
             f"streams at a time will be refused. Raise it (LimitNOFILE= of the service, ulimit -n), or lower "
             f"relay.sessions")

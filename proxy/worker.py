@@ -244,6 +244,9 @@ class Worker:
             self._on_tick()
 
     def _on_tick(self) -> None:
+        if self.audio is not None:
+            # A recording that is to begin comes before the packets that were copied for it.
+            self._on_audio(self.audio)
         self.keeping.tick()
         if self.keeping.busy:
             asyncio.get_running_loop().call_later(TICK_SECONDS, self._on_tick)

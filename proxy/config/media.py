@@ -22,8 +22,8 @@ class Media(Table, frozen=True, kw_only=True):
         "above it. Outside the ports that the system gives out itself (`net.ipv4.ip_local_port_range`), or "
         "`sipedge check` warns.")] = "16384-32767"
     listeners: Annotated[Names, doc(
-        "Listeners whose peers get this address; empty means all of its family. Of several that fit, the first that "
-        "names the listener is taken, else the first.")] = ()
+        "Listeners whose peers get this address; empty means all of its family. Of several that fit, those that "
+        "name the listener come first; the first with a free port is taken.")] = ()
 
 
 class Relay(Table, frozen=True, kw_only=True):

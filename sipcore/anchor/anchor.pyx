@@ -45,7 +45,8 @@ cdef class Anchor(Streams):
     def configure(self, pools_of, rules):
         """pools_of: for each listener the numbers of media addresses, first choice first.
 
-        rules: (learning, kinds, other) each: a Learning, bits of MediaKind, a Treatment. Calls in progress keep theirs.
+        rules: (learning, kinds, other) each: a Learning, bits of MediaKind, a Treatment; and whether every packet is
+        copied to the relay's tap. Calls in progress keep theirs.
         """
         cdef Host host
         cdef uint32_t i
@@ -56,10 +57,11 @@ cdef class Anchor(Streams):
             host_of(pool.advertised, &host)
             self.hosts.append((<const char*>&host)[:sizeof(Host)])
         self.pools_of = tuple(tuple(numbers) for numbers in pools_of)
-        for i, (learning, kinds, other) in enumerate(rules):
+        for i, (learning, kinds, other, *kept) in enumerate(rules):
             self.rules[i].learning = learning
             self.rules[i].kinds = kinds
             self.rules[i].other = other
+            self.rules[i].kept = bool(kept and kept[0])
         self.rule_count = <uint32_t>len(rules)
 
     def statistics(self):

@@ -21,6 +21,7 @@ cdef struct Rules:
     uint8_t learning            # media.latch.Learning
     uint8_t kinds               # bit of each MediaKind that is anchored
     uint8_t other               # Treatment of other kinds: TREAT_REFUSE or TREAT_PASS
+    uint8_t kept                # packets are copied to the relay's tap from the first one on
 
 cdef struct Section:
     Address rtp                 # family 0: a host name

@@ -63,6 +63,8 @@ cdef class Streams(MediaHook):
         if not self._bind(call, i, CALLER) or not self._bind(call, i, CALLEE):
             self._close(call, i)
             return False
+        if call.rules.kept:
+            self.relay.capture(stream.session)
         memset(masks, 0, sizeof(masks))
         masks[CALLER] = 1 << CALLEE
         masks[CALLEE] = 1 << CALLER
