@@ -1,7 +1,8 @@
 """What each side of a call sent and how well it arrived, as a JSON object: the first section whose media flowed.
 
-{"codec":"PCMU","caller":{"packets":250,"lost":0,"jitter_ms":0.4,"mos":4.4,...},"callee":{...},"ice_removed":3}
-What is 0 in most calls is left out where it is 0.
+{"codec":"PCMU","caller":{"packets":250,"lost":0,"jitter_ms":0.4,"mos":4.4,"rtt_ms":31,"far_lost":2},"callee":{...}}
+The opinion score is of what the edge received from that side; its delay is half of both sides' round trips, where
+their reports tell them. far_lost: of what that side was sent, as it reports. What is 0 is left out, where that is usual.
 """
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport strlen
@@ -31,7 +32,8 @@ cdef uint8_t* _put_some(uint8_t* o, const char* name, uint64_t value) noexcept:
     return o
 
 
-cdef uint8_t* _put_side(uint8_t* o, const SideCounters* c, const Reception* r, str codec) noexcept:
+cdef uint8_t* _put_side(uint8_t* o, const SideCounters* c, const Reception* r, str codec,
+                       double delay_ms) noexcept:
     cdef uint64_t expected = reception_expected(r), lost = reception_lost(r)
     cdef double jitter_ms = reception_jitter_us(r) / 1000.0
     o = put_text(o, b'{"packets":')
@@ -45,7 +47,9 @@ cdef uint8_t* _put_side(uint8_t* o, const SideCounters* c, const Reception* r, s
         o = _put_tenths(o, <uint64_t>(jitter_ms * 10 + 0.5))
         o = put_text(o, b',"mos":')
         o = _put_tenths(o, <uint64_t>(
-            mos(min(1.0, lost / <double>expected), reception_burst_ratio(r), jitter_ms, 0.0, codec) * 10 + 0.5))
+            mos(min(1.0, lost / <double>expected), reception_burst_ratio(r), jitter_ms, delay_ms, codec) * 10 + 0.5))
+    o = _put_some(o, b',"rtt_ms":', (c.round_trip_us + 500) // 1000)
+    o = _put_some(o, b',"far_lost":', c.far_lost)
     o = _put_some(o, b',"out_of_order":', r.out_of_order)
     o = _put_some(o, b',"duplicates":', r.duplicates)
     o = _put_some(o, b',"wrong_source":', c.wrong_source)
@@ -58,17 +62,23 @@ cdef uint8_t* _put_side(uint8_t* o, const SideCounters* c, const Reception* r, s
 cdef uint8_t* put_figures(uint8_t* o, const Call* call, MediaRelay relay) noexcept:
     """Write the figures at o; nothing where no media was agreed."""
     cdef uint32_t i, session
+    cdef const SideCounters* caller
+    cdef const SideCounters* callee
+    cdef double delay_ms
     cdef str codec
     for i in range(MAX_SECTIONS):
         if call.streams[i].agreed:
             session = call.streams[i].session
+            caller = relay.counters(session, CALLER)
+            callee = relay.counters(session, CALLEE)
+            delay_ms = (caller.round_trip_us + callee.round_trip_us) / 2000.0
             codec = call.streams[i].codec.decode("utf-8", "replace")
             o = put_text(o, b'{"codec":')
             o = put_json(o, slice_of(<const uint8_t*>call.streams[i].codec, <uint32_t>strlen(call.streams[i].codec)))
             o = put_text(o, b',"caller":')
-            o = _put_side(o, relay.counters(session, CALLER), relay.reception(session, CALLER), codec)
+            o = _put_side(o, caller, relay.reception(session, CALLER), codec, delay_ms)
             o = put_text(o, b',"callee":')
-            o = _put_side(o, relay.counters(session, CALLEE), relay.reception(session, CALLEE), codec)
+            o = _put_side(o, callee, relay.reception(session, CALLEE), codec, delay_ms)
             o = _put_some(o, b',"ice_removed":', call.ice)
             return put_text(o, b"}")
     return o

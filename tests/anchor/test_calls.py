@@ -1,4 +1,6 @@
 """Calls through an edge that anchors: descriptions byte for byte, audio packet for packet, every port back."""
+import struct
+
 import msgspec
 
 from sipcore.stack.verdict import Verdict
@@ -49,6 +51,20 @@ def test_the_log_line_has_the_figures(bench: AnchorBench) -> None:
     assert media["caller"]["octets"] == 3 * (12 + len("from alice"))
     assert media["callee"]["wrong_source"] == 1
     assert "wrong_source" not in media["caller"]
+
+
+def test_the_log_line_has_what_the_far_end_reports(bench: AnchorBench) -> None:
+    call = Call(bench)
+    call.ring(call.offer("a=rtcp-mux"), call.answer("a=rtcp-mux"))
+    call.talk()
+    report = struct.pack("!BBHIIIIIII", 0x81, 201, 7, 0x1000 + call.at_bob.port, 0x1000 + call.at_alice.port,
+                         7, call.at_alice.seq, 0, 0, 0)
+    call.at_bob.socket.sendto(report, call.edge_bob)
+    assert call.at_alice.hear() == report
+    call.bye()
+    media = msgspec.json.decode(bench.proxy.records.journal.take())["media"]
+    assert media["callee"]["far_lost"] == 7
+    assert "far_lost" not in media["caller"]
 
 
 def test_an_answer_that_comes_again_is_the_same_again(bench: AnchorBench) -> None:
