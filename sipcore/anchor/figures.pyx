@@ -2,7 +2,7 @@
 
 {"codec":"PCMU","caller":{"packets":250,"lost":0,"jitter_ms":0.4,"mos":4.4,"rtt_ms":31,"far_lost":2},"callee":{...}}
 The opinion score is of what the edge received from that side; its delay is half of both sides' round trips, where
-their reports tell them. far_lost: of what that side was sent, as it reports. What is 0 is left out, where that is usual.
+their reports tell them. far_lost: of what that side was sent, as it reports. What usually is 0 is left out then.
 """
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport strlen
@@ -33,7 +33,7 @@ cdef uint8_t* _put_some(uint8_t* o, const char* name, uint64_t value) noexcept:
 
 
 cdef uint8_t* _put_side(uint8_t* o, const SideCounters* c, const Reception* r, str codec,
-                       double delay_ms) noexcept:
+                        double delay_ms) noexcept:
     cdef uint64_t expected = reception_expected(r), lost = reception_lost(r)
     cdef double jitter_ms = reception_jitter_us(r) / 1000.0
     o = put_text(o, b'{"packets":')
