@@ -29,7 +29,6 @@ WARM_UP = 0.5  # seconds
 SLOWEST = 20_000.0  # us: a p99 above is no audio any more
 LOST = 0.0005  # share of packets above which a rate is too high
 STEP = 1.1  # of the rate, where the most is looked for
-LATE = 20_000.0  # us: a generator that sends later than this is what was measured
 
 
 class Phase(msgspec.Struct, frozen=True):
@@ -76,8 +75,9 @@ FIGURES: tuple[tuple[str, Callable[[Sample], float]], ...] = (
 )
 
 
-def measure(subject: str, phase: Phase, pid: int | None, listen: str, seconds: float) -> Sample:
-    """One phase through an edge that is up, or directly where there is none."""
+def measure(subject: str, phase: Phase, pid: int | None, listen: str, seconds: float,
+            further: Callable[[media.Load], None] | None = None) -> Sample:  # fmt: skip
+    """One phase through an edge that is up, or directly where there is none; further: what else its calls are for."""
     family = processes.tree(pid) if pid is not None else []
     empty = processes.memory(family).pss
     with media.Load(media.Plan(calls=phase.calls, proxy=listen if pid is not None else None)) as audio:
@@ -86,6 +86,8 @@ def measure(subject: str, phase: Phase, pid: int | None, listen: str, seconds: f
         report = audio.run(seconds)
         after = processes.cpu(family)
         full = processes.memory(family).pss
+        if further is not None:
+            further(audio)
     if report.misrouted or report.strange or not report.received:
         raise Failure(f"{subject}, {phase.name}: {report.received} packets came out, {report.misrouted} at another "
                       f"call's port, {report.strange} changed")  # fmt: skip
@@ -105,18 +107,17 @@ def measure(subject: str, phase: Phase, pid: int | None, listen: str, seconds: f
     )
 
 
-def most(pid: int, listen: str, calls: int, seconds: float) -> tuple[float, float]:
+def most(audio: media.Load, seconds: float) -> tuple[float, float]:
     """The highest rate (packets/s) that the edge carried well, and what stopped the search: 1 the edge, 0 the
     generator."""
     best, rate = 0.0, 100_000.0
     while True:
-        plan = media.Plan(calls=calls, proxy=listen, interval=2 * calls / rate)
-        with media.Load(plan) as audio:
-            audio.run(WARM_UP)
-            report = audio.run(seconds)
+        interval = 2 * audio.plan.calls / rate
+        audio.run(WARM_UP, interval)
+        report = audio.run(seconds, interval)
         if report.latency.p99 > SLOWEST or report.lost > LOST * report.sent:
             return best, 1.0
-        if report.lateness > LATE and report.per_second < 0.98 * rate:
+        if report.per_second < 0.98 * rate:
             return best, 0.0
         best = report.per_second
         rate *= STEP
@@ -149,15 +150,18 @@ def main(
     first, second = Phase(calls), Phase(2 * calls)
     samples: list[Sample] = []
     found: list[tuple[float, float]] = []
+
+    def look(audio: media.Load) -> None:
+        found.append(most(audio, seconds / 2))
+
     probe = load.Plan(caller="127.0.0.2:0", callee="127.0.0.3:0", target=listen, window=1, calls=1)
     try:
         for number in range(rounds):
             console.print(f"round {number + 1} of {rounds}")
             samples += [measure("direct", phase, None, listen, seconds) for phase in (first, second)]
             with running(Subject("edge", edge), core, listen, probe) as pid:
-                samples += [measure("edge", phase, pid, listen, seconds) for phase in (first, second)]
-                if search:
-                    found.append(most(pid, listen, second.calls, seconds / 2))
+                samples.append(measure("edge", first, pid, listen, seconds))
+                samples.append(measure("edge", second, pid, listen, seconds, look if search else None))
             with running(Subject("busy", busy), core, listen, probe) as pid:
                 samples.append(measure("busy", first, pid, listen, seconds))
     except (Failure, media.NotCarried, OSError) as error:

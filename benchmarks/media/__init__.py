@@ -3,11 +3,11 @@
     with media.Load(media.Plan(calls=1000, proxy="127.0.0.1:5060")) as load:
         report = load.run(seconds=4)
 
-Each side of a call has a socket of its own. Without a proxy the two sides send to each other: that is what the
-generator and the kernel take by themselves. One thread, IPv4; pin the process to a core that the proxy does not use.
+Each side of each call has ports of its own at the proxy; at this end all calls of a side share one. Without a proxy
+the two sides send to each other: that is what the generator and the kernel take by themselves. One thread, IPv4; pin
+the process to a core that the proxy does not use.
 """
 import os
-import resource
 import socket
 from typing import Self
 
@@ -20,7 +20,8 @@ from benchmarks.media.streams import Streams
 
 __all__ = ["Load", "NotCarried", "Plan", "Report"]
 
-_FILES = 256  # beside the audio sockets
+_SOCKET_BUFFER = 8 << 20
+_FORCE_RECEIVE_BUFFER = 33 if os.geteuid() == 0 else socket.SO_RCVBUF  # SO_RCVBUFFORCE has no name in Python
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,13 +31,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     proxy: str | None = None  # host:port; None: the two sides send to each other
     caller: str = "127.0.0.2"
     callee: str = "127.0.0.3"
-    interval: float = 0.02  # seconds between two packets of a direction
     size: int = 172  # bytes: RTP header and 20 ms of G.711
-
-    @property
-    def rate(self) -> float:
-        """Packets a second, both directions of all calls."""
-        return 2 * self.calls / self.interval
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -72,30 +67,26 @@ class Load:
         self._calls: list[Call] = []
         self._sockets: list[socket.socket] = []
         self._endpoints: Endpoints | None = None
-        _allow_files(2 * plan.calls + _FILES)
         try:
-            for _ in range(plan.calls):
-                self._sockets += [_audio_socket(plan.caller), _audio_socket(plan.callee)]
-            self._streams = Streams([sock.fileno() for sock in self._sockets], self._targets(),
-                                    interval=plan.interval, size=plan.size)  # fmt: skip
+            self._sockets += [_audio_socket(plan.caller), _audio_socket(plan.callee)]
+            self._streams = Streams([sock.fileno() for sock in self._sockets], self._targets(), size=plan.size)
         except BaseException:
             self.close()
             raise
 
     def _targets(self) -> list[Address]:
-        names: list[Address] = [sock.getsockname() for sock in self._sockets]
+        one, other = (sock.getsockname() for sock in self._sockets)
         if self.plan.proxy is None:
-            return [names[number ^ 1] for number in range(len(names))]
+            return [other, one] * self.plan.calls
         host, _, port = self.plan.proxy.rpartition(":")
         self._endpoints = Endpoints(self.plan.caller, self.plan.callee, (host, int(port)))
-        self._calls = self._endpoints.call(
-            [(names[number][1], names[number + 1][1]) for number in range(0, len(names), 2)])  # fmt: skip
+        self._calls = self._endpoints.call([(one[1], other[1])] * self.plan.calls)
         return [target for call in self._calls for target in (call.for_caller, call.for_callee)]
 
-    def run(self, seconds: float) -> Report:
-        """Send for so many seconds."""
+    def run(self, seconds: float, interval: float = 0.02) -> Report:
+        """Send for so many seconds, with so many between two packets of a direction."""
         before = processes.cpu([os.getpid()])
-        found = self._streams.run(seconds)
+        found = self._streams.run(seconds, interval)
         after = processes.cpu([os.getpid()])
         return msgspec.convert(found | {"cpu": after.run - before.run, "waited": after.wait - before.wait}, Report)
 
@@ -119,14 +110,6 @@ class Load:
 
 def _audio_socket(host: str) -> socket.socket:
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.setsockopt(socket.SOL_SOCKET, _FORCE_RECEIVE_BUFFER, _SOCKET_BUFFER)
     sock.bind((host, 0))
     return sock
-
-
-def _allow_files(count: int) -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if 0 <= soft < count:
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (count, max(hard, count) if hard >= 0 else hard))
-        except (OSError, ValueError):
-            raise OSError(f"{os.strerror(24)}: {count} are needed, {hard} allowed") from None

@@ -1,18 +1,20 @@
-"""RTP streams between pairs of sockets, paced evenly: one thread, no Python and no GIL while they run.
+"""RTP streams of many calls between two sockets, paced evenly: one thread, no Python and no GIL while they run.
 
-Flow i sends from socket i; its packets are to come out at socket i ^ 1. Each packet carries the time at which it was
-sent and the number of its flow, so that latency, loss and packets that came out at the wrong place are known exactly.
-A packet is sent when its time has come, a few at a time, so that what arrives meanwhile is seen soon. What a packet
-costs here (one system call to send it, one to receive it, a share of a wait) is about 2.5 us of the generator's core.
+Flow i goes from socket i % 2 to the target of its own, and is to come out at the other socket, from the target of its
+other direction, flow i ^ 1. Each packet carries the time at which it was sent and the number of its flow, so that
+latency, loss and packets that took another call's way are known exactly. One socket a side, because a generator with
+two for each call is slower than what it measures: a few packets whose time has come leave in one system call, and up
+to BATCH arrive in one.
 """
-from libc.errno cimport EINTR, errno
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
-from posix.unistd cimport close
 
 from benchmarks.load.histogram cimport Histogram, percentile, record
+from benchmarks.load.port cimport (
+    AF_INET, MSG_DONTWAIT, iovec, mmsghdr, recvmmsg, sendmmsg, sockaddr_in,
+)
 
 from ipaddress import ip_address
 
@@ -22,35 +24,14 @@ cdef extern from "<arpa/inet.h>" nogil:
     uint16_t htons(uint16_t) noexcept
     uint32_t htonl(uint32_t) noexcept
 
-cdef extern from "<netinet/in.h>" nogil:
-    struct in_addr:
-        uint32_t s_addr
-    struct sockaddr_in:
-        uint16_t sin_family
-        uint16_t sin_port
-        in_addr sin_addr
-
-cdef extern from "<sys/socket.h>" nogil:
+cdef extern from "<poll.h>" nogil:
     enum:
-        AF_INET
-        MSG_DONTWAIT
-        MSG_NOSIGNAL
-    ssize_t sendto(int, const void*, size_t, int, const void*, unsigned int) noexcept
-    ssize_t recv(int, void*, size_t, int) noexcept
-
-cdef extern from "<sys/epoll.h>" nogil:
-    enum:
-        EPOLLIN
-        EPOLL_CTL_ADD
-        EPOLL_CLOEXEC
-    union epoll_data_t:
-        uint32_t u32
-    struct epoll_event:
-        uint32_t events
-        epoll_data_t data
-    int epoll_create1(int) noexcept
-    int epoll_ctl(int, int, int, epoll_event*) noexcept
-    int epoll_pwait2(int, epoll_event*, int, const timespec*, const void*) noexcept
+        POLLIN
+    struct pollfd:
+        int fd
+        short events
+        short revents
+    int ppoll(pollfd*, unsigned long, const timespec*, const void*) noexcept
 
 cdef extern from "<sys/prctl.h>" nogil:
     enum:
@@ -58,8 +39,8 @@ cdef extern from "<sys/prctl.h>" nogil:
     int prctl(int, unsigned long) noexcept
 
 cdef enum:
-    AT_ONCE = 8             # packets sent before arrivals are looked at
-    EVENTS = 64
+    AT_ONCE = 8             # packets of a side in one system call: the last of them waits for the first
+    BATCH = 64
     HEADER = 12
     STAMPED = HEADER + 12   # RTP header, time sent, flow
     LARGEST = 1500
@@ -79,85 +60,96 @@ cdef dict _latency(const Histogram* histogram):
             **{name: percentile(histogram, share) / 1000 for name, share in shares.items()}}
 
 
-cdef class Streams:
-    """An even number of bound UDP sockets, which stay the caller's, and where each of them sends.
+cdef struct End:                # one socket with its batches
+    int fd
+    int ready               # packets that are to be sent
+    mmsghdr out[AT_ONCE]
+    iovec out_vector[AT_ONCE]
+    uint8_t out_data[AT_ONCE][LARGEST]
+    mmsghdr into[BATCH]
+    iovec into_vector[BATCH]
+    sockaddr_in into_from[BATCH]
+    uint8_t into_data[BATCH][LARGEST + 1]
 
-    interval: seconds between two packets of a flow. size: bytes of a packet, RTP header included.
+
+cdef class Streams:
+    """Two bound UDP sockets, which stay the caller's, and where each flow is sent; flows come in pairs.
+
+    size: bytes of a packet, RTP header included.
     """
 
-    cdef int* descriptors
+    cdef End* ends
     cdef sockaddr_in* targets
     cdef uint16_t* sequences
     cdef uint32_t flows
     cdef uint64_t gap_ps        # between two packets of all flows together
     cdef int size
-    cdef int epoll
     cdef uint64_t began, sent, received, errors, misrouted, strange, lateness
     cdef uint64_t next_packet   # of all runs
     cdef uint64_t before        # packets of the runs before
     cdef Histogram latency
     cdef volatile bint stopping
-    cdef uint8_t packet[LARGEST]
-    cdef epoll_event events[EVENTS]
 
-    def __cinit__(self, *_, **__):
-        self.epoll = -1
-
-    def __init__(self, descriptors, targets, *, double interval, int size):
-        cdef epoll_event event
-        cdef uint32_t i
-        if len(descriptors) % 2 or len(descriptors) != len(targets) or not descriptors:
-            raise ValueError("flows come in pairs, each with a socket and a target")
+    def __init__(self, descriptors, targets, *, int size):
+        cdef uint32_t i, k
+        if len(descriptors) != 2 or not targets or len(targets) % 2:
+            raise ValueError("two sockets, and flows in pairs")
         if not STAMPED <= size <= LARGEST:
             raise ValueError(f"a packet has {STAMPED} to {LARGEST} bytes")
-        self.flows = <uint32_t>len(descriptors)
-        self.gap_ps = <uint64_t>(interval * 1e12 / self.flows)
+        self.flows = <uint32_t>len(targets)
         self.size = size
-        self.descriptors = <int*>calloc(self.flows, sizeof(int))
+        self.ends = <End*>calloc(2, sizeof(End))
         self.targets = <sockaddr_in*>calloc(self.flows, sizeof(sockaddr_in))
         self.sequences = <uint16_t*>calloc(self.flows, sizeof(uint16_t))
-        if self.descriptors == NULL or self.targets == NULL or self.sequences == NULL:
+        if self.ends == NULL or self.targets == NULL or self.sequences == NULL:
             raise MemoryError
-        self.epoll = epoll_create1(EPOLL_CLOEXEC)
-        if self.epoll < 0:
-            raise OSError(errno, "epoll")
-        for i in range(self.flows):
-            self.descriptors[i] = descriptors[i]
-            host, port = targets[i]
-            self.targets[i].sin_family = AF_INET
-            self.targets[i].sin_port = htons(port)
-            self.targets[i].sin_addr.s_addr = htonl(<uint32_t>int(ip_address(host)))
-            event.events = EPOLLIN
-            event.data.u32 = i
-            if epoll_ctl(self.epoll, EPOLL_CTL_ADD, self.descriptors[i], &event) < 0:
-                raise OSError(errno, "epoll_ctl")
-        memset(self.packet, 0xD5, LARGEST)
-        self.packet[0] = 0x80
-        self.packet[1] = 0
+        for i in range(2):
+            self._lay_out(&self.ends[i], descriptors[i])
+        for k in range(self.flows):
+            host, port = targets[k]
+            self.targets[k].sin_family = AF_INET
+            self.targets[k].sin_port = htons(port)
+            self.targets[k].sin_addr.s_addr = htonl(<uint32_t>int(ip_address(host)))
 
     def __dealloc__(self):
-        if self.epoll >= 0:
-            close(self.epoll)
-        free(self.descriptors)
+        free(self.ends)
         free(self.targets)
         free(self.sequences)
+
+    cdef void _lay_out(self, End* end, int fd) noexcept:
+        cdef int i
+        end.fd = fd
+        for i in range(AT_ONCE):
+            memset(end.out_data[i], 0xD5, LARGEST)
+            end.out_data[i][0] = 0x80
+            end.out_data[i][1] = 0
+            end.out_vector[i].iov_base = end.out_data[i]
+            end.out_vector[i].iov_len = self.size
+            end.out[i].msg_hdr.msg_iov = &end.out_vector[i]
+            end.out[i].msg_hdr.msg_iovlen = 1
+            end.out[i].msg_hdr.msg_namelen = sizeof(sockaddr_in)
+        for i in range(BATCH):
+            end.into_vector[i].iov_base = end.into_data[i]
+            end.into_vector[i].iov_len = LARGEST + 1
+            end.into[i].msg_hdr.msg_iov = &end.into_vector[i]
+            end.into[i].msg_hdr.msg_iovlen = 1
+            end.into[i].msg_hdr.msg_name = &end.into_from[i]
 
     def stop(self):
         """Make run() return soon, from any thread."""
         self.stopping = True
 
-    def run(self, double seconds):
+    def run(self, double seconds, double interval):
         """Send for so many seconds, and return what came of it. Each run goes on where the one before ended.
 
-        A signal's exception (KeyboardInterrupt) passes through.
+        interval: seconds between two packets of a flow. A signal's exception (KeyboardInterrupt) passes through.
         """
         cdef uint64_t now, look, end, due
-        cdef timespec pause
-        cdef int index
         prctl(PR_SET_TIMERSLACK, 1)
         memset(&self.latency, 0, sizeof(Histogram))
         self.sent = self.received = self.errors = self.misrouted = self.strange = self.lateness = 0
         self.before = self.next_packet
+        self.gap_ps = <uint64_t>(interval * 1e12 / self.flows)
         self.began = now = _clock()
         end = self.began + <uint64_t>(seconds * 1e9)
         look = now + LOOK
@@ -167,20 +159,12 @@ cdef class Streams:
                     look = now + LOOK
                     with gil:
                         PyErr_CheckSignals()
-                due = end + DRAIN
+                due = look
                 if now < end:
-                    for index in range(AT_ONCE):
-                        due = self.began + (self.next_packet - self.before) * self.gap_ps // 1000
-                        if due > now:
-                            break
-                        self._send(due)
+                    due = min(due, self._send_due(now))
                 elif self.received >= self.sent:
                     break
-                now = _clock()
-                due = min(due, look)
-                pause.tv_sec = 0
-                pause.tv_nsec = <long>(due - now) if due > now else 0
-                self._receive(&pause)
+                self._receive(due)
                 now = _clock()
         return {
             "sent": self.sent, "received": self.received, "errors": self.errors, "misrouted": self.misrouted,
@@ -188,49 +172,86 @@ cdef class Streams:
             "latency": _latency(&self.latency),
         }
 
-    cdef void _send(self, uint64_t due) noexcept nogil:
+    cdef uint64_t _send_due(self, uint64_t now) noexcept nogil:
+        """Send what is due, a few packets at most; return when the next one is."""
+        cdef uint64_t due = now
+        cdef int i
+        for i in range(AT_ONCE):
+            due = self.began + (self.next_packet - self.before) * self.gap_ps // 1000
+            if due > now:
+                break
+            self.lateness = max(self.lateness, now - due)
+            self._prepare()
+        for i in range(2):
+            if self.ends[i].ready:
+                self._flush(&self.ends[i])
+        return due
+
+    cdef void _prepare(self) noexcept nogil:
         cdef uint32_t flow = <uint32_t>(self.next_packet % self.flows)
+        cdef End* end = &self.ends[flow & 1]
+        cdef uint8_t* packet = end.out_data[end.ready]
         cdef uint16_t sequence = htons(self.sequences[flow])
         cdef uint32_t timestamp = htonl(<uint32_t>(self.next_packet // self.flows) * 160)
         cdef uint32_t source = htonl(flow + 1)
-        cdef uint64_t now
-        memcpy(self.packet + 2, &sequence, 2)
-        memcpy(self.packet + 4, &timestamp, 4)
-        memcpy(self.packet + 8, &source, 4)
-        memcpy(self.packet + HEADER + 8, &flow, 4)
+        cdef uint64_t now = _clock()
+        memcpy(packet + 2, &sequence, 2)
+        memcpy(packet + 4, &timestamp, 4)
+        memcpy(packet + 8, &source, 4)
+        memcpy(packet + HEADER, &now, 8)
+        memcpy(packet + HEADER + 8, &flow, 4)
+        end.out[end.ready].msg_hdr.msg_name = &self.targets[flow]
+        end.ready += 1
         self.sequences[flow] += 1
         self.next_packet += 1
-        now = _clock()
-        memcpy(self.packet + HEADER, &now, 8)
-        if sendto(self.descriptors[flow], self.packet, self.size, MSG_DONTWAIT | MSG_NOSIGNAL,
-                  &self.targets[flow], sizeof(sockaddr_in)) < 0:
-            self.errors += 1
-        self.sent += 1
-        self.lateness = max(self.lateness, now - due)
 
-    cdef void _receive(self, const timespec* pause) noexcept nogil:
-        """Take one packet from each socket that has any; wait so long for the first one."""
-        cdef uint8_t data[LARGEST + 1]
-        cdef uint64_t now, stamp
+    cdef void _flush(self, End* end) noexcept nogil:
+        cdef int done = 0, n
+        while done < end.ready:
+            n = sendmmsg(end.fd, &end.out[done], end.ready - done, MSG_DONTWAIT)
+            if n <= 0:
+                # Refused, or what ICMP said about an earlier one: the packet is lost either way.
+                self.errors += 1
+                n = 1
+            done += n
+        self.sent += end.ready
+        end.ready = 0
+
+    cdef void _receive(self, uint64_t until) noexcept nogil:
+        """Take what has arrived; wait for it until then at most."""
+        cdef pollfd watched[2]
+        cdef timespec pause
+        cdef uint64_t now = _clock()
+        cdef int i, k, n
+        for i in range(2):
+            watched[i] = pollfd(self.ends[i].fd, POLLIN, 0)
+        pause.tv_sec = 0
+        pause.tv_nsec = <long>(until - now) if until > now else 0
+        if ppoll(watched, 2, &pause, NULL) <= 0:
+            return
+        for i in range(2):
+            if watched[i].revents:
+                for k in range(BATCH):
+                    self.ends[i].into[k].msg_hdr.msg_namelen = sizeof(sockaddr_in)
+                n = recvmmsg(self.ends[i].fd, self.ends[i].into, BATCH, MSG_DONTWAIT, NULL)
+                now = _clock()
+                for k in range(n):
+                    self._take(&self.ends[i], i, k, now)
+
+    cdef void _take(self, End* end, int side, int k, uint64_t now) noexcept nogil:
+        cdef uint8_t* data = end.into_data[k]
+        cdef sockaddr_in* expected
+        cdef uint64_t stamp
         cdef uint32_t flow
-        cdef ssize_t n
-        cdef int index, count = epoll_pwait2(self.epoll, self.events, EVENTS, pause, NULL)
-        for index in range(count):
-            n = recv(self.descriptors[self.events[index].data.u32], data, sizeof(data), MSG_DONTWAIT)
-            if n < 0:
-                if errno != EINTR:
-                    # An ICMP error that an earlier packet met.
-                    self.errors += 1
-                continue
-            now = _clock()
-            memcpy(&stamp, data + HEADER, 8)
-            memcpy(&flow, data + HEADER + 8, 4)
-            if n != self.size or data[0] != 0x80 or stamp > now:
-                self.strange += 1
-            elif stamp < self.began:
-                # Of the run before, which has counted it as lost.
-                continue
-            elif flow != self.events[index].data.u32 ^ 1:
+        memcpy(&stamp, data + HEADER, 8)
+        memcpy(&flow, data + HEADER + 8, 4)
+        if <int>end.into[k].msg_len != self.size or data[0] != 0x80 or stamp > now or flow >= self.flows:
+            self.strange += 1
+        elif stamp >= self.began:
+            # Older ones are of the run before, which has counted them as lost.
+            expected = &self.targets[flow ^ 1]
+            if (<int>(flow & 1) == side or end.into_from[k].sin_port != expected.sin_port
+                    or end.into_from[k].sin_addr.s_addr != expected.sin_addr.s_addr):
                 self.misrouted += 1
             else:
                 self.received += 1
