@@ -175,8 +175,8 @@ cdef class Streams:
     cdef uint64_t _send_due(self, uint64_t now) noexcept nogil:
         """Send what is due, a few packets at most; return when the next one is."""
         cdef uint64_t due = now
-        cdef int i
-        for i in range(AT_ONCE):
+        cdef int i, _
+        for _ in range(AT_ONCE):
             due = self.began + (self.next_packet - self.before) * self.gap_ps // 1000
             if due > now:
                 break

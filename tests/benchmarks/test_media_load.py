@@ -59,7 +59,8 @@ def test_packets_from_another_call_s_port(sockets: list[socket.socket]) -> None:
         for _ in range(5):
             relay.sendto(relay.recv(2048), sockets[1].getsockname())
         thread.join()
-    assert found[0]["misrouted"] == 5, "not from the port that the callee was told"
+    assert found[0]["received"] == 0
+    assert found[0]["misrouted"] == 5 + found[0]["sent"] // 2, "not from the port that its receiver was told"
 
 
 def test_packets_that_were_changed(sockets: list[socket.socket]) -> None:
