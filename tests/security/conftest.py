@@ -12,13 +12,13 @@ from tests.security.range import CONFIGURATION, Range
 
 @pytest.fixture(scope="module")
 def namespace() -> Iterator[Namespace]:
-    """Loopback with 192.0.2.0/24 (the parties), 198.18.0.0/15 (strangers) on it."""
+    """Loopback with 192.0.2.0/24, some of 2001:db8::/64 (the parties), and 198.18.0.0/15 (strangers) on it."""
     if os.geteuid() != 0:
         pytest.skip("raw packets and network namespaces need root")
     if shutil.which("ip") is None:
         pytest.skip("no command ip (Debian package iproute2)")
     try:
-        made = Namespace("192.0.2.0/24", "198.18.0.0/15")
+        made = Namespace("192.0.2.0/24", "198.18.0.0/15", *(f"2001:db8::{host}/128" for host in ("1", "20", "66")))
     except OSError as error:
         pytest.skip(f"no network namespace can be made: {error}")
     yield made

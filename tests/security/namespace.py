@@ -22,7 +22,8 @@ def _check(result: int, what: str) -> None:
 
 
 class Namespace:
-    """Only loopback, with these addresses and networks all on it: every packet, whoever it names, stays inside."""
+    """Only loopback, with these IPv4 networks and IPv6 addresses on it: every packet, whoever it names, stays inside.
+    """
 
     def __init__(self, *networks: str):
         home = os.open(_OWN, os.O_RDONLY)
@@ -36,9 +37,11 @@ class Namespace:
             with self.entered():
                 _ip("link", "set", "lo", "up")
                 for network in networks:
-                    # All its addresses are local: packets from them need no interface, and answers come back.
-                    family = ["-6"] if ":" in network else []
-                    _ip(*family, "route", "add", "local", network, "dev", "lo")
+                    if ":" in network:
+                        _ip("address", "add", network, "dev", "lo", "nodad")
+                    else:
+                        # All its addresses are local: packets from them need no interface, and answers come back.
+                        _ip("route", "add", "local", network, "dev", "lo")
         except BaseException:
             self.close()
             raise

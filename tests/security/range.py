@@ -14,8 +14,9 @@ from scapy.layers.inet import IP, UDP, fragment
 from scapy.packet import Raw
 
 from sipcore.wire.message import Message
+from sipcore.wire.nameaddr import NameAddress
 from tests.edge import EdgeProcess
-from tests.endpoints import build
+from tests.endpoints import build, host_port
 from tests.security.namespace import Namespace
 
 EDGE = ("192.0.2.1", 5060)
@@ -95,6 +96,7 @@ t2 = 0.4
 t4 = 0.5
 """
 SDP = b"v=0\r\no=- 1 1 IN IP4 192.0.2.10\r\ns=-\r\nc=IN IP4 192.0.2.10\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n"
+_SDP_TYPE = [("Content-Type", "application/sdp")]
 _numbers = itertools.count(1)
 
 
@@ -121,11 +123,11 @@ def request(method: str = "INVITE", *, user: str = "2000", source: tuple[str, in
         *extra,
     ]
     if body:
-        headers.append(("Content-Type", "application/sdp"))
+        headers += _SDP_TYPE
     return build(f"{method} {uri or f'sip:{user}@{EDGE[0]}:{EDGE[1]}'} SIP/2.0", headers, body)
 
 
-def reply(to: bytes, status: str, *, tag: str = "pbx", contact: tuple[str, int] = PBX) -> bytes:
+def reply(to: bytes, status: str, *, tag: str = "pbx", contact: tuple[str, int] = PBX, body: bytes = b"") -> bytes:
     """The PBX's answer to a request that it received."""
     message = Message(to)
     headers = [("Via", value) for value in message.headers("Via")]
@@ -134,8 +136,8 @@ def reply(to: bytes, status: str, *, tag: str = "pbx", contact: tuple[str, int] 
     asked = str(message.header("To"))
     headers.append(("To", asked if ";tag=" in asked else f"{asked};tag={tag}"))
     headers += [(name, str(message.header(name))) for name in ("Call-ID", "CSeq")]
-    headers.append(("Contact", f"<sip:pbx@{contact[0]}:{contact[1]}>"))
-    return build(f"SIP/2.0 {status}", headers)
+    headers.append(("Contact", f"<sip:pbx@{host_port(*contact)}>"))
+    return build(f"SIP/2.0 {status}", headers + _SDP_TYPE if body else headers, body)
 
 
 class Party:
@@ -143,7 +145,8 @@ class Party:
 
     def __init__(self, namespace: Namespace, address: tuple[str, int]):
         self.address = address
-        self._socket = namespace.socket(bind=address)
+        family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        self._socket = namespace.socket(bind=address, family=family)
         self._socket.setblocking(False)
         self.received: list[bytes] = []
 
@@ -201,18 +204,19 @@ class Range:
         """By how much a counter rose since the beginning."""
         return self.edge.stats()[name] - self._before[name]
 
-    def raw(self, data: bytes, *, source: tuple[str, int] = PEER, checksum: int | None = None,
-            declared: int | None = None, fragment_at: int = 0, order: int = 1, last: bool = True) -> None:
+    def raw(self, data: bytes, *, source: tuple[str, int] = PEER, to: tuple[str, int] = EDGE,
+            checksum: int | None = None, declared: int | None = None, fragment_at: int = 0, order: int = 1,
+            last: bool = True) -> None:
         """One datagram to the edge, built by hand.
 
         checksum, declared: the UDP checksum and length where they shall be wrong. fragment_at: bytes an IP
         fragment carries; order: -1 sends the last fragment first; last: False leaves the last one out.
         """
-        udp = UDP(sport=source[1], dport=EDGE[1], chksum=checksum, len=declared)
-        packet = IP(src=source[0], dst=EDGE[0], id=next(_numbers) & 0xFFFF, ttl=64) / udp / Raw(data)
+        udp = UDP(sport=source[1], dport=to[1], chksum=checksum, len=declared)
+        packet = IP(src=source[0], dst=to[0], id=next(_numbers) & 0xFFFF, ttl=64) / udp / Raw(data)
         pieces = fragment(packet, fragment_at) if fragment_at else [packet]
         for piece in (pieces if last else pieces[:-1])[::order]:
-            self._raw.sendto(bytes(piece), (EDGE[0], 0))
+            self._raw.sendto(bytes(piece), (to[0], 0))
 
     def mark(self) -> None:
         """Wait until the edge has handled everything that was sent to it before."""
@@ -231,21 +235,29 @@ class Range:
         self.pbx.expect(b"ACK", unique.encode())
         return invite, answer
 
-    def inside(self, method: str, answer: bytes, *, cseq: int = 2, source: tuple[str, int] = PEER) -> bytes:
+    def inside(self, method: str, answer: bytes, *, cseq: int = 2, source: tuple[str, int] = PEER,
+               body: bytes = b"") -> bytes:
         """A request of the caller inside the dialog that a 200 made."""
         message = Message(answer)
         headers = [("Via", f"SIP/2.0/UDP {source[0]}:{source[1]};branch=z9hG4bK{fresh()}")]
         headers += [("Route", value) for value in reversed(message.headers("Record-Route"))]
         headers += [("Max-Forwards", "70"), ("From", str(message.header("From"))), ("To", str(message.header("To"))),
                     ("Call-ID", str(message.header("Call-ID"))), ("CSeq", f"{cseq} {method}")]
-        return build(f"{method} sip:pbx@{PBX[0]}:{PBX[1]} SIP/2.0", headers)
+        if body:
+            headers += [("Contact", f"<sip:peer@{source[0]}:{source[1]}>"), *_SDP_TYPE]
+        target = str(NameAddress(Message(answer).headers("Contact")[0].encode()).uri)
+        return build(f"{method} {target} SIP/2.0", headers, body)
 
-    def hang_up(self, answer: bytes) -> None:
-        """End a call as its caller does: that it works shows that the call is alive."""
+    def hang_up(self, answer: bytes, *, cseq: int = 2, callee: Party | None = None,
+                edge: tuple[str, int] = EDGE) -> None:
+        """End a call as its caller does: that it works shows that the call is alive.
+
+        callee: the PBX unless said. edge: where the callee sends to.
+        """
         call_id = str(Message(answer).header("Call-ID")).encode()
-        self.peer.send(self.inside("BYE", answer))
-        bye = self.pbx.expect(b"BYE", call_id)
-        self.pbx.send(reply(bye, "200 OK"))
+        self.peer.send(self.inside("BYE", answer, cseq=cseq))
+        bye = (callee or self.pbx).expect(b"BYE", call_id)
+        (callee or self.pbx).send(reply(bye, "200 OK"), edge)
         self.peer.expect(b"SIP/2.0 200", call_id)
 
     def nothing_forwarded(self) -> None:
