@@ -3,6 +3,7 @@ import pytest
 
 from sipcore.media.ports import PortPool
 from tests.anchor.bench import ALICE, SDP_TYPE, AnchorBench, Call, sdp
+from tests.media.stage import HOST
 
 
 def test_only_media_that_does_not_pass(bench: AnchorBench) -> None:
@@ -91,7 +92,7 @@ def test_every_port_comes_back_from_a_call_that_never_was(bench: AnchorBench, ho
 
 
 def test_no_port_left(opened) -> None:
-    bench = AnchorBench(pools=[PortPool("127.0.0.1", 21200, 21203, quarantine=0)])
+    bench = AnchorBench(pools=[PortPool(HOST, 21200, 21203, quarantine=0)])
     opened.append(bench)
     Call(bench).ring()
     late = bench.phone("late", "127.0.0.7")

@@ -14,6 +14,8 @@ from sipcore.media.relay import CLOSED, MediaRelay
 Where = tuple[str, int]
 Event = tuple[int, int, int, int, int, Where | None]
 PATIENCE = 10.0
+HOST = f"127.{64 + os.getpid() % 128}.{os.getpid() // 128 % 256}.200"
+"""The media address of this process alone, so that runs side by side do not meet."""
 
 
 def rtp(sequence: int, timestamp: int = 0, *, ssrc: int = 1, payload_type: int = 8, marker: bool = False,
@@ -90,7 +92,7 @@ class Stage:
 
     def __init__(self, *pools: PortPool, **settings: Any):
         self._before = descriptors()
-        self.pools = pools or (PortPool("127.0.0.1", 40000, 40399, quarantine=0),)
+        self.pools = pools or (PortPool(HOST, 20000, 20399, quarantine=0),)
         self.relay = MediaRelay(self.pools, **{"sessions": 16, "nice": 0, "realtime": False} | settings)
         self.phones: list[Phone] = []
         self.events: list[Event] = []

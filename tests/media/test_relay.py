@@ -2,7 +2,7 @@
 import pytest
 
 from sipcore.media.ports import PortPool
-from tests.media.stage import Phone, Stage, numbers, receiver_report, rtp, until
+from tests.media.stage import HOST, Phone, Stage, numbers, receiver_report, rtp, until
 
 PACKETS = [rtp(1), rtp(2, 160, marker=True, payload=b""), rtp(3, payload=bytes(range(256)) * 7 + bytes(244)),
            bytes([0xBF, 0x7F]) + bytes(40), bytes([0x90, 8]) + rtp(5)[2:12] + bytes([0xBE, 0xDE, 0, 1]) + bytes(9)]
@@ -11,7 +11,7 @@ PACKETS = [rtp(1), rtp(2, 160, marker=True, payload=b""), rtp(3, payload=bytes(r
 @pytest.mark.parametrize("hosts", [("127.1.0.1", "127.2.0.1"), ("::1", "127.2.0.1"), ("127.1.0.1", "::1"),
                                    ("::1", "::1")])
 def test_both_ways_byte_for_byte(hosts: tuple[str, str]) -> None:
-    pools = (PortPool("127.0.0.1", 40000, 40099, quarantine=0), PortPool("::1", 40100, 40199, quarantine=0))
+    pools = (PortPool(HOST, 20000, 20099, quarantine=0), PortPool("::1", 20100, 20199, quarantine=0))
     with Stage(*pools) as stage:
         one, two = phones = [stage.phone(host) for host in hosts]
         sides = tuple(int(":" in host) for host in hosts)
