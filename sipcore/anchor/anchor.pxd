@@ -37,6 +37,6 @@ cdef class Anchor(Streams):
     cdef int _offer(self, Call* call, const Passing* p, uint8_t offerer, Slice* body, Slice sdp) noexcept
     cdef int _answer(self, Call* call, Exchange* exchange, const Passing* p, uint8_t answerer, Slice* body,
                      Slice sdp) noexcept
-    cdef bint _commits(self, const Call* call, const Exchange* exchange, const Passing* p) noexcept
+    cdef bint _commits(self, const Exchange* exchange, const Passing* p) noexcept
     cdef int _render(self, Call* call, const Section* offered, uint32_t count, uint8_t to, Slice* body,
                      Slice sdp) noexcept

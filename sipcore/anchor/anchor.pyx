@@ -236,7 +236,9 @@ cdef class Anchor(Streams):
         if not some:
             return self._refuse(488, b"Not Acceptable Here", b"304 no media of a kind that passes here")
         exchange = exchange_of(call.exchanges, p)
-        if exchange != NULL and exchange.state == EXCHANGE_ANSWERED:
+        if exchange != NULL and p.early and (p.status == 0 or p.tag != exchange.tag):
+            self._begin_again(call)
+        elif exchange != NULL and exchange.state == EXCHANGE_ANSWERED:
             # It was answered, and is only shown again.
             return self._render(call, exchange.sections, exchange.count, 1 - offerer, body, sdp)
         exchange = exchange_room(call.exchanges, p)
@@ -258,6 +260,7 @@ cdef class Anchor(Streams):
         exchange.count = <uint8_t>count
         call.turn += 1
         exchange.turn = call.turn
+        exchange.tag = p.tag
         memcpy(exchange.sections, self.sections, sizeof(self.sections))
         return self._render(call, exchange.sections, count, 1 - offerer, body, sdp)
 
@@ -269,28 +272,33 @@ cdef class Anchor(Streams):
         if status:
             return status
         for i in range(count):
+            self.sections[i].open = self.sections[i].open and exchange.sections[i].open
+            if (self.sections[i].open and exchange.sections[i].treatment == TREAT_ANCHOR
+                    and self.sections[i].treatment != TREAT_ANCHOR):
+                return self._refuse(488, b"Not Acceptable Here",
+                                    b"399 a media section is answered by one of another kind")
             # The offer's sections decide what becomes of the answer's.
             self.sections[i].treatment = exchange.sections[i].treatment
-            self.sections[i].open = self.sections[i].open and exchange.sections[i].open
         for i in range(count, <uint32_t>MAX_SECTIONS):
             self.sections[i].open = False
-        if self._commits(call, exchange, p):
+        if self._commits(exchange, p):
             self._commit(call, exchange, answerer, self.sections, final)
             if final:
+                self.counts["media_answers"] += exchange.state != EXCHANGE_ANSWERED
                 exchange.state = EXCHANGE_ANSWERED
-                self.counts["media_answers"] += 1
-            if p.status >= 200 or p.status == 0:
-                call.established = True
+            if p.status:
+                exchange.tag = p.tag
         return self._render(call, self.sections, count, exchange.offerer, body, sdp)
 
-    cdef bint _commits(self, const Call* call, const Exchange* exchange, const Passing* p) noexcept:
+    cdef bint _commits(self, const Exchange* exchange, const Passing* p) noexcept:
         """Whether an answer changes what flows: not when it is seen again, and not when another fork's was final.
 
-        A provisional answer that nobody acknowledges does so only before the call is up (early media, RFC 3960).
+        Before that the fork that spoke last is heard (RFC 3960 3.1), and a provisional answer counts that nobody
+        acknowledges.
         """
         if exchange.state == EXCHANGE_ANSWERED:
-            return False
-        return p.status == 0 or p.status >= 200 or p.reliable or not call.established
+            return p.early and p.tag != exchange.tag
+        return p.status == 0 or p.status >= 200 or p.reliable or p.early
 
     cdef int _render(self, Call* call, const Section* offered, uint32_t count, uint8_t to, Slice* body,
                      Slice sdp) noexcept:

@@ -14,6 +14,7 @@ cdef enum ExchangeState:
 cdef struct Exchange:
     uint32_t cseq               # of the request that began it
     uint32_t turn               # rises with each exchange of the call
+    uint32_t tag                # Passing.tag of the last response that offered or answered, 0: none
     uint8_t state               # ExchangeState
     uint8_t invite              # begun by an INVITE
     uint8_t side                # who sent the request

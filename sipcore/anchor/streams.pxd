@@ -18,6 +18,7 @@ cdef struct Stream:             # one media section of a call
     uint32_t session            # of the relay, NO_SESSION: none
     uint16_t ports[2]           # of the edge, towards each side
     uint8_t agreed              # an answer has put it to use
+    uint8_t aimed               # bit of each side whose `rtp` is set
     char codec[CODEC_TEXT]      # as the answer names it
     Address rtp[2]              # where each side's media goes, as last agreed
 
@@ -29,7 +30,6 @@ cdef struct Call:
     uint32_t ice                # attributes taken out
     uint8_t used
     uint8_t profile             # of the verdict
-    uint8_t established         # a final answer has come
     uint8_t listeners[2]        # that each side is talked to by
     int16_t pools[2]            # media address that each side is told, NO_POOL: not chosen yet
     Rules rules
@@ -47,6 +47,7 @@ cdef class Streams(MediaHook):
     cdef list hosts                 # bytes of a rewrite.Host, by media address
 
     cdef tuple _pools(self, uint8_t listener)
+    cdef void _begin_again(self, Call* call) noexcept
     cdef bint _ready(self, Call* call, uint32_t i) noexcept
     cdef bint _bind(self, Call* call, uint32_t i, int side) noexcept
     cdef void _commit(self, Call* call, const Exchange* exchange, uint8_t answerer, const Section* answers,

@@ -43,17 +43,25 @@ cdef class Streams(MediaHook):
         free(self.calls)
         free(self.owners)
 
+    cdef void _begin_again(self, Call* call) noexcept:
+        """The offer goes to another target: what the one before answered is void.
+
+        Where that is reached by a listener whose peers are told other media addresses, the ports are given back.
+        """
+        cdef uint32_t i
+        cdef int side
+        for i in range(MAX_SECTIONS):
+            call.streams[i].agreed = False
+        for side in range(2):
+            if call.pools[side] != NO_POOL and call.pools[side] not in self._pools(call.listeners[side]):
+                for i in range(MAX_SECTIONS):
+                    self._close(call, i)
+                call.pools[CALLER] = call.pools[CALLEE] = NO_POOL
+
     cdef bint _ready(self, Call* call, uint32_t i) noexcept:
         """A relay session with ports towards both sides for section i; False where there is none to be had."""
         cdef Stream* stream = &call.streams[i]
         cdef uint8_t masks[SIDES]
-        cdef int side
-        if stream.session != NO_SESSION and not stream.agreed:
-            for side in range(2):
-                if call.pools[side] not in self._pools(call.listeners[side]):
-                    # Another target, reached by another listener: nothing was agreed yet, so begin again.
-                    self._close(call, i)
-                    call.pools[side] = NO_POOL
         if stream.session != NO_SESSION:
             return True
         stream.session = self.relay.open()
@@ -145,8 +153,9 @@ cdef class Streams(MediaHook):
         else:
             aim.rtp = own.rtp
             aim.rtcp = own.rtp if aim.mux else own.rtcp
-            aim.moved = stream.agreed and not _same_address(&own.rtp, &stream.rtp[side])
+            aim.moved = stream.aimed >> side & 1 and not _same_address(&own.rtp, &stream.rtp[side])
             stream.rtp[side] = own.rtp
+        stream.aimed |= 1 << side
         aim.signalling = call.signalling[side]
         aim.learning = call.rules.learning
         aim.active = True

@@ -10,11 +10,13 @@ from sipcore.wire.message cimport Msg
 
 
 cdef class Anchoring(Bookkeeper):
-    cdef int body_growth            # bytes that the media hook added to the request being forwarded
+    cdef bint body_replaced         # the media hook has changed the body of the request being forwarded
+    cdef int body_growth            # and added so many bytes to it
 
     cdef bint _begin_media(self, uint32_t record_slot, int profile) noexcept
     cdef bint _passing(self, Msg* m, Record* record, uint8_t method, Passing* p) noexcept
     cdef int _anchor_request(self, Msg* m, uint32_t listener, uint32_t out, const Address* source,
-                             Verdict verdict, Record* record, Slice* body) noexcept
+                             Verdict verdict, Record* record, bint begins, Slice* body) noexcept
     cdef int _anchor_response(self, uint32_t slot, uint32_t owner, Slice* body) noexcept
     cdef void _void_offer(self, uint32_t owner) noexcept
+    cdef void _void_unsent(self, uint32_t record_slot) noexcept

@@ -4,10 +4,10 @@ from sipcore.base.address cimport Address
 from sipcore.base.slice cimport Slice, slice_equal, slice_from, slice_of
 from sipcore.stack.bookkeeping cimport Bookkeeper
 from sipcore.stack.mediahook cimport HOOK_LEAVE, HOOK_REPLACE, Passing
-from sipcore.stack.record cimport CALL_ID_KEPT, Record
+from sipcore.stack.record cimport CALL_ID_KEPT, RECORD_UP, Record
 from sipcore.stack.tx cimport NO_RECORD, TX_BEGINS, TX_MEDIA, Tx
 from sipcore.stack.verdict cimport Verdict
-from sipcore.wire.message cimport Msg, index_message, msg_cseq, msg_from, msg_has, msg_value
+from sipcore.wire.message cimport Msg, index_message, msg_cseq, msg_from, msg_has, msg_to, msg_value
 from sipcore.wire.tables cimport H_CALL_ID, H_RSEQ
 
 
@@ -22,11 +22,11 @@ cdef class Anchoring(Bookkeeper):
         return record.media != 0
 
     cdef bint _passing(self, Msg* m, Record* record, uint8_t method, Passing* p) noexcept:
-        """What the media hook is told of a message with a body; False where the record is not of its dialog."""
+        """What the media hook is told of a message; False where the record is not of its dialog."""
         cdef Slice call_id = msg_value(m, H_CALL_ID)
         call_id.n = min(call_id.n, CALL_ID_KEPT)
         if (not slice_equal(call_id, slice_of(record.call_id, record.call_id_n))
-                or msg_from(m) != 0 or msg_cseq(m) != 0):
+                or msg_from(m) != 0 or msg_to(m) != 0 or msg_cseq(m) != 0):
             return False
         p.call = record.media
         p.cseq = m.cseq
@@ -34,11 +34,16 @@ cdef class Anchoring(Bookkeeper):
         p.method = method
         p.side = 0 if self._tag_hash(m.from_.tag) == record.caller_tag else 1
         p.reliable = m.status > 100 and msg_has(m, H_RSEQ)
+        p.early = False
+        p.tag = self._tag_hash(m.to.tag) if m.status else 0
         return True
 
     cdef int _anchor_request(self, Msg* m, uint32_t listener, uint32_t out, const Address* source,
-                             Verdict verdict, Record* record, Slice* body) noexcept:
-        """Show a request to the media hook as it would go out, and note how much longer its body becomes."""
+                             Verdict verdict, Record* record, bint begins, Slice* body) noexcept:
+        """Show a request to the media hook as it would go out, and note how much longer its body becomes.
+
+        begins: it is the INVITE that began the record.
+        """
         cdef Passing p
         cdef int outcome
         cdef uint32_t before
@@ -51,8 +56,10 @@ cdef class Anchoring(Bookkeeper):
         p.listener_in = <uint8_t>listener
         p.listener_out = <uint8_t>out
         p.source = source[0]
+        p.early = begins
         outcome = self.media.on_request(m, &p, body)
         if outcome == HOOK_REPLACE:
+            self.body_replaced = True
             self.body_growth = <int>body.n - <int>before
         return outcome
 
@@ -61,14 +68,24 @@ cdef class Anchoring(Bookkeeper):
         cdef Msg* m = &self.msg
         cdef Tx* tx = &self.slab[owner]
         cdef Passing p
-        if (not tx.flags & (TX_BEGINS | TX_MEDIA) or tx.record == NO_RECORD or m.n == m.body
-                or self.records.slab[tx.record].media == 0
-                or not self._passing(m, &self.records.slab[tx.record], tx.method, &p)):
+        if not tx.flags & TX_MEDIA:
             return HOOK_LEAVE
+        body[0] = slice_of(m.base + m.body, m.n - m.body)
+        if (tx.record == NO_RECORD or self.records.slab[tx.record].media == 0
+                or not self._passing(m, &self.records.slab[tx.record], tx.method, &p)):
+            # The call is over: nobody is told any more where its media would go.
+            if body.n == 0:
+                return HOOK_LEAVE
+            body.n = 0
+            return HOOK_REPLACE
+        if body.n == 0:
+            if m.status >= 200:
+                self.media.on_refused(&p)
+            return HOOK_LEAVE
+        p.early = tx.flags & TX_BEGINS and self.records.slab[tx.record].state < RECORD_UP
         p.listener_in = self.slab[slot].listener_out
         p.listener_out = tx.listener_in
         p.source = self.slab[slot].target
-        body[0] = slice_of(m.base + m.body, m.n - m.body)
         return self.media.on_response(m, &p, body)
 
     cdef void _void_offer(self, uint32_t owner) noexcept:
@@ -76,9 +93,16 @@ cdef class Anchoring(Bookkeeper):
         cdef Tx* tx = &self.slab[owner]
         cdef Record* record
         cdef Passing p
-        if not tx.flags & TX_MEDIA or tx.record == NO_RECORD or tx.request == NULL:
+        if not tx.flags & TX_MEDIA or tx.flags & TX_BEGINS or tx.record == NO_RECORD or tx.request == NULL:
             return
         record = &self.records.slab[tx.record]
         if (record.media and index_message(&self.stored, tx.request, tx.request_n, &self.limits) == 0
                 and self._passing(&self.stored, record, tx.method, &p)):
+            self.media.on_refused(&p)
+
+    cdef void _void_unsent(self, uint32_t record_slot) noexcept:
+        """self.msg, a request inside the dialog, is taken back after the media hook has seen it."""
+        cdef Passing p
+        if (record_slot != NO_RECORD and self.records.slab[record_slot].media
+                and self._passing(&self.msg, &self.records.slab[record_slot], self.msg.method, &p)):
             self.media.on_refused(&p)

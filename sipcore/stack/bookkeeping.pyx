@@ -14,7 +14,7 @@ from sipcore.stack.record cimport (
 from sipcore.stack.refer cimport refer_answered, refer_notified, refer_pending, refer_sent, refers_pending
 from sipcore.stack.tx cimport NO_RECORD, TX_BEGINS, TX_CANCELLED, TX_ENDS, TX_REFER, Tx
 from sipcore.stack.verdict cimport Verdict
-from sipcore.wire.message cimport Msg, msg_value
+from sipcore.wire.message cimport Msg, msg_to, msg_value
 from sipcore.wire.tables cimport H_CALL_ID, METHOD_BYE, METHOD_NOTIFY, METHOD_REFER
 from sipcore.wire.uri cimport Uri, parse_uri
 
@@ -158,6 +158,9 @@ cdef class Bookkeeper(Layer):
             return
         by_caller = self._tag_hash(m.from_.tag) == r.caller_tag
         if m.method == METHOD_BYE:
+            if r.callee_tag and self._tag_hash(m.to.tag if by_caller else m.from_.tag) != r.callee_tag:
+                # RFC 3261 13.2.2.4: a fork whose 2xx came second is told goodbye, the call goes on.
+                return
             if r.state < RECORD_ENDING:
                 r.state = RECORD_ENDING
                 r.ended_by = ENDED_CALLER if by_caller else ENDED_CALLEE
@@ -221,6 +224,8 @@ cdef class Bookkeeper(Layer):
                     r.state = RECORD_UP
                     r.status = <uint16_t>status
                     r.answered = self.now
+                    if msg_to(&self.msg) == 0:
+                        r.callee_tag = self._tag_hash(self.msg.to.tag)
                     self.counters[C_CALLS_ANSWERED] += 1
             elif r.state < RECORD_UP:
                 self.counters[C_CALLS_FAILED] += 1

@@ -438,7 +438,7 @@ cdef class Proxy(Relay):
         if verdict is not None:
             self.slab[attempt].ring = <uint16_t>min((verdict.ring_timeout + 999) // 1000, 65535)
         if begins_call:
-            tx.flags |= TX_BEGINS
+            tx.flags |= TX_BEGINS | TX_MEDIA if verdict.anchor else TX_BEGINS
             tx.record = record_slot
             self.records.slab[record_slot].callee = to
             self.records.slab[record_slot].begin_tx = slot
@@ -460,6 +460,7 @@ cdef class Proxy(Relay):
         cdef Verdict smaller
         self.counters[C_OVERSIZE] += 1
         self.request.point(&self.msg, self.group, <int>listener, source, in_dialog)
+        self.request.body_replaced = self.body_replaced
         self.request.body_growth = self.body_growth
         try:
             smaller = self.oversize(self.request, verdict, size)
@@ -503,7 +504,7 @@ cdef class Proxy(Relay):
         passage.token = slice_of(self.token_text, 0)
         passage.body = NULL
         if record != NULL and record.media:
-            outcome = self._anchor_request(m, listener, <uint32_t>out, source, None, record, &body)
+            outcome = self._anchor_request(m, listener, <uint32_t>out, source, None, record, False, &body)
             if outcome > HOOK_REPLACE:
                 # An ACK cannot be refused: it goes on without the answer that makes no sense.
                 self._trouble(f"answer in ACK left out: {self.media.reason.decode()}")

@@ -18,6 +18,8 @@ cdef struct Passing:            # a message on its way through a dialog whose me
     uint8_t listener_out        # and goes out by it
     Address source              # where this message came from
     bint reliable               # a provisional response that PRACK acknowledges (RFC 3262)
+    bint early                  # of the INVITE that begins the call, before its final answer
+    uint32_t tag                # of a response: hash of its To tag, so that forks are told apart
 
 
 cdef class MediaHook:

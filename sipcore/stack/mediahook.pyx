@@ -26,7 +26,7 @@ cdef class MediaHook:
         return HOOK_LEAVE
 
     cdef void on_refused(self, const Passing* p) noexcept:
-        """A request inside the dialog ended with 300 to 699 or without an answer: its offer, if any, is void."""
+        """A request inside the dialog was not sent, or ended without an answer to its offer, if any, which is void."""
 
     cdef Slice end(self, uint32_t call, bint figures) noexcept:
         """The call is over. Where figures are wanted, returns a JSON value for its log line; n = 0 for none."""

@@ -392,14 +392,12 @@ cdef uint32_t _planned_size(Request request, Verdict verdict, int i) except? 0:
     passage.token = slice_of(filler, TOKEN_TEXT if verdict.record_route and not request.in_dialog else 0)
     passage.body = NULL
     plan_request(e, m, r, &passage, verdict, target)
-    return _with_growth(m, edit_size(e), verdict, request.body_growth)
+    return _with_growth(m, edit_size(e), verdict, request.body_growth) if request.body_replaced else edit_size(e)
 
 
 cdef uint32_t _with_growth(const Msg* m, uint32_t size, Verdict verdict, int growth) noexcept:
-    """The size with a body that becomes so many bytes longer, its Content-Length counted too."""
+    """The size with another body, so many bytes longer, its Content-Length counted too."""
     cdef uint32_t body = m.n - m.body
-    if growth == 0:
-        return size
     if verdict.body is not None:
         body = <uint32_t>len(<bytes>verdict.body)
     elif msg_has(m, H_CONTENT_LENGTH):

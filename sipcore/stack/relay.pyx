@@ -53,9 +53,11 @@ cdef class Relay(Anchoring):
         cdef Slice body
         cdef int outcome
         passage.body = NULL
+        self.body_replaced = False
         self.body_growth = 0
         if record_slot != NO_RECORD and self.records.slab[record_slot].media:
-            outcome = self._anchor_request(m, listener, out, source, verdict, &self.records.slab[record_slot], &body)
+            outcome = self._anchor_request(m, listener, out, source, verdict, &self.records.slab[record_slot],
+                                           not in_dialog, &body)
             if outcome > HOOK_REPLACE:
                 return outcome
             if outcome == HOOK_REPLACE:
@@ -385,6 +387,8 @@ cdef class Relay(Anchoring):
         cdef uint32_t attempt
         if begins_call:
             self._drop_record(record_slot)
+        else:
+            self._void_unsent(record_slot)
         if self.slab[slot].context != NULL:
             for attempt in (<Search>self.slab[slot].context).attempts:
                 self.close(attempt)

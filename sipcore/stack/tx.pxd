@@ -42,7 +42,7 @@ cdef enum TxFlag:
     TX_SENT_100 = 8         # no INVITE: its sender was told that we are waiting
     TX_GAVE_UP = 16         # try_timeout passed: the search went on without this attempt
     TX_OVERTIME = 32        # Timer C fired: CANCEL was sent and the answer is awaited
-    TX_MEDIA = 64           # INVITE, UPDATE or PRACK inside a dialog whose media is anchored
+    TX_MEDIA = 64           # INVITE, UPDATE or PRACK of a dialog whose media is anchored
     TX_REFER = 128          # its dialog's record follows what becomes of it
     TX_BEGINS = 256         # the INVITE that began the record's dialog
     TX_ENDS = 512           # the BYE that ends it

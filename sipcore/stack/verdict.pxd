@@ -56,7 +56,8 @@ cdef class Request:
     cdef readonly int listener
     cdef readonly bint in_dialog
     cdef Address source_address
-    cdef int body_growth            # bytes that anchoring adds to the body
+    cdef bint body_replaced         # anchoring changes the body
+    cdef int body_growth            # and adds so many bytes to it
 
     cdef Msg* _message(self) except NULL
     cdef void point(self, const Msg* msg, int group, int listener, const Address* source, bint in_dialog) noexcept

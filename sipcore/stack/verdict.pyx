@@ -215,6 +215,7 @@ cdef class Request:
         self.listener = listener
         self.source_address = source[0]
         self.in_dialog = in_dialog
+        self.body_replaced = False
         self.body_growth = 0
 
     @staticmethod

@@ -2,7 +2,9 @@
 import struct
 
 import msgspec
+import pytest
 
+from sipcore.media.ports import PortPool
 from sipcore.stack.verdict import Verdict
 from tests.anchor.bench import SDP_TYPE, AnchorBench, Call, edge_of, sdp
 
@@ -179,4 +181,27 @@ def test_a_call_whose_media_stopped_is_ended(bench: AnchorBench) -> None:
     call.bob.answer(call.bob.take("BYE"), 200)
     bench.run()
     call.alice.take("200")
+    bench.empty()
+
+
+@pytest.mark.parametrize("length", ["", "Content-Length: 0{}\r\n", "l:{}\r\n"])
+def test_the_size_check_is_exact_where_the_body_stays_as_long_as_it_was(opened, length: str) -> None:
+    seen = []
+
+    def oversize(request, verdict, size):
+        seen.append((size, request.size_with(verdict)))
+        return verdict
+
+    bench = AnchorBench(verdict=Verdict(anchor=1, budget=100), oversize=oversize,
+                        pools=[PortPool("127.0.0.1", 21000, 21099, quarantine=0)])
+    opened.append(bench)
+    alice, bob = bench.phone("alice", "127.0.0.2"), bench.phone("bob", "127.0.0.3")
+    body = sdp("127.0.0.2", 40000)
+    head, _, _ = alice.build("INVITE", bob.uri, headers=SDP_TYPE).partition(b"Content-Length")
+    alice.send(head + length.format(len(body)).encode() + b"\r\n" + body)
+    bench.run()
+    invite = bob.take("INVITE")
+    assert len(invite.message.body) == len(body)
+    assert seen == [(len(invite.data), len(invite.data))]
+    bob.answer(invite, 486)
     bench.empty()

@@ -114,3 +114,17 @@ def test_no_room_for_a_call(opened) -> None:
     bench.run()
     late.take("503")
     assert bench.anchor.statistics()["media_full"] == 1
+
+
+@pytest.mark.parametrize("media", ["m=video {port} RTP/AVP 31", "m=audio {port} udptl t38"])
+def test_an_answer_of_another_kind_than_its_offer(bench: AnchorBench, media: str) -> None:
+    call = Call(bench)
+    invite = call.alice.request("INVITE", call.bob.uri, headers=SDP_TYPE, body=call.offer())
+    bench.run()
+    body = sdp(call.at_bob.host, 9).replace(b"m=audio 9 RTP/AVP 0 101", media.format(port=call.at_bob.port).encode())
+    call.bob.answer(call.bob.take("INVITE"), 200, headers=SDP_TYPE, body=body)
+    bench.run()
+    final = call.alice.take("100", "488")
+    assert final.header("Warning") == '399 sipedge "a media section is answered by one of another kind"'
+    call.alice.ack(invite, final)
+    bench.empty()

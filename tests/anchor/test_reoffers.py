@@ -1,6 +1,7 @@
 """Offers inside a dialog (RFC 3264 8, RFC 3311, RFC 3262): hold, moving media, refusals, PRACK."""
 import pytest
 
+from sipcore.stack.verdict import Verdict
 from tests.anchor.bench import AUDIO, SDP_TYPE, VIDEO, AnchorBench, Call, edge_of, sdp
 
 
@@ -140,4 +141,30 @@ def test_answer_in_a_reliable_183_and_a_second_offer_in_the_prack(bench: AnchorB
     said = call.at_alice.say(b"music", call.edge_alice)
     assert call.at_bob.hear() == said
     assert call.at_alice.heard_nothing()
+    call.bye()
+
+
+def test_an_offer_that_was_never_sent_is_void(opened) -> None:
+    """The size check refuses it after the anchor has seen it."""
+    bench = AnchorBench()
+    opened.append(bench)
+    call = Call(bench).ring()
+    bench.proxy.configure(bench.proxy.admission, lambda request: Verdict(budget=900), lambda *_: Verdict(
+        action=Verdict.REJECT, status=513), dialog_budget=900)
+    for version in range(2, 7):
+        call.dialogs[0].send("INVITE", headers=SDP_TYPE, body=call.offer("a=x:" + "y" * 900, version=version))
+        bench.run()
+        call.alice.take("513")
+    assert bench.anchor.statistics()["media_offers_void"] == 5
+    reinvite(call, 0, call.offer(version=9), 200, call.answer())
+    call.talk()
+    call.bye()
+
+
+def test_an_answer_without_a_description_leaves_nothing_waiting(bench: AnchorBench) -> None:
+    call = Call(bench).ring()
+    for version in range(2, 7):
+        reinvite(call, 0, call.offer(version=version), 200, method="UPDATE")
+    reinvite(call, 0, call.offer(version=9), 200, call.answer(), method="UPDATE")
+    call.talk()
     call.bye()
