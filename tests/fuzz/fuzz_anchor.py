@@ -69,27 +69,28 @@ class Run:
         assert found["media_calls_up"] == 0
 
     def step(self, end: End, what: bytes, body: bytes) -> None:
-        parts = {"body": body, "headers": list(SDP_TYPE) if body else []}
+        headers = list(SDP_TYPE) if body else []
         if what == b"t":
             self.bench.run(2000)
         elif what == b"i" and end.dialog is None:
             if end is self.ends[b"a"]:
                 self.calls += 1
-                end.invite = end.phone.request("INVITE", self.ends[b"b"].phone.uri, call_id=f"c{self.calls}", **parts)
+                end.invite = end.phone.request("INVITE", self.ends[b"b"].phone.uri, call_id=f"c{self.calls}",
+                                               headers=headers, body=body)
         elif what == b"c" and end.invite:
             self.over.add(Message(end.invite).call_id)
             end.phone.cancel(end.invite)
         elif what in STATUS and end.asked is not None:
             if what == b"3":
                 end.rseq += 1
-                parts["headers"] += [("Require", "100rel"), ("RSeq", str(end.rseq))]
-            end.phone.answer(end.asked, STATUS[what], **parts)
+                headers += [("Require", "100rel"), ("RSeq", str(end.rseq))]
+            end.phone.answer(end.asked, STATUS[what], headers=headers, body=body)
         elif (what == b"i" or what in METHODS) and end.dialog is not None:
             if what == b"p":
-                parts["headers"].append(("RAck", f"1 {end.dialog.cseq} INVITE"))
+                headers.append(("RAck", f"1 {end.dialog.cseq} INVITE"))
             if what == b"y":
                 self.over.add(end.dialog.call_id)
-            sent = end.dialog.send("INVITE" if what == b"i" else METHODS[what], **parts)
+            sent = end.dialog.send("INVITE" if what == b"i" else METHODS[what], headers=headers, body=body)
             end.invite = sent if what == b"i" else end.invite
 
     def look(self) -> None:
@@ -113,7 +114,9 @@ class Run:
 
     def judge(self, message: Message) -> None:
         """Of a call that is over nothing is anchored; what a refusal says of codecs is neither offer nor answer."""
-        if message.cseq[1] not in ("INVITE", "ACK", "UPDATE", "PRACK") or (not message.is_request and message.status > 299):
+        if message.cseq[1] not in ("INVITE", "ACK", "UPDATE", "PRACK"):
+            return
+        if not message.is_request and message.status >= 300:
             return
         if not message.body or message.call_id in self.over:
             return

@@ -11,6 +11,8 @@ from tests.edge import wait_until
 
 FOLDER = Path(__file__).parent
 SECONDS = 12
+MEDIA_PORT = 30000
+"""For the audio of all calls of a SIPp, off the ports that the system gives away."""
 _RULE = re.compile(rb"^-{40,} \d{4}-\d\d-\d\d.*\n", re.MULTILINE)
 _LOGGED = re.compile(rb"UDP message (received|sent) [\[(](\d+)\]? bytes\)? ?:\n\n")
 
@@ -36,11 +38,12 @@ class Seen:
 class Sipp:
     """A running SIPp. scenario: `folder/side`; address: where it is bound; remote: where a caller sends to.
 
-    tolerant: messages that the scenario does not name are passed over.
+    tolerant: messages that the scenario does not name are passed over. echo: audio is sent back to where it came from.
     """
 
     def __init__(self, scenario: str, address: tuple[str, int], work: Path, *, remote: tuple[str, int] | None = None,
-                 user: str = "2000", calls: int = 1, rate: int = 10, tolerant: bool = False):
+                 user: str = "2000", calls: int = 1, rate: int = 10, tolerant: bool = False,
+                 echo: bool = False):
         command = shutil.which("sipp")
         if command is None:
             pytest.skip("sipp is not installed (Debian package sip-tester)")
@@ -53,7 +56,8 @@ class Sipp:
             "-i", address[0], "-p", str(address[1]), "-s", user, "-m", str(calls), "-r", str(rate), "-nostdin",
             "-timeout", str(SECONDS), "-timeout_error", "-trace_msg", "-message_file", str(self._messages),
             "-trace_err", "-error_file", str(self._errors),
-            *(["-default_behaviors", "all,-abortunexp"] if tolerant else [])]
+            *(["-default_behaviors", "all,-abortunexp"] if tolerant else []), "-mp", str(MEDIA_PORT),
+            *(["-rtp_echo"] if echo else [])]
         self._process = subprocess.Popen(arguments, cwd=work, stdin=subprocess.DEVNULL, stdout=self._screen,
                                          stderr=subprocess.STDOUT)
         if remote is None:
