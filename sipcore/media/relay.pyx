@@ -356,8 +356,8 @@ cdef class MediaRelay:
         """What the thread has said since: (kind, session, generation, side, value, (host, port) or None) each.
 
         LATCHED: value is the rank of the source (Rank). SILENT: milliseconds without RTP, from where it was
-        expected. HEARD_AGAIN: milliseconds of silence, the source. TIMEOUT: milliseconds in which no side that
-        should have sent has; side is SIDES. DTMF: the duration in ms, and above 32 bits the event (RFC 4733 3.2).
+        expected. HEARD_AGAIN: milliseconds of silence, the source. TIMEOUT: milliseconds in which no side has
+        sent, though none was on hold; side is SIDES. DTMF: the duration in ms, and above 32 bits the event (RFC 4733 3.2).
         PLAYED: 1 where a sound or digits were sent to their end. CLOSED: the session's number may be given out again.
         """
         cdef list taken = []

@@ -111,7 +111,7 @@ cdef enum EventKind:
     EVENT_LATCHED = 1           # value: Rank, address: the source
     EVENT_SILENT = 2            # value: ms, address: from where packets were expected
     EVENT_HEARD_AGAIN = 3       # value: ms of silence, address: the source
-    EVENT_TIMEOUT = 4           # every side that should send was silent; value: ms, side: SIDES
+    EVENT_TIMEOUT = 4           # every side was silent, and none on hold; value: ms, side: SIDES
     EVENT_DTMF = 5              # value: duration in ms, and above 32 bits the event (RFC 4733 3.2)
     EVENT_PLAYED = 6            # value: bit 0 says that it was played to its end, above it stands the place
     EVENT_CLOSED = 7            # the sockets are closed

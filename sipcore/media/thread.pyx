@@ -297,6 +297,7 @@ cdef void _watch(Thread* thread, uint32_t number, uint64_t now) noexcept nogil:
     cdef Side* side
     cdef uint64_t idle, least = NEVER
     cdef DtmfEvent digit
+    cdef bint held = False
     cdef uint8_t i
     for i in range(SIDES):
         side = &session.sides[i]
@@ -306,7 +307,11 @@ cdef void _watch(Thread* thread, uint32_t number, uint64_t now) noexcept nogil:
             _look_for_drops(side)
         if side.digits.going:
             say_digits(thread, session, number, i, &digit, dtmf_quiet(&side.digits, now, &digit))
-        if not side.sends or not side.active:
+        if not side.active:
+            continue
+        if not side.sends:
+            # On hold: neither does the other one have to play anything.
+            held = True
             continue
         idle = now - max(side.counters.heard_us, side.watch_us)
         if thread.silence_us and idle >= thread.silence_us and not side.silent:
@@ -314,7 +319,7 @@ cdef void _watch(Thread* thread, uint32_t number, uint64_t now) noexcept nogil:
             tell(thread, number, session, EVENT_SILENT, i, idle // 1000, latch_target(&side.flows[0].latch))
         # A muted phone may go on with its reports: it is not gone.
         least = min(least, now - max(side.counters.alive_us, side.watch_us))
-    if least == NEVER or least < thread.timeout_us:
+    if held or least == NEVER or least < thread.timeout_us:
         session.timed_out = False
     elif thread.timeout_us and not session.timed_out:
         session.timed_out = True

@@ -189,6 +189,22 @@ def test_held_call_never_times_out() -> None:
         stage.end(held)
 
 
+def test_call_held_by_one_that_plays_nothing_never_times_out() -> None:
+    """Who holds says sendonly (RFC 3264 8.4), and many phones send nothing all the same."""
+    with Stage(silence_ms=0, timeout_ms=40, watch_ms=20) as stage:
+        one, two = stage.phone("127.1.0.1"), stage.phone("127.2.0.1")
+        held, _ = stage.session(one, two)
+        stage.relay.set_aim(held, 1, rtp=two.address, sends=False)
+        for _ in range(3):
+            lost, _ = stage.session(stage.phone("127.1.0.1"), stage.phone("127.2.0.1"))
+            assert stage.wait_for(TIMEOUT)[1] == lost
+            stage.end(lost)
+        assert stage.events == []
+        # It is over, and then nobody comes back.
+        stage.relay.set_aim(held, 1, rtp=two.address)
+        assert stage.wait_for(TIMEOUT)[1] == held
+
+
 def test_stop_closes_what_is_open_and_ends_the_thread() -> None:
     before = descriptors()
     pool = PortPool(HOST, 20000, 20099, quarantine=0)
