@@ -1,6 +1,7 @@
 """The audio of a worker: the relay with its ports, the anchor that the stack asks, and what both have to say."""
 from collections.abc import Iterator
 from dataclasses import dataclass
+from time import monotonic_ns
 from typing import Any, NamedTuple
 
 from proxy.config import Config
@@ -8,7 +9,7 @@ from proxy.machine import folder_of, streams_allowed
 from proxy.policy.addresses import Address
 from proxy.policy.media import choices, parse_ports, profiles, sessions
 from sipcore.anchor.anchor import Anchor
-from sipcore.anchor.sessions import profile, wrong_sources
+from sipcore.anchor.sessions import profile, sessions_of, wrong_sources
 from sipcore.media.ports import PortPool
 from sipcore.media.relay import HEARD_AGAIN, LATCHED, SILENT, TIMEOUT, MediaRelay
 from sipcore.media.tap import Tap
@@ -32,7 +33,7 @@ COUNTED = {
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """Something that happened to a call's audio, for the log. over: the call had none for too long."""
+    """Something that happened to a call's audio, for the log. over: it had none for too long, and ends."""
 
     level: str
     event: str
@@ -55,6 +56,7 @@ class Audio:
             [_pool(place) for place in self._places], sessions=room,
             learn_ms=_ms(relay.learn_seconds), silence_ms=_ms(relay.silence_seconds),
             timeout_ms=_ms(relay.timeout_seconds), tap=Tap())
+        self._timeout_us = 1000 * _ms(relay.timeout_seconds)
         self.anchor = Anchor(self.relay, calls=room)
         self._follow(config)
 
@@ -97,8 +99,15 @@ class Audio:
             elif kind == HEARD_AGAIN:
                 yield Said("info", "audio again", record, generation, fields | {"seconds": value / 1000, "from": where})
             else:
+                over = self.ends and self._silent(record, generation)
                 yield Said("warning", "audio timeout", record, generation, fields | {
-                    "seconds": value / 1000, "action": "call ended here" if self.ends else "none"}, over=True)
+                    "seconds": value / 1000, "action": "call ended here" if over else "none"}, over=over)
+
+    def _silent(self, record: int, generation: int) -> bool:
+        """Whether nothing has come on any stream of a call for the time-out: one may go on without the other."""
+        since = monotonic_ns() // 1000 - self._timeout_us
+        return all(self.relay.side_counters(session, side)["alive_us"] <= since
+                   for session in sessions_of(self.anchor, record, generation) for side in range(len(SIDES)))
 
     def _folder(self, session: int) -> str:
         number = profile(self.anchor, session)

@@ -159,7 +159,7 @@ class Worker:
                 self.log.write(said.level, said.event, call_id=call_id, **said.fields)
                 if said.folder:
                     self._record(said, call_id)
-                if said.over and audio.ends:
+                if said.over:
                     self.proxy.end_silent(said.record, said.generation, monotonic_ms())
 
     def _on_second(self) -> None:

@@ -4,6 +4,7 @@ import re
 import signal
 import socket
 import struct
+import threading
 import time
 
 import pytest
@@ -40,6 +41,7 @@ class Ear:
         self.socket.settimeout(WAIT)
         self.host, self.port = self.socket.getsockname()
         self.sequence = 0
+        self.more = ""
 
     def __enter__(self):
         return self
@@ -50,7 +52,7 @@ class Ear:
     @property
     def sdp(self) -> bytes:
         return (f"v=0\r\no=- 1 1 IN IP4 {self.host}\r\ns=-\r\nc=IN IP4 {self.host}\r\nt=0 0\r\n"
-                f"m=audio {self.port} RTP/AVP 0\r\n").encode()
+                f"m=audio {self.port} RTP/AVP 0\r\n{self.more}").encode()
 
     def send(self, to: Address, text: bytes) -> None:
         self.sequence += 1
@@ -156,6 +158,33 @@ def test_a_call_without_audio_ends_here_where_that_is_wanted(tmp_path, ears):
         assert edge.stop() == 0
         (line,) = edge.call_lines()
         assert (line["ended"], line["status"]) == ("media", 200)
+
+
+def test_a_call_whose_picture_stopped_goes_on_while_there_is_audio(tmp_path, ears):
+    one, other = ears
+    relay = 'kinds = ["audio", "video"]\nsilence_seconds = 0\ntimeout_seconds = 0.4\non_timeout = "end"\n'
+    with AnchoredEdge(tmp_path, relay) as edge:
+        one.more = other.more = "m=video 4000 RTP/AVP 31\r\n"
+        dialog, for_one, _ = call(edge, one, other)
+        heard, enough = [], threading.Event()
+
+        def talk():
+            while not enough.wait(0.02):
+                one.send(for_one, b"talk")
+                heard.append(other.hear())
+
+        talker = threading.Thread(target=talk)
+        talker.start()
+        try:
+            timeout = edge.event("audio timeout")
+            assert (timeout["stream"], timeout["action"]) == (1, "none")
+        finally:
+            enough.set()
+            talker.join()
+        timeout = edge.event("audio timeout")
+        assert (timeout["stream"], timeout["action"]) == (0, "call ended here")
+        assert heard
+        edge.hang_up(dialog)
 
 
 def test_new_ports_are_for_new_calls(tmp_path, ears):
