@@ -53,7 +53,9 @@ cdef void _codecs(const SdpIndex* sdp, uint32_t i, Section* section) noexcept no
         elif section.payload == NO_PAYLOAD and not slice_iis(codecs[k].name, b"CN", 2):
             section.payload = codecs[k].payload
             section.clock = codecs[k].clock
-            memcpy(section.codec, codecs[k].name.p, min(codecs[k].name.n, <uint32_t>(CODEC_TEXT - 1)))
+            # A dynamic payload type without a=rtpmap has no name.
+            if codecs[k].name.n:
+                memcpy(section.codec, codecs[k].name.p, min(codecs[k].name.n, <uint32_t>(CODEC_TEXT - 1)))
 
 
 cdef void _rtcp(const SdpMedia* media, Section* section) noexcept nogil:

@@ -1,5 +1,6 @@
 """A baresip phone for tests: it plays a tone of its own, records what it hears, and says what happens to it."""
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -14,19 +15,49 @@ from tests.edge import wait_until
 SECONDS = 20.0
 LIFE = "60"
 """Seconds after which a phone ends by itself, should nobody end it."""
+FIRST, LAST = 22000, 31999
+"""Where phones look for their ports: off those that the system gives away."""
+PORTS = 10
+SECOND = 16_000
+"""Bytes of a recorded second: 8000 samples of 16 bits."""
+PURE = 0.9
+"""The share of a tone in all that is heard; what is missing is the codec's noise."""
+
+
+def free_ports() -> int:
+    """The first of PORTS ports that nobody uses now, UDP and TCP, on no address; begins elsewhere in every process."""
+    blocks = (LAST + 1 - FIRST) // PORTS
+    for number in range(blocks):
+        base = FIRST + PORTS * ((os.getpid() + number) % blocks)
+        if all(_is_free(port) for port in range(base, base + PORTS)):
+            return base
+    raise AssertionError("no free ports for a phone")
+
+
+def _is_free(port: int) -> bool:
+    for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+        with socket.socket(socket.AF_INET, kind) as tried:
+            try:
+                tried.bind(("", port))
+            except OSError:
+                return False
+    return True
 
 
 class Phone:
-    """A running baresip. user: its name; tone: Hz; base: the first of ten free ports (SIP, its TLS, control, RTP)."""
+    """A running baresip. user: its name; tone: Hz; more: lines of its configuration."""
 
-    def __init__(self, clients: Path, folder: Path, user: str, tone: int, base: int):
+    def __init__(self, clients: Path, folder: Path, user: str, tone: int, more: str = ""):
         command = shutil.which("baresip")
         if command is None:
             pytest.skip("baresip is not installed (Debian package baresip-core)")
+        base = free_ports()
         self.user, self.tone, self.address = user, tone, ("127.0.0.1", base)
         self._clients, self._folder = clients, folder
         subprocess.run([sys.executable, str(clients / "baresip.py"), str(folder), user, str(base), str(base + 2),
                         f"{base + 4}-{base + 9}", str(tone)], check=True, timeout=SECONDS)
+        with (folder / "config").open("a") as lines:
+            lines.write(more)
         self._screen = (folder / "screen").open("wb")
         self._process = subprocess.Popen([command, "-f", str(folder), "-t", LIFE], stdin=subprocess.DEVNULL,
                                          stdout=self._screen, stderr=subprocess.STDOUT)
@@ -86,18 +117,27 @@ class Phone:
             return found()[count - 1]
 
     def hears(self, tone: int, others: tuple[int, ...]) -> None:
-        """Wait until the last recording of what arrives holds a whole second of this tone."""
+        """Wait until a second of what arrives from now on is this tone, and nothing beside it."""
         script = self._clients / "tone.py"
+        before = self._recordings()
 
         def heard() -> bool:
-            files = sorted((self._folder / "rec").glob("*-dec.wav"), key=lambda path: path.stat().st_mtime_ns)
-            if not files:
+            recordings = self._recordings()
+            if not recordings:
                 return False
-            shown = subprocess.run([sys.executable, str(script), str(files[-1]), *map(str, (tone, *others))],
+            last = max(recordings, key=lambda path: path.stat().st_mtime_ns)
+            if recordings[last] - before.get(last, 0) < SECOND:
+                return False
+            shown = subprocess.run([sys.executable, str(script), str(last), *map(str, (tone, *others))],
                                    capture_output=True, text=True, timeout=SECONDS).stdout
-            return shown.rpartition(" ")[2].startswith(f"{tone}Hz:")
+            name, _, share = shown.rpartition(" ")[2].partition("Hz:")
+            return name == str(tone) and float(share) >= PURE
 
         wait_until(heard, f"{self.user} hears {tone} Hz", SECONDS)
+
+    def _recordings(self) -> dict[Path, int]:
+        """The files with what arrived, and their sizes."""
+        return {path: path.stat().st_size for path in (self._folder / "rec").glob("*-dec.wav")}
 
     def close(self) -> None:
         """End the phone."""
