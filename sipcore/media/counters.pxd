@@ -17,7 +17,7 @@ cdef struct SideCounters:       # written by the thread alone
     uint64_t zrtp
     uint64_t truncated          # shorter than an RTP or RTCP header
     uint64_t giant              # longer than PACKET_MAX
-    uint64_t other              # nothing that belongs on such a port
+    uint64_t other              # nothing that belongs on such a port, or the relay's own, going round
     uint64_t kernel_drops       # the sockets' buffers were full; looked up now and then
     # said by this side's RTCP about what it hears from us
     uint64_t round_trip_us      # to it and back, the last one known; 0: not known

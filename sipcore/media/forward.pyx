@@ -7,8 +7,8 @@ do not ask for the error queue, so that an ICMP error never makes a send fail.
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
-from sipcore.base.address cimport Address
-from sipcore.base.ring cimport relaxed_add, relaxed_store
+from sipcore.base.address cimport Address, address_same_host
+from sipcore.base.ring cimport relaxed_add, relaxed_load, relaxed_store
 from sipcore.base.sockname cimport address_of, name_of, sockaddr, sockaddr_in6, socklen_t
 from sipcore.media.clock cimport monotonic_us
 from sipcore.media.counters cimport SideCounters
@@ -23,13 +23,16 @@ from sipcore.media.rtp cimport (
 )
 from sipcore.media.session cimport EVENT_DTMF, EVENT_HEARD_AGAIN, EVENT_LATCHED, SIDES, Flow, Session, Side
 from sipcore.media.tap cimport TAP_IN, TAP_OUT, TapDirection, TapRecord, put_record
-from sipcore.media.thread cimport PACKET_MAX, Thread
+from sipcore.media.thread cimport PACKET_MAX, OwnPorts, Thread
 
 cdef extern from "<sys/socket.h>" nogil:
     int MSG_TRUNC, SOL_SOCKET, SO_ERROR
     ssize_t recvfrom(int fd, void* data, size_t n, int flags, sockaddr* name, socklen_t* size)
     ssize_t sendto(int fd, const void* data, size_t n, int flags, const sockaddr* name, socklen_t size)
     int getsockopt(int fd, int level, int option, void* value, socklen_t* size)
+
+cdef enum:
+    OWN_A_SECOND = 1000         # packets of one flow from a port of the relay itself
 
 
 cdef void forward_one(Thread* thread, Session* session, uint32_t number, uint8_t side,
@@ -63,6 +66,9 @@ cdef void forward_one(Thread* thread, Session* session, uint32_t number, uint8_t
     else:
         flow.latch.heard_us = now
         flow.latch.ssrc = rtp_ssrc(packet) if kind == KIND_RTP else read_u32(packet + 4)
+    if flow.own and not _may_pass_again(flow, now):
+        relaxed_add(&origin.counters.other, 1)
+        return
     relaxed_store(&origin.counters.alive_us, now)
     if session.captured:
         _copy(thread, session, number, side, TAP_IN, kind == KIND_RTCP, &flow.latch.source, packet, <size_t>n, now)
@@ -262,9 +268,32 @@ cdef bint _admit(Thread* thread, Session* session, uint32_t number, uint8_t side
         return False
     if admission == ADMIT_LATCHED:
         flow_retarget(flow, origin.family)
+        flow.own = _is_own(thread, &source)
         if flow == &origin.flows[0]:
             tell(thread, number, session, EVENT_LATCHED, side, flow.latch.rank, &source)
     return True
+
+
+cdef bint _is_own(Thread* thread, const Address* source) noexcept nogil:
+    """Whether a source is one of the relay's own ports."""
+    cdef uint64_t i
+    cdef const OwnPorts* own
+    for i in range(relaxed_load(&thread.own_n)):
+        own = &thread.own[i]
+        if own.first <= source.port <= own.last and (
+                address_same_host(source, &own.bound) or address_same_host(source, &own.advertised)):
+            return True
+    return False
+
+
+cdef bint _may_pass_again(Flow* flow, uint64_t now) noexcept nogil:
+    """A call may pass the edge twice, but not round and round: RTP counts no hops, so only its rate tells."""
+    cdef uint32_t second = <uint32_t>(now // 1_000_000)
+    if flow.own_second != second:
+        flow.own_second = second
+        flow.own_packets = 0
+    flow.own_packets += flow.own_packets <= OWN_A_SECOND
+    return flow.own_packets <= OWN_A_SECOND
 
 
 cdef void flow_retarget(Flow* flow, uint8_t family) noexcept nogil:

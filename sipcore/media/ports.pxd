@@ -16,6 +16,8 @@ cdef class PortPool:
     cdef readonly str bound             # address literal on this machine
     cdef readonly str advertised        # what session descriptions say
     cdef readonly int family            # 4 or 6
+    cdef readonly uint16_t first_port   # the lowest even one
+    cdef readonly uint16_t last_port    # the odd one above the highest even one
     cdef readonly uint32_t pairs        # in all
     cdef readonly uint32_t free         # nobody has them; quarantined ones included
     cdef readonly uint64_t skipped      # ports that another process had

@@ -55,6 +55,7 @@ cdef class PortPool:
         self.bound = bound
         self.advertised = advertised or bound
         self.family = self.address.family
+        self.first_port, self.last_port = ports[0], ports[len(ports) - 1] + 1
         self.quarantine_us = <uint64_t>(quarantine * 1e6)
         self.tos = dscp << 2
         fd = self._bind(0)

@@ -5,6 +5,7 @@ Everything here belongs to the loop's thread, is cheap, and never blocks.
 from libc.stdint cimport int16_t, uint8_t, uint16_t, uint32_t, uint64_t
 from sipcore.media.counters cimport SideCounters
 from sipcore.media.latch cimport LEARN_ANY, LEARN_OFF, LEARN_SIGNALLED, Learning
+from sipcore.media.ports cimport PortPool
 from sipcore.media.quality cimport Reception
 from sipcore.media.session cimport NO_SESSION, SIDES, Aim, Command, Place
 from sipcore.media.tap cimport Tap
@@ -57,6 +58,7 @@ cdef class MediaRelay:
     cpdef void close(self, uint32_t session) noexcept
     cdef const SideCounters* counters(self, uint32_t session, int side) noexcept nogil
     cdef const Reception* reception(self, uint32_t session, int side) noexcept nogil
+    cdef int _own(self, PortPool pool) except -1
     cdef Place* _place(self, uint32_t session, int side, int payload) except? NULL
     cdef bint _start(self, Place* it, object sound) except -1
     cdef bint _is_open(self, uint32_t session, int side) noexcept

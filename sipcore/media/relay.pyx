@@ -18,7 +18,9 @@ from libc.string cimport memset
 from posix.unistd cimport close as close_fd, read
 from sipcore.base.address cimport address_from, address_host
 from sipcore.base.pages cimport pages_give, pages_take
-from sipcore.base.ring cimport ring_free, ring_front, ring_listen, ring_new, ring_publish, ring_release, ring_reserve
+from sipcore.base.ring cimport (
+    relaxed_store, ring_free, ring_front, ring_listen, ring_new, ring_publish, ring_release, ring_reserve,
+)
 from sipcore.media.clock cimport monotonic_us
 from sipcore.media.counters cimport add_up, shown_side, shown_thread
 from sipcore.media.dtmf cimport DTMF_DIGITS, DTMF_NONE, dtmf_event, dtmf_start
@@ -31,7 +33,9 @@ from sipcore.media.session cimport (
     COMMAND_AIM, COMMAND_BIND, COMMAND_CAPTURE, COMMAND_CLOSE, COMMAND_HEAR, COMMAND_MAP, COMMAND_PLAY, COMMAND_SILENCE,
     EVENT_CLOSED, EVENT_PLAYED, Event, Session,
 )
-from sipcore.media.thread cimport PACKET_MAX, SWEEP_SLICES, thread_starve, thread_start, thread_stop, thread_wake
+from sipcore.media.thread cimport (
+    OWN_MAX, PACKET_MAX, SWEEP_SLICES, OwnPorts, thread_starve, thread_start, thread_stop, thread_wake,
+)
 
 import os
 import random
@@ -74,8 +78,7 @@ cdef class MediaRelay:
         if not 1 <= queue <= QUEUE_MAX:
             raise ValueError(f"not a length of a queue from 1 to {QUEUE_MAX}: {queue}")
         for pool in pools:
-            if pool.queue == NULL:
-                raise ValueError("a pool without ports")
+            self._own(pool)
         self.pools = tuple(pools)
         self.sessions = sessions
         self.room = 2 * queue
@@ -134,11 +137,24 @@ cdef class MediaRelay:
         ring_free(self.thread.events)
 
     def add_pool(self, PortPool pool not None) -> int:
-        """Take one more media address; returns its number. ValueError where it has no ports."""
-        if pool.queue == NULL:
-            raise ValueError("a pool without ports")
+        """Take one more media address; returns its number. ValueError where it has no ports, or there are too many."""
+        self._own(pool)
         self.pools = (*self.pools, pool)
         return len(self.pools) - 1
+
+    cdef int _own(self, PortPool pool) except -1:
+        """Tell the thread which ports are the relay's own, before any of them is bound."""
+        cdef OwnPorts* own = &self.thread.own[self.thread.own_n]
+        if pool.queue == NULL:
+            raise ValueError("a pool without ports")
+        if self.thread.own_n == OWN_MAX:
+            raise ValueError(f"more than {OWN_MAX} media addresses")
+        address_from(pool.bound, 0, &own.bound)
+        address_from(pool.advertised, 0, &own.advertised)
+        own.first = pool.first_port
+        own.last = pool.last_port
+        relaxed_store(&self.thread.own_n, self.thread.own_n + 1)
+        return 0
 
     cdef void hush(self) noexcept:
         """Do not wake the thread for each of the commands that follow: `tell` does, once. Never left standing."""
@@ -356,8 +372,8 @@ cdef class MediaRelay:
         """What the thread has said since: (kind, session, generation, side, value, (host, port) or None) each.
 
         LATCHED: value is the rank of the source (Rank). SILENT: milliseconds without RTP, from where it was
-        expected. HEARD_AGAIN: milliseconds of silence, the source. TIMEOUT: milliseconds in which no side has
-        sent, though none was on hold; side is SIDES. DTMF: the duration in ms, and above 32 bits the event (RFC 4733 3.2).
+        expected. HEARD_AGAIN: milliseconds of silence, the source. TIMEOUT: milliseconds in which no side has sent,
+        though none was on hold; side is SIDES. DTMF: the duration in ms, and above 32 bits the event (RFC 4733 3.2).
         PLAYED: 1 where a sound or digits were sent to their end. CLOSED: the session's number may be given out again.
         """
         cdef list taken = []

@@ -37,6 +37,9 @@ cdef struct Flow:               # one socket
     int fd                      # -1: not bound
     uint16_t port
     uint8_t latched             # `name` is the latched source
+    uint8_t own                 # which is a port of the relay itself: packets are limited
+    uint16_t own_packets        # that came in `own_second`
+    uint32_t own_second         # of the clock
     socklen_t name_size         # 0: nobody to send to
     sockaddr_in6 name           # where packets go; in the kernel's form, so that most packets need no other
     Latch latch

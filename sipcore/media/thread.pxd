@@ -1,5 +1,6 @@
 """The relay thread: everything that it reads and writes, and what the loop may call."""
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from sipcore.base.address cimport Address
 from sipcore.base.ring cimport Ring
 from sipcore.media.counters cimport ThreadCounters
 from sipcore.media.session cimport Place, Session
@@ -12,6 +13,13 @@ cdef enum:
     PACKET_MAX = 2048           # longest datagram that is relayed
     EVENTS_AT_ONCE = 256        # of epoll
     SWEEP_SLICES = 20           # the watch looks at every session once in so many ticks
+    OWN_MAX = 64                # media addresses
+
+cdef struct OwnPorts:
+    Address bound
+    Address advertised
+    uint16_t first
+    uint16_t last
 
 cdef struct Thread:
     # Set before the thread starts, and constant then:
@@ -28,6 +36,8 @@ cdef struct Thread:
     ByteRing* tap               # copies of packets of captured sessions; NULL: none
     Ring* commands
     Ring* events
+    uint64_t own_n              # rises when the relay gets one more; its ports are bound later
+    OwnPorts own[OWN_MAX]
     int wake_fd                 # eventfd: commands wait
     int told_fd                 # eventfd: events wait
     int epoll_fd
