@@ -1,8 +1,8 @@
 """Rewriting a session description (RFC 8866) by patches: addresses and ports become the edge's, all else stays.
 
 Touched are: the address of o=, c= of the session and of sections, the port of m=, a=rtcp. ICE (RFC 8839) and bundling
-(RFC 9143) are taken out, because the edge takes part in neither. A section that goes end to end keeps its address: it
-gets a c= of its own where it relied on the session's.
+(RFC 9143) are taken out, because the edge takes part in neither, and so is what names other addresses. A section that
+goes end to end keeps its address: it gets a c= of its own where it relied on the session's.
 """
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy, memset
@@ -36,25 +36,41 @@ cdef void _delete_line(Edit* e, const SdpIndex* sdp, uint32_t line) noexcept nog
     edit_delete(e, sdp.line[line].start, sdp.line[line].stop - sdp.line[line].start)
 
 
+cdef bint _is_bundle(Slice line) noexcept nogil:
+    cdef Slice value
+    return (sdp_attribute(line, b"group", 5, &value) and value.n >= 6
+            and slice_is(slice_of(value.p, 6), b"BUNDLE", 6))
+
+
 cdef bint _is_ice(Slice line) noexcept nogil:
-    """An attribute of ICE or of bundling."""
     cdef Slice value
     return (sdp_attribute(line, b"candidate", 9, &value) or sdp_attribute(line, b"ice-ufrag", 9, &value)
             or sdp_attribute(line, b"ice-pwd", 7, &value) or sdp_attribute(line, b"ice-options", 11, &value)
             or sdp_attribute(line, b"ice-lite", 8, &value) or sdp_attribute(line, b"ice-mismatch", 12, &value)
             or sdp_attribute(line, b"ice-pacing", 10, &value) or sdp_attribute(line, b"remote-candidates", 17, &value)
             or sdp_attribute(line, b"end-of-candidates", 17, &value)
-            or sdp_attribute(line, b"bundle-only", 11, &value)
-            or (sdp_attribute(line, b"group", 5, &value) and value.n >= 6
-                and slice_is(slice_of(value.p, 6), b"BUNDLE", 6)))
+            or sdp_attribute(line, b"bundle-only", 11, &value))
 
 
-cdef uint32_t _delete_ice(Edit* e, const SdpIndex* sdp, uint32_t first, uint32_t stop) noexcept nogil:
+cdef bint _is_address(Slice line) noexcept nogil:
+    """Alternative connectivity (RFC 6947), a connection capability (RFC 7006), a source filter (RFC 4570)."""
+    cdef Slice value
+    return (sdp_attribute(line, b"altc", 4, &value) or sdp_attribute(line, b"ccap", 4, &value)
+            or sdp_attribute(line, b"source-filter", 13, &value))
+
+
+cdef uint32_t _delete_ways(Edit* e, const SdpIndex* sdp, uint32_t first, uint32_t stop, bint bundles) noexcept nogil:
+    """Take out what would lead around the edge; bundles: only what joins sections. Returns how much was of ICE or of
+    bundling."""
     cdef uint32_t i, found = 0
+    cdef Slice line
     for i in range(first, stop):
-        if _is_ice(sdp_line(sdp, i)):
+        line = sdp_line(sdp, i)
+        if _is_bundle(line) or (not bundles and _is_ice(line)):
             _delete_line(e, sdp, i)
             found += 1
+        elif not bundles and _is_address(line):
+            _delete_line(e, sdp, i)
     return found
 
 
@@ -109,8 +125,8 @@ cdef uint32_t rewrite(const SdpIndex* sdp, Edit* e, const Place* places, uint32_
                  slice_of(address.p + 3, address.n - 3))
     if sdp.connection.line != SDP_NO_LINE:
         _replace_value(e, sdp, sdp.connection.line, address)
-    if not passes:
-        ice += _delete_ice(e, sdp, 0, sdp.media[0].first_line if sdp.medias else sdp.lines)
+    # A section that goes end to end may have its ICE at the session level, but its port is its own alone.
+    ice += _delete_ways(e, sdp, 0, sdp.media[0].first_line if sdp.medias else sdp.lines, passes)
 
     for i in range(sdp.medias):
         media = &sdp.media[i]
@@ -119,7 +135,7 @@ cdef uint32_t rewrite(const SdpIndex* sdp, Edit* e, const Place* places, uint32_
             if media.connection.line == SDP_NO_LINE and sdp.connection.line != SDP_NO_LINE:
                 _own_connection(e, sdp, media)
             continue
-        ice += _delete_ice(e, sdp, media.first_line, <uint32_t>media.first_line + media.line_count)
+        ice += _delete_ways(e, sdp, media.first_line, <uint32_t>media.first_line + media.line_count, False)
         text = edit_number(e, places[i].port if treatment == TREAT_ANCHOR else 0)
         edit_replace(e, <uint32_t>(media.port_text.p - sdp.text.p), media.port_text.n, text)
         if media.connection.line != SDP_NO_LINE:

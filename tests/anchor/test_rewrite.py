@@ -24,6 +24,12 @@ CASES = {
         [("anchor", 20000)],
         EDGE + "m=audio 20000 RTP/AVP 0 8 101\na=rtpmap:101 telephone-event/8000\n"
                     "a=ptime:20\n"),
+    "other ways to name an address": (
+        OFFER + "a=source-filter: incl IN IP4 * 198.51.100.7\nm=audio 49170 RTP/AVP 0\n"
+                "a=altc:1 IP4 198.51.100.7 49170\na=ccap:1 IN IP4 198.51.100.7\n"
+                "a=ptime:20\na=source-filter:excl IN IP4 * 198.51.100.7\n",
+        [("anchor", 20000)],
+        EDGE + "m=audio 20000 RTP/AVP 0\na=ptime:20\n"),
     "connection of the section": (
         HEAD + "t=0 0\nm=audio 49170 RTP/AVP 0\nc=IN IP4 198.51.100.8\na=sendonly\na=x-unknown:1\n",
         [("anchor", 20000)],
@@ -124,6 +130,14 @@ def test_bundling_goes_and_other_groups_stay() -> None:
     body = OFFER + "a=group:BUNDLE 0 1\na=group:LS 0 1\na=ice-lite\nm=audio 49170 RTP/AVP 0\na=mid:0\n"
     assert rewritten(lines(body), "203.0.113.9", [("anchor", 20000)]) == (lines(
         EDGE + "a=group:LS 0 1\nm=audio 20000 RTP/AVP 0\na=mid:0\n"), 2)
+
+
+def test_sections_that_go_apart_are_in_no_bundle() -> None:
+    body = (OFFER + "a=group:BUNDLE 0 1\nm=audio 49170 RTP/AVP 0\na=mid:0\n"
+            "m=video 49170 RTP/AVP 31\na=mid:1\n")
+    assert rewritten(lines(body), "203.0.113.9", [("anchor", 20000), ("pass", 0)]) == (lines(
+        EDGE + "m=audio 20000 RTP/AVP 0\na=mid:0\n"
+        "m=video 49170 RTP/AVP 31\nc=IN IP4 198.51.100.7\na=mid:1\n"), 1)
 
 
 def test_ice_of_a_passing_section_stays() -> None:
