@@ -150,6 +150,20 @@ class Studio(Range):
             voice.close()
 
 
+def await_whole_pool(namespace: Namespace, edge: EdgeProcess) -> None:
+    """After one more call than the edge's page has seen so far, no session is open and no port taken."""
+    studio = Studio(namespace, edge)
+    try:
+        before = edge.stats()["media_calls"]
+        studio.hang_up(studio.call()[1])
+        edge.wait_stats(
+            lambda stats: stats["media_calls"] > before and not any(
+                stats[name] for name in ("media_sessions", "media_ports_used", "media_calls_up")),
+            "the pool has every port again")
+    finally:
+        studio.close()
+
+
 class AudioCall:
     """A call of the peer to the PBX, each with a voice; INVITE and 200 when `answer` is through.
 
@@ -217,4 +231,5 @@ class AudioCall:
         return dict(line["media"])
 
 
-__all__ = ["EDGE6", "PBX", "PBX6", "PEER", "STRANGER6", "AudioCall", "Studio", "Voice", "configuration", "place"]
+__all__ = ["EDGE6", "PBX", "PBX6", "PEER", "STRANGER6", "AudioCall", "Studio", "Voice",
+           "await_whole_pool", "configuration", "place"]

@@ -7,7 +7,16 @@ from collections.abc import Iterator
 import pytest
 
 from tests.edge import EdgeProcess, wait_until
-from tests.security.audio import EDGE6, PBX6, STRANGER6, AudioCall, Studio, configuration, place
+from tests.security.audio import (
+    EDGE6,
+    PBX6,
+    STRANGER6,
+    AudioCall,
+    Studio,
+    await_whole_pool,
+    configuration,
+    place,
+)
 from tests.security.namespace import Namespace
 from tests.security.range import EDGE, PEER, STRANGER, reply
 
@@ -22,8 +31,7 @@ def edge(namespace: Namespace, tmp_path_factory: pytest.TempPathFactory) -> Iter
         running = EdgeProcess(tmp_path_factory.mktemp("edge"), configuration())
     with running:
         yield running
-        running.wait_stats(lambda stats: (stats["media_sessions"], stats["media_ports_used"]) == (0, 0),
-                           "the pool has every port again")
+        await_whole_pool(namespace, running)
 
 
 @pytest.fixture
