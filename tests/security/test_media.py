@@ -46,6 +46,7 @@ def studio(namespace: Namespace, edge: EdgeProcess) -> Iterator[Studio]:
 
 def test_before_the_answer_nobody_is_let_in(studio):
     """An offer opens the ports; until it is answered not even the right party is heard, and nobody is learned."""
+    studio.count_anew()
     call = AudioCall(studio)
     attacker = studio.voice(STRANGER[0], ssrc=call.one.ssrc)
     for _ in range(10):
@@ -263,6 +264,7 @@ def test_what_is_no_rtp(studio, stranger):
     """Junk of every kind, from a party of the call and from a stranger: counted by kind, and neither sent on nor
     answered; the audio goes on.
     """
+    studio.count_anew()
     call = AudioCall(studio).answer()
     call.talk()
     sender = studio.voice(STRANGER[0]) if stranger else call.one
@@ -376,6 +378,7 @@ def test_a_port_that_is_unreachable_in_the_middle_of_a_call(studio):
 
 def test_hold_keeps_the_audio_back(studio):
     """On hold nothing of what the other side says goes out; afterwards it does again, and no stranger came between."""
+    studio.count_anew()
     call = AudioCall(studio).answer()
     call.talk()
     call.more = ("a=inactive",)
