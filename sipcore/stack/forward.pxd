@@ -19,6 +19,7 @@ cdef class Proxy(Relay):
 
     cdef void _forbid(self, uint32_t listener, const Address* source, const uint8_t* data, uint32_t n) noexcept
     cdef void _stranger(self, uint32_t listener, const Address* source) noexcept
+    cdef bint _offers(self, const Msg* m) noexcept nogil
     cdef list _proxy_require(self)
     cdef uint32_t _loop_hash(self, Msg* m) noexcept
     cdef bint _loops(self, uint32_t loop) noexcept

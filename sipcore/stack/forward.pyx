@@ -188,11 +188,20 @@ cdef class Proxy(Relay):
         elif not self.admission.dialog_methods_of(self.group) >> m.method & 1:
             self.counters[C_METHOD_CLOSED] += 1
             self._refuse(listener, source, 405, b"", self._allow(self.admission.dialog_methods_of(self.group)))
+        elif parts.anchored and self._offers(m) and (
+                record_slot == NO_RECORD or self.records.slab[record_slot].media == 0):
+            # The call is over for the edge, or forgotten: end to end, each phone would be told the other's address.
+            self.counters[C_MEDIA_FORGOTTEN] += 1
+            self._refuse(listener, source, 481, b"", b"")
         elif m.method == METHOD_REFER or m.method == METHOD_OTHER:
             self.counters[C_REFERS] += m.method == METHOD_REFER
             self._apply(listener, source, key, loop, self._decide(listener, source, True), record_slot, True)
         else:
             self._forward(listener, source, key, loop, None, record_slot, True)
+
+    cdef bint _offers(self, const Msg* m) noexcept nogil:
+        """Whether a request inside a dialog may bring an offer, or ask for one."""
+        return m.method == METHOD_INVITE or (m.method == METHOD_UPDATE and m.n > m.body)
 
     cdef list _proxy_require(self):
         cdef uint32_t i = self.msg.first[H_PROXY_REQUIRE]

@@ -13,6 +13,7 @@ from sipcore.base.slice cimport Slice
 
 cdef enum:
     IDENTITY_VERSION = 1
+    ANCHORED_VERSION = 2                # of the token of a dialog whose media is anchored
     COOKIE = 7                          # bytes of "z9hG4bK"
     BRANCH_TEXT = 7 + 2 * 13 + 7
     TOKEN_TEXT = 2 * 13
@@ -24,6 +25,7 @@ cdef struct BranchParts:
     uint32_t slot
     uint32_t generation
     uint32_t loop
+    bint anchored                       # of a token: the dialog's media was anchored
 
 
 cdef class Identity:
@@ -35,6 +37,7 @@ cdef class Identity:
 
     cdef void put_branch(self, uint8_t* out, uint32_t slot, uint32_t generation, uint32_t loop) noexcept nogil
     cdef bint get_branch(self, Slice text, BranchParts* out) noexcept nogil
-    cdef void put_token(self, uint8_t* out, uint32_t slot, uint32_t generation, Slice call_id) noexcept nogil
+    cdef void put_token(self, uint8_t* out, uint32_t slot, uint32_t generation, Slice call_id,
+                        bint anchored) noexcept nogil
     cdef bint get_token(self, Slice text, Slice call_id, BranchParts* out) noexcept nogil
     cdef void put_tag(self, uint8_t* out, uint64_t seed) noexcept nogil

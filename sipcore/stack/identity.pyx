@@ -88,9 +88,10 @@ cdef class Identity:
         out.generation = <uint32_t>(word & 0xFFFFFF)
         return word >> 60 == IDENTITY_VERSION
 
-    cdef void put_token(self, uint8_t* out, uint32_t slot, uint32_t generation, Slice call_id) noexcept nogil:
+    cdef void put_token(self, uint8_t* out, uint32_t slot, uint32_t generation, Slice call_id,
+                        bint anchored) noexcept nogil:
         """Write TOKEN_TEXT bytes: the dialog's record, checked together with its Call-ID."""
-        cdef uint64_t word = _word(self.worker, slot, generation, IDENTITY_VERSION)
+        cdef uint64_t word = _word(self.worker, slot, generation, ANCHORED_VERSION if anchored else IDENTITY_VERSION)
         put_base32_u64(word, out)
         put_base32_u64(_token_check(&self.token_keys[0], word, call_id), out + BASE32_U64)
 
@@ -108,7 +109,8 @@ cdef class Identity:
         out.worker = <uint8_t>(word >> 52 & 0xFF)
         out.slot = <uint32_t>(word >> 24 & 0x0FFFFFFF)
         out.generation = <uint32_t>(word & 0xFFFFFF)
-        return word >> 60 == IDENTITY_VERSION
+        out.anchored = word >> 60 == ANCHORED_VERSION
+        return out.anchored or word >> 60 == IDENTITY_VERSION
 
     cdef void put_tag(self, uint8_t* out, uint64_t seed) noexcept nogil:
         """Write TAG_TEXT bytes; the same seed gives the same tag, so that a stateless answer repeats itself."""
@@ -133,7 +135,7 @@ cdef class Identity:
     def token(self, uint32_t slot, uint32_t generation, bytes call_id not None):
         """The dialog token, as bytes."""
         cdef uint8_t text[TOKEN_TEXT]
-        self.put_token(text, slot, generation, slice_from(call_id))
+        self.put_token(text, slot, generation, slice_from(call_id), False)
         return slice_bytes(slice_of(text, TOKEN_TEXT))
 
     def parse_token(self, bytes text not None, bytes call_id not None):

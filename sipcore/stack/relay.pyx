@@ -71,10 +71,11 @@ cdef class Relay(Anchoring):
         if not in_dialog and verdict is not None and verdict.record_route \
                 and (m.method == METHOD_INVITE or m.method == METHOD_SUBSCRIBE or m.method == METHOD_REFER):
             if record_slot == NO_RECORD:
-                self.identity.put_token(self.token_text, NO_SLOT, 0, msg_value(m, H_CALL_ID))
+                self.identity.put_token(self.token_text, NO_SLOT, 0, msg_value(m, H_CALL_ID), False)
             else:
                 record = &self.records.slab[record_slot]
-                self.identity.put_token(self.token_text, record_slot, record.generation, msg_value(m, H_CALL_ID))
+                self.identity.put_token(self.token_text, record_slot, record.generation, msg_value(m, H_CALL_ID),
+                                        record.media != 0)
             passage.token = slice_of(self.token_text, TOKEN_TEXT)
         plan_request(&self.edit, m, &self.routing, &passage, verdict, target)
         self._strip(m, out, to)

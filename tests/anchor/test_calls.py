@@ -175,6 +175,17 @@ def test_a_call_whose_media_stopped_is_ended(bench: AnchorBench) -> None:
     assert b'"ended":"media"' in bench.proxy.records.journal.take()
     assert bench.anchor.owner(0) is None
     bench.await_free_ports()
+    # An offer would go end to end from now on.
+    for method in ("INVITE", "UPDATE"):
+        request = call.dialogs[0].send(method, headers=SDP_TYPE, body=call.offer(version=2))
+        bench.run()
+        refused = call.alice.take("481")
+        if method == "INVITE":
+            call.alice.ack(request, refused)
+            bench.run()
+    # The refusal has no state, so that its ACK passes like that to a 2xx; whoever sent no response ignores it.
+    assert call.bob.names() == ["ACK"]
+    assert bench.count("media_forgotten") == 2
     # The phones may still say goodbye: the token passes them.
     call.dialogs[0].send("BYE")
     bench.run()
