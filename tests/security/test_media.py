@@ -124,10 +124,11 @@ def test_a_nat_that_forgot_its_binding(studio):
     wait_until(followed, "the new port is followed")
     assert time.monotonic() - began >= 0.5
     heard, source = call.other.hear()
-    assert heard in told
+    while heard != told[-1]:
+        # Some of those before it may still have been on their way.
+        assert heard in told
+        heard, source = call.other.hear()
     assert source == call.for_other
-    while not call.other.silent():
-        assert call.other.hear()[0] in told
     call.talk(rebound)
     assert all(liar.silent() for liar in liars)
     assert call.end()["caller"]["wrong_source"] >= 2 * len(told)
