@@ -29,6 +29,7 @@ cdef class Anchor(Streams):
     cdef uint8_t line[FIGURES_ROOM]     # the figures that were rendered last
 
     cdef Call* _call(self, uint32_t number) noexcept
+    cdef Call* _of_session(self, uint32_t session, uint32_t* section) noexcept
     cdef int _take_request(self, const Msg* m, const Passing* p, Slice* body) noexcept
     cdef int _take_response(self, const Msg* m, const Passing* p, Slice* body) noexcept
     cdef int _refuse(self, int status, bytes reason, bytes warning) noexcept

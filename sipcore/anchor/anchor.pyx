@@ -70,14 +70,19 @@ cdef class Anchor(Streams):
 
     def owner(self, uint32_t session):
         """(record, generation, section) of a relay session, for the relay's events; None where it has no call."""
+        cdef uint32_t section = 0
+        cdef Call* call = self._of_session(session, &section)
+        return None if call == NULL else (call.record, call.generation, section)
+
+    cdef Call* _of_session(self, uint32_t session, uint32_t* section) noexcept:
+        """The call of a relay session and the number of its media section; NULL where it has none."""
         cdef uint32_t i
         cdef Call* call = self._call(self.owners[session] if session < self.relay.sessions else 0)
-        if call == NULL:
-            return None
-        for i in range(MAX_SECTIONS):
+        for i in range(MAX_SECTIONS if call != NULL else 0):
             if call.streams[i].session == session:
-                return call.record, call.generation, i
-        return None
+                section[0] = i
+                return call
+        return NULL
 
     cdef Call* _call(self, uint32_t number) noexcept:
         if number == 0 or number > self.fresh or not self.calls[number - 1].used:

@@ -38,3 +38,12 @@ cdef struct Section:
 
 
 cdef const char* describe(const SdpIndex* sdp, const Rules* rules, Section* out) noexcept nogil
+
+
+cdef inline bint goes_nowhere(const Address* a) noexcept nogil:
+    """0.0.0.0 or ::, the hold of RFC 2543."""
+    cdef int i
+    for i in range(16):
+        if a.ip[i]:
+            return False
+    return a.family != 0

@@ -19,14 +19,6 @@ cdef bint _over_dtls(Slice proto) noexcept nogil:
     return False
 
 
-cdef bint _is_zero(const Address* a) noexcept nogil:
-    cdef int i
-    for i in range(16):
-        if a.ip[i]:
-            return False
-    return True
-
-
 cdef bint _is_multicast(const Address* a) noexcept nogil:
     return a.ip[0] >> 4 == 14 if a.family == 4 else a.ip[0] == 0xff
 
@@ -113,7 +105,7 @@ cdef const char* describe(const SdpIndex* sdp, const Rules* rules, Section* out)
             section.direction = RECEIVES
         elif direction == DIRECTION_INACTIVE:
             section.direction = 0
-        if section.rtp.family and _is_zero(&section.rtp):
+        if goes_nowhere(&section.rtp):
             # Hold as RFC 2543 had it: nothing may be sent there.
             section.direction &= SENDS
         section.ptime = media.ptime if media.ptime else 20

@@ -6,26 +6,20 @@ from sipcore.anchor.streams cimport CALLEE, NO_POOL, Call
 from sipcore.media.session cimport NO_SESSION, SideCounters
 
 
-cdef Call* _of(Anchor anchor, uint32_t session) noexcept:
-    return anchor._call(anchor.owners[session] if session < anchor.relay.sessions else 0)
-
-
 def profile(Anchor anchor not None, uint32_t session):
     """The profile that the verdict gave the session's call, 0 where it has none."""
-    cdef Call* call = _of(anchor, session)
+    cdef uint32_t section = 0
+    cdef Call* call = anchor._of_session(session, &section)
     return 0 if call == NULL else call.profile
 
 
 def place(Anchor anchor not None, uint32_t session, int side):
     """(bound address, even port) that a side of the session's call sends to; None where it has none."""
-    cdef uint32_t i
-    cdef Call* call = _of(anchor, session)
+    cdef uint32_t section = 0
+    cdef Call* call = anchor._of_session(session, &section)
     if call == NULL or not 0 <= side <= CALLEE or call.pools[side] == NO_POOL:
         return None
-    for i in range(MAX_SECTIONS):
-        if call.streams[i].session == session:
-            return anchor.relay.pools[call.pools[side]].bound, call.streams[i].ports[side]
-    return None
+    return anchor.relay.pools[call.pools[side]].bound, call.streams[section].ports[side]
 
 
 def sessions_of(Anchor anchor not None, uint32_t record, uint32_t generation):

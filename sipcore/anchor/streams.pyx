@@ -2,28 +2,10 @@
 from libc.stdint cimport int16_t, uint8_t, uint16_t, uint32_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
-from sipcore.anchor.description cimport CODEC_TEXT, MAX_SECTIONS, RECEIVES, SENDS, TREAT_ANCHOR
+from sipcore.anchor.description cimport CODEC_TEXT, MAX_SECTIONS, RECEIVES, SENDS, TREAT_ANCHOR, goes_nowhere
 from sipcore.anchor.exchange cimport EXCHANGE_OFFERED, EXCHANGES
+from sipcore.base.address cimport address_equal
 from sipcore.media.session cimport NO_SESSION, SIDES, Aim
-
-
-cdef bint _same_address(const Address* a, const Address* b) noexcept:
-    cdef int i
-    if a.family != b.family or a.port != b.port:
-        return False
-    for i in range(16):
-        if a.ip[i] != b.ip[i]:
-            return False
-    return True
-
-
-cdef bint _goes_nowhere(const Address* a) noexcept:
-    """0.0.0.0 or ::, the hold of RFC 2543."""
-    cdef int i
-    for i in range(16):
-        if a.ip[i]:
-            return False
-    return a.family != 0
 
 
 cdef class Streams(MediaHook):
@@ -146,14 +128,14 @@ cdef class Streams(MediaHook):
         cdef Aim aim
         memset(&aim, 0, sizeof(Aim))
         aim.mux = own.mux and other.mux
-        if _goes_nowhere(&own.rtp):
+        if goes_nowhere(&own.rtp):
             aim.rtp = stream.rtp[side]
             aim.rtcp = aim.rtp
             aim.rtcp.port += not aim.mux
         else:
             aim.rtp = own.rtp
             aim.rtcp = own.rtp if aim.mux else own.rtcp
-            aim.moved = stream.aimed >> side & 1 and not _same_address(&own.rtp, &stream.rtp[side])
+            aim.moved = stream.aimed >> side & 1 and not address_equal(&own.rtp, &stream.rtp[side])
             stream.rtp[side] = own.rtp
         stream.aimed |= 1 << side
         aim.signalling = call.signalling[side]

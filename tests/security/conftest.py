@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.edge import EdgeProcess
+from tests.security.audio import Studio
 from tests.security.namespace import Namespace
 from tests.security.range import CONFIGURATION, Range
 
@@ -37,6 +38,17 @@ def edge(namespace: Namespace, tmp_path_factory: pytest.TempPathFactory) -> Iter
 def ground(namespace: Namespace, edge: EdgeProcess) -> Iterator[Range]:
     """A stage for one attack; at its end the edge must be what it was."""
     built = Range(namespace, edge)
+    try:
+        yield built
+        built.assert_unharmed()
+    finally:
+        built.close()
+
+
+@pytest.fixture
+def studio(namespace: Namespace, edge: EdgeProcess) -> Iterator[Studio]:
+    """The same with voices; a pair of ports that did not come back would be missing to a test that takes them all."""
+    built = Studio(namespace, edge)
     try:
         yield built
         built.assert_unharmed()

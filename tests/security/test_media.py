@@ -12,7 +12,6 @@ from tests.security.audio import (
     PBX6,
     STRANGER6,
     AudioCall,
-    Studio,
     await_whole_pool,
     configuration,
     place,
@@ -32,16 +31,6 @@ def edge(namespace: Namespace, tmp_path_factory: pytest.TempPathFactory) -> Iter
     with running:
         yield running
         await_whole_pool(namespace, running)
-
-
-@pytest.fixture
-def studio(namespace: Namespace, edge: EdgeProcess) -> Iterator[Studio]:
-    built = Studio(namespace, edge)
-    try:
-        yield built
-        built.assert_unharmed()
-    finally:
-        built.close()
 
 
 def test_before_the_answer_nobody_is_let_in(studio):

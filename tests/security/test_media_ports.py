@@ -33,17 +33,6 @@ def edge(namespace: Namespace, tmp_path_factory: pytest.TempPathFactory) -> Iter
         await_whole_pool(namespace, running)
 
 
-@pytest.fixture
-def studio(namespace: Namespace, edge: EdgeProcess) -> Iterator[Studio]:
-    """A pair that did not come back to the pool would be missing in the test that takes all of them."""
-    built = Studio(namespace, edge)
-    try:
-        yield built
-        built.assert_unharmed()
-    finally:
-        built.close()
-
-
 def offer(studio: Studio) -> AudioCall:
     """A call that rings: its ports are open."""
     call = AudioCall(studio)
