@@ -1,13 +1,16 @@
 # Every target does all set-up that it needs; what is up to date is not done again.
 
 BIN     := .venv/bin
-SOURCES := $(shell find sipcore benchmarks -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
+TYPED   := $(wildcard $(patsubst %.pxd,%.py,$(shell find sipcore -name '[!_]*.pxd')))
+SOURCES := $(shell find sipcore benchmarks -name '*.pyx' -o -name '*.pxd' -o -name '*.h') $(TYPED)
 CYTHON  := $(shell find sipcore benchmarks -name '*.pyx' -o -name '*.pxd')
 
 # The unit tests of sipcore: the ones worth running under the sanitizers.
 UNITS := $(wildcard $(addprefix tests/,base wire stack anchor media net))
 DEBUG := build/debug
 TREE  := sipcore proxy benchmarks tests setup.py pyproject.toml README.md LICENSE
+# Where network namespaces can be made (root), the suite runs in two processes with a loopback each.
+PARALLEL := $(shell unshare -n true 2>/dev/null && printf '%s' '-n 2 --dist loadfile')
 FUZZ_SECONDS ?= 8
 # 0: another way through the inputs each time.
 FUZZ_SEED ?= 0
@@ -17,16 +20,24 @@ FUZZ_SEED ?= 0
 
 setup: .venv/.built
 
-run: .venv/.built
+run: .venv/.built .venv/.run-packages
 	$(BIN)/sipedge run --demo
 
-test: .venv/.built .venv/.test-packages
-	$(BIN)/python -m pytest
+# Paths of sockets have at most 107 bytes: what the tests keep stands in a folder with a short name.
+test: .venv/.built .venv/.test-packages .venv/.jssip
+	folder=$$(mktemp -d /tmp/sipedge-XXXX); $(BIN)/python -m pytest $(PARALLEL) --basetemp $$folder; \
+		status=$$?; rm -rf $$folder; exit $$status
 
 bench: .venv/.built
 	$(BIN)/python -m pytest benchmarks --benchmark-enable --benchmark-only
 	$(BIN)/python -m benchmarks.end_to_end
+	$(BIN)/python -m benchmarks.end_to_end --transport tcp
+	$(BIN)/python -m benchmarks.end_to_end --transport tls
+	$(BIN)/python -m benchmarks.end_to_end --controlled
+	$(BIN)/python -m benchmarks.end_to_end_memory
 	$(BIN)/python -m benchmarks.end_to_end_media
+	$(BIN)/python -m benchmarks.transfers
+	$(BIN)/python -m benchmarks.overload
 
 lint: .venv/.built
 	$(BIN)/ruff check .
@@ -52,7 +63,7 @@ debug-test: debug-build .venv/.test-packages
 		LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
 		ASAN_OPTIONS=detect_leaks=0:handle_abort=1:log_path=$$PWD/sanitizer \
 		UBSAN_OPTIONS=abort_on_error=1:log_path=$$PWD/sanitizer \
-		../../$(BIN)/python -m pytest --capture sys --timeout 300 $(UNITS); \
+		../../$(BIN)/python -m pytest $(PARALLEL) --capture sys --timeout 300 $(UNITS); \
 		status=$$?; cat sanitizer.* 2>/dev/null && exit 1; exit $$status
 
 # The fuzzer brings its own sanitizer runtime, which gcc's modules fit. What breaks a target is left in out/.
@@ -69,12 +80,12 @@ fuzz: debug-build
 # Hashes for every platform and every supported Python; needs uv.
 lock:
 	uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--no-annotate --no-header --group build --group test --group lint pyproject.toml -o requirements.lock
+		--no-annotate --no-header --extra postgresql --group build --group test --group lint pyproject.toml -o requirements.lock
 
 clean:
 	rm -rf build dist out *.egg-info .venv/.built .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
 	find sipcore benchmarks -name '*.so' -delete
-	find sipcore benchmarks -name '*.pyx' | sed 's/pyx$$/c/' | xargs rm -f
+	find sipcore benchmarks -name '*.pyx' | sed 's/pyx$$/c/' | xargs rm -f $(TYPED:.py=.c)
 	find sipcore proxy benchmarks tests -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/.packages: .ci/packages .ci/python
@@ -86,6 +97,17 @@ clean:
 	.ci/packages test
 	touch $@
 
+# The phone of the tests with a browser, in the versions and with the hashes of its lock file.
+.venv/.jssip: tests/browser/package.json tests/browser/package-lock.json | .venv/.test-packages
+	mkdir -p .venv/jssip
+	cp tests/browser/package.json tests/browser/package-lock.json .venv/jssip
+	npm ci --silent --ignore-scripts --no-audit --no-fund --prefix .venv/jssip
+	touch $@
+
+.venv/.run-packages: .ci/packages | .venv/.packages
+	.ci/packages run
+	touch $@
+
 .venv/.locked: requirements.lock | .venv/.packages
 	test -x $(BIN)/pip || "$$(.ci/python)" -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
@@ -93,6 +115,6 @@ clean:
 
 .venv/.built: .venv/.locked pyproject.toml setup.py $(SOURCES)
 	$(BIN)/python setup.py -q build_ext --inplace
-	test $(BIN)/sipedge -nt pyproject.toml || \
+	test $(BIN)/sipedge -nt pyproject.toml || SIPCORE_BUILT=1 \
 		$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
 	touch $@

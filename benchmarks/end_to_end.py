@@ -7,6 +7,7 @@ default run takes less than three minutes. JSON and a plot go to out/bench.
 """
 import os
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
@@ -18,12 +19,14 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import load, processes
+from benchmarks import certificate, load, processes
 from benchmarks.plot import draw
-from benchmarks.subjects import EDGE, KAMAILIO, ROOT, Failure, Subject, cores, running
+from benchmarks.subjects import CONTROLLED, EDGES, PEERS, ROOT, Failure, Subject, cores, running
 
 LISTEN = "127.0.0.1:5060"
+CALLER, CALLEE = "127.0.0.2", "127.0.0.3"
 WARM_UP = 2000  # calls before the first phase
+OUT = ROOT / "out/bench"
 BUSY = 0.05  # share of waiting above which the figures say more about the machine than about the proxy
 
 
@@ -107,17 +110,28 @@ def measure(subject: Subject, pid: int, phase: Phase, plan: load.Plan) -> Sample
     )
 
 
-def one_round(subject: Subject, core: int, listen: str, seconds: float) -> list[Sample]:
+def one_round(subject: Subject, core: int, base: load.Plan, seconds: float) -> list[Sample]:
     """Start a proxy, take it through the phases, and stop it."""
-    base = load.Plan(caller="127.0.0.2:0", callee="127.0.0.3:0", target=listen, window=64, calls=WARM_UP)
     samples = []
-    with running(subject, core, listen, base) as pid:
+    with running(subject, core, base.target or "", base) as pid:
         load.run(base)
         for phase in PHASES:
             plan = msgspec.structs.replace(
                 base, rate=phase.rate, window=phase.window, calls=0, duration=seconds * phase.weight
             )
             samples.append(measure(subject, pid, phase, plan))
+    return samples
+
+
+def all_rounds(
+    subjects: list[Subject], base: load.Plan, core: int, rounds: int, seconds: float, console: Console
+) -> list[Sample]:
+    """Return what all rounds measured; who goes first alternates, so that neither has the machine's better moments."""
+    samples: list[Sample] = []
+    for number in range(rounds):
+        for subject in subjects if number % 2 == 0 else subjects[::-1]:
+            console.print(f"round {number + 1} of {rounds}: {subject.name}")
+            samples += one_round(subject, core, base, seconds)
     return samples
 
 
@@ -143,27 +157,36 @@ def table(samples: list[Sample], phase: Phase, names: list[str]) -> Table:
 
 
 def main(
-    edge: Annotated[str, typer.Option(help="The edge's command; {listen} is host:port.")] = EDGE,
+    transport: Annotated[load.Transport, typer.Option(help="How callers and callees are reached.")] = "udp",
+    edge: Annotated[str, typer.Option(help="The edge's command, other than usual; {listen} is host:port.")] = "",
+    controlled: Annotated[bool, typer.Option(help="Measure calls through legs of the edge's own.")] = False,
     peer: Annotated[bool, typer.Option(help="Measure Kamailio beside it, if it is installed.")] = True,
     rounds: Annotated[int, typer.Option(min=1)] = 3,
     seconds: Annotated[float, typer.Option(min=0.1, help="Length of a phase.")] = 3.0,
     listen: Annotated[str, typer.Option(help="Where the proxies listen, host:port.")] = LISTEN,
-    out: Annotated[Path, typer.Option(help="Folder for end_to_end.json and end_to_end.png.")] = ROOT / "out/bench",
+    spin: Annotated[
+        bool, typer.Option("--spin", help="Load generator without sleep: no proxy pays for waking it by its sends.")
+    ] = False,
+    out: Annotated[Path, typer.Option(help="Folder for end_to_end[_tcp|_tls][_controlled].json, .png.")] = OUT,
 ) -> None:
     """Measure calls/s, CPU per call, latency and memory. Exit status 1 if the edge failed a call."""
-    subjects = [Subject("edge", edge)]
-    if peer and Subject("kamailio", KAMAILIO).program:
-        subjects.append(Subject("kamailio", KAMAILIO))
+    subjects = [Subject("edge", edge or (CONTROLLED if controlled else EDGES[transport]))]
+    stem = "end_to_end" + ("" if transport == "udp" else f"_{transport}") + ("_controlled" if controlled else "")
+    if peer and Subject("kamailio", PEERS[transport]).program:
+        subjects.append(Subject("kamailio", PEERS[transport]))
     console = Console(width=100, highlight=False)
     core, own = cores()
     os.sched_setaffinity(0, {own})
-    samples: list[Sample] = []
+    chain = key = ""
     try:
-        for number in range(rounds):
-            # Who goes first alternates, so that neither has the machine's better moments.
-            for subject in subjects if number % 2 == 0 else subjects[::-1]:
-                console.print(f"round {number + 1} of {rounds}: {subject.name}")
-                samples += one_round(subject, core, listen, seconds)
+        with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+            if transport == "tls":
+                chain, key = certificate.make(Path(folder), listen.partition(":")[0], CALLEE)
+            base = load.Plan(
+                caller=f"{CALLER}:0", callee=f"{CALLEE}:0", target=listen, transport=transport, certificate=chain,
+                key=key, ca=chain, window=64, calls=WARM_UP, spin=spin,
+            )  # fmt: skip
+            samples = all_rounds(subjects, base, core, rounds, seconds, console)
     except (Failure, OSError) as error:
         print(f"end_to_end: {error}", file=sys.stderr)
         raise typer.Exit(2) from None
@@ -171,9 +194,9 @@ def main(
     for phase in PHASES:
         console.print(table(samples, phase, names))
     out.mkdir(parents=True, exist_ok=True)
-    (out / "end_to_end.json").write_bytes(msgspec.json.format(msgspec.json.encode(samples)))
-    draw(samples, [phase.name for phase in PHASES], names, out / "end_to_end.png")
-    console.print(f"written to {out}/end_to_end.json and .png")
+    (out / f"{stem}.json").write_bytes(msgspec.json.format(msgspec.json.encode(samples)))
+    draw(samples, [phase.name for phase in PHASES], names, out / f"{stem}.png")
+    console.print(f"written to {out}/{stem}.json and .png")
     waited = median(sample.generator_waited for sample in samples)
     if waited > BUSY:
         console.print(f"The machine was busy: the load generator waited for its core {waited:.0%} of the time.")

@@ -15,12 +15,21 @@ import msgspec
 from benchmarks import load
 
 ROOT = Path(__file__).resolve().parents[1]
-EDGE = "sipedge run --config benchmarks/seats/signalling.toml --listen udp:{listen}"
+SEAT = "benchmarks/seats/signalling.toml"
+EDGE = f"sipedge run --config {SEAT} --listen {{transport}}:{{listen}}"
+EDGE_TLS = "sipedge run --config {folder}/seat.toml"
+# The same load through two legs of the edge's own.
+CONTROLLED = "sipedge run --config benchmarks/seats/b2b.toml --listen udp:{listen}"
 # -DD: in the foreground; tlsf: its fastest allocator; {folder} takes its control socket.
 KAMAILIO = (
-    "kamailio -f benchmarks/peers/kamailio.cfg -DD -E -x tlsf -X tlsf -m 512 -M 16 -l udp:{listen} -Y {folder}"
+    "kamailio -f benchmarks/peers/kamailio.cfg -DD -E -x tlsf -X tlsf -m 2048 -M 16 -l {transport}:{listen} -Y {folder}"
 )
+KAMAILIO_TCP = KAMAILIO + " -A STREAMS"
+KAMAILIO_TLS = KAMAILIO_TCP + """ -A TLS -A 'CERTIFICATE="{certificate}"' -A 'KEY="{key}"'"""
+EDGES = {"udp": EDGE, "tcp": EDGE, "tls": EDGE_TLS}
+PEERS = {"udp": KAMAILIO, "tcp": KAMAILIO_TCP, "tls": KAMAILIO_TLS}
 _READY_SECONDS = 15.0
+_STOP_SECONDS = 15.0  # the edge itself waits 10 s for what is under way, and holds its port so long
 
 
 class Failure(Exception):
@@ -28,7 +37,11 @@ class Failure(Exception):
 
 
 class Subject(msgspec.Struct, frozen=True):
-    """A proxy: its name in tables, and its command with {listen} (host:port) and {folder} (an empty one) to fill in."""
+    """A proxy: its name in tables, and its command with what is to be filled in.
+
+    {transport} and {listen} (host:port), {folder} (an empty one, over TLS with the edge's seat.toml), {certificate}
+    and {key}.
+    """
 
     name: str
     command: str
@@ -57,7 +70,11 @@ def running(subject: Subject, core: int, listen: str, plan: load.Plan) -> Iterat
         raise Failure(f"{subject.name}: {shlex.split(subject.command)[0]} is not installed")
     own = os.sched_getaffinity(0)
     with tempfile.TemporaryDirectory(prefix="bench-") as folder, open(f"{folder}/log", "w+") as log:
-        arguments = shlex.split(subject.command.format(listen=listen, folder=folder))
+        if plan.transport == "tls":
+            _take_seat(Path(folder), listen, plan)
+        arguments = shlex.split(subject.command.format(
+            transport=plan.transport, listen=listen, folder=folder, certificate=plan.certificate, key=plan.key
+        ))  # fmt: skip
         os.sched_setaffinity(0, {core})  # inherited
         try:
             process = subprocess.Popen([program, *arguments[1:]], cwd=ROOT, stdout=log, stderr=log)
@@ -71,10 +88,19 @@ def running(subject: Subject, core: int, listen: str, plan: load.Plan) -> Iterat
         finally:
             process.terminate()
             try:
-                process.wait(10)
+                process.wait(_STOP_SECONDS)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+def _take_seat(folder: Path, listen: str, plan: load.Plan) -> None:
+    """Write the edge's seat with a listener for TLS in the place of its own."""
+    _, _, rest = (ROOT / SEAT).read_text().partition("[[group]]")
+    (folder / "seat.toml").write_text(
+        f'[[listener]]\nname = "bench"\nbind = "tls:{listen}"\ntls = ["bench"]\n[[tls]]\nname = "bench"\n'
+        f'certificate = "{plan.certificate}"\nkey = "{plan.key}"\nca = "{plan.ca}"\n[[group]]{rest}'
+    )
 
 
 def _await(subject: Subject, process: subprocess.Popen[bytes], plan: load.Plan, log: Path) -> None:
@@ -82,7 +108,11 @@ def _await(subject: Subject, process: subprocess.Popen[bytes], plan: load.Plan, 
     probe = msgspec.structs.replace(plan, rate=0.0, window=1, calls=1, duration=0.0, t1=0.005)
     deadline = time.monotonic() + _READY_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
-        report = load.run(probe)
+        try:
+            report = load.run(probe)
+        except ConnectionError:
+            time.sleep(0.02)
+            continue
         if report.uac and report.uac.ok:
             return
     raise Failure(f"{subject.name} carried no call:\n{_end(log)}")

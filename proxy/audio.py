@@ -4,17 +4,19 @@ from dataclasses import dataclass
 from time import monotonic_ns
 from typing import Any, NamedTuple
 
+from proxy.calls.media import SRTP
 from proxy.config import Config
-from proxy.machine import folder_of, streams_allowed
+from proxy.machine import allow_files, folder_of, ready_pairs, streams_allowed
 from proxy.policy.addresses import Address
-from proxy.policy.media import choices, parse_ports, profiles, sessions
+from proxy.policy.media import choices, parse_ports, profiles, sessions_ever, without_keys
 from sipcore.anchor.anchor import Anchor
+from sipcore.anchor.bridges import Bridges
 from sipcore.anchor.sessions import profile, sessions_of, wrong_sources
 from sipcore.media.ports import PortPool
 from sipcore.media.relay import HEARD_AGAIN, LATCHED, SILENT, TIMEOUT, MediaRelay
 from sipcore.media.tap import Tap
 
-# The numbers of media.latch.Learning, wire.sdp.MediaKind and anchor.description.Treatment.
+# The numbers of media.latch.Learning, wire.sdp.MediaKind, anchor.description.Treatment and anchor.sdes.SrtpMode.
 LEARNING = {"off": 0, "signalled-first": 1, "any": 2}
 KINDS = {"audio": 1, "video": 2, "text": 5}
 OTHER = {"refuse": 0, "pass": 1}
@@ -26,6 +28,7 @@ COUNTED = {
     "sent_rtcp": "rtcp_out", "wrong_source": "rtp_wrong_source", "early": "rtp_early", "unheard": "rtp_unheard",
     "stun": "rtp_stun", "dtls": "rtp_dtls", "zrtp": "rtp_zrtp", "other": "rtp_other", "truncated": "rtp_truncated",
     "giant": "rtp_giant", "send_failed": "rtp_send_failed", "unsendable": "rtp_unsendable",
+    "unauthentic": "srtp_unauthentic", "replayed": "srtp_replayed", "late": "rtp_late",
     "kernel_drops": "rtp_kernel_drops", "events_lost": "media_events_lost", "commands_lost": "media_commands_lost",
 }
 """What the relay counts, and what the page calls it."""
@@ -50,15 +53,16 @@ class Audio:
 
     def __init__(self, config: Config):
         relay = config.relay
-        room = max(1, min(sessions(config), streams_allowed()))
+        room = max(1, min(sessions_ever(config), streams_allowed(config)))
         self._places = _places(config)
         self.relay = MediaRelay(
             [_pool(place) for place in self._places], sessions=room,
             learn_ms=_ms(relay.learn_seconds), silence_ms=_ms(relay.silence_seconds),
-            timeout_ms=_ms(relay.timeout_seconds), tap=Tap())
+            timeout_ms=_ms(relay.timeout_seconds), places=max(256, room // 4), tap=Tap())
         self._timeout_us = 1000 * _ms(relay.timeout_seconds)
         self.anchor = Anchor(self.relay, calls=room)
-        self._follow(config)
+        self.bridges = Bridges(self.anchor)
+        self._follow(config, ahead=True)
 
     def configure(self, config: Config) -> None:
         """Take over other addresses, ports and rules for the calls that begin from now on. OSError where an address
@@ -67,21 +71,29 @@ class Audio:
         for place, pool in [(place, _pool(place)) for place in new]:
             self.relay.add_pool(pool)
             self._places.append(place)
+        allow_files(config)
         self._follow(config)
 
-    def _follow(self, config: Config) -> None:
-        # Ports that are configured no more serve their calls to the end.
+    def _follow(self, config: Config, *, ahead: bool = False) -> None:
+        # Ports that are configured no more serve their calls to the end, and stay bound no longer.
         numbers = self._in_use = [self._places.index(place) for place in _places(config)]
+        for number in range(len(self._places)):
+            # Binding takes a while: only a start waits for it, and calls go on in between.
+            self.relay.keep(number, ready_pairs(config) if number in numbers else 0, ahead=ahead)
         kinds = sum(1 << KINDS[kind] for kind in config.relay.kinds)
         self.ends = config.relay.on_timeout == "end"
         self._folders = [str(folder_of(config, one.record)) if one.record else "" for one in profiles(config)]
         self.anchor.configure(
             [[numbers[index] for index in choices(config, listener)] for listener in range(len(config.listeners))],
-            [(LEARNING[one.learning], kinds, OTHER[config.relay.other], bool(one.record)) for one in profiles(config)])
+            [(LEARNING[one.learning], kinds, OTHER[config.relay.other], bool(one.record),
+              (SRTP[one.srtp[0]], SRTP[one.srtp[1]])) for one in profiles(config)],
+            config.relay.srtp_suites, without_keys(config))
 
     def take_events(self) -> Iterator[Said]:
-        """What has happened since; of calls that are over, nothing."""
+        """What has happened since; of calls that are over, nothing. Controlled calls are told themselves."""
         for kind, session, _, side, value, address in self.relay.take_events():
+            if self.bridges.take(kind, session, side, value, address):
+                continue
             owner = self.anchor.owner(session) if kind in (LATCHED, SILENT, HEARD_AGAIN, TIMEOUT) else None
             if owner is None:
                 continue
@@ -128,7 +140,8 @@ class Audio:
         """Counters and gauges by the page's names."""
         totals = self.relay.totals()
         pools = self.relay.pools
-        return self.anchor.statistics() | {name: totals[own] for own, name in COUNTED.items()} | {
+        counted = {name: totals[own] for own, name in COUNTED.items()}
+        return self.anchor.statistics() | self.bridges.statistics() | counted | {
             "media_sessions_refused": self.relay.refused,
             "media_ports_exhausted": sum(pool.exhausted for pool in pools),
             "media_ports_taken": sum(pool.skipped for pool in pools),

@@ -1,18 +1,20 @@
-"""The command line: run, check, demo, stats, trace, capture.
+"""The command line: run, check, preflight, demo, stats, targets, drain, resume, bans, unban, trace, capture, record.
 
 Exit status 2: the configuration is at fault, 1: anything else.
 """
 import asyncio
 import contextlib
 import json
+import signal
 import socket
 import sys
+import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from proxy import app, load, machine
+from proxy import app, load, machine, operate
 from proxy.config import Config, ConfigError
 from proxy.messages import AskStatistics, Capture, Done, Statistics, Trace
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from proxy.supervisor import Supervisor
 
 DEFAULT = Path(__file__).with_name("default.toml")
+RECORDINGS = Path("out/demo")
 
 cli = typer.Typer(name="sipedge", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
                   help="A SIP edge proxy: access list, header injection, size check and transfers in front of PBXs.")
@@ -45,57 +48,111 @@ def run(
     trace: Annotated[bool, typer.Option("--trace", help="Log every message in full.")] = False,
     demo: Annotated[bool, typer.Option(
         "--demo", help="Play the demo against the edge, then keep its stand-ins up for any SIP phone.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="End with the demo, and with its exit status.")] = False,
+    as_json: Annotated[bool, typer.Option(
+        "--json", help="The demo prints each step's outcome as a line of JSON.")] = False,
 ) -> None:
     """Run the edge until SIGTERM or SIGINT; SIGHUP reads the configuration again."""
+    if (once or as_json) and not demo:
+        print("--once and --json are for --demo", file=sys.stderr)
+        raise typer.Exit(2)
+    with contextlib.ExitStack() as stack:
+        more: list[str] = []
+        if demo and config == DEFAULT:
+            config, more = _prepare_demo(stack)
+        settings = _load(config, listen, here=True)
+        supervisor = _bound(settings, config, listen, trace)
+        raise typer.Exit(_play(supervisor, settings, once, more + ["--json"] * as_json) if demo else
+                         asyncio.run(supervisor.run()))
+
+
+def _play(supervisor: "Supervisor", settings: Config, once: bool, options: list[str]) -> int:
+    """Run it with the demo, whose terminal it is then."""
+    from proxy.demo.edge import log_to, run_with_demo
+
+    log = RECORDINGS / "edge.log"
+    try:
+        screen = log_to(log)
+    except OSError as error:
+        print(f"{log}: {error.strerror}", file=sys.stderr)
+        return 1
+    host, port, *_ = app.listeners(settings)[0]
+    return asyncio.run(run_with_demo(supervisor, f"{host}:{port}", screen, log, once=once, options=options))
+
+
+def _bound(settings: Config, file: Path, listen: str, trace: bool) -> "Supervisor":
+    """A supervisor that has its sockets."""
     from proxy.supervisor import Supervisor
 
-    settings = _load(config, listen, here=True)
-    supervisor = Supervisor(settings, file=config, listen=listen, trace=trace)
+    supervisor = Supervisor(settings, file=file, listen=listen, trace=trace)
     try:
         supervisor.bind()
     except OSError as error:
-        print(f"{config}: {error.strerror}", file=sys.stderr)
+        print(f"{file}: {error.strerror}", file=sys.stderr)
         raise typer.Exit(1) from None
-    if demo:
-        raise typer.Exit(asyncio.run(_run_with_demo(supervisor, settings)))
-    raise typer.Exit(asyncio.run(supervisor.run()))
+    return supervisor
 
 
-async def _run_with_demo(supervisor: "Supervisor", config: Config) -> int:
-    """The edge, and once it is ready the demo in a process of its own; the edge stays up after it."""
-    host, port, _, _ = app.listeners(config)[0]
-    started: list[asyncio.subprocess.Process] = []
-    tasks: list[asyncio.Task[None]] = []
+def _prepare_demo(stack: contextlib.ExitStack) -> tuple[Path, list[str]]:
+    """The configuration of the whole demo and a language model's stand-in, for as long as the stack lasts; with what
+    the demo is to know of them."""
+    from proxy.demo.configuration import prepare
+    from proxy.demo.model import ModelStandIn
 
-    async def play() -> None:
-        started.append(await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "proxy", "demo", "--serve", "--edge", f"{host}:{port}"))
-        await started[0].wait()
-
-    supervisor.on_ready = lambda: tasks.append(asyncio.get_running_loop().create_task(play()))
-    status = await supervisor.run()
-    for process in started:
-        if process.returncode is None:
-            process.terminate()
-            await process.wait()
-    for task in tasks:
-        await task
-    return status
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sipedge-demo-")))
+    file, url, token = prepare(folder, stack.enter_context(ModelStandIn()).url)
+    return file, ["--api", url, "--token-file", str(token)]
 
 
 @cli.command()
 def check(config: ConfigOption = DEFAULT, listen: ListenOption = "") -> None:
-    """Check a configuration, and show the size budget of each route and REFER rule with a sample call."""
+    """Check a configuration, show the size budget of each route and REFER rule with a sample call, and say which
+    targets do not resolve."""
+    from proxy import streaming
+    from proxy.naming import addresses_in, look_up
+    from proxy.policy.authproblems import auth_remarks
     from proxy.policy.outline import outline
+    from sipcore.base.place import Unresolved
     from sipcore.stack import plan
 
     settings = _load(config, listen)
     plan.use_listeners(app.listeners(settings))
-    for line in outline(app.with_path_mtu(settings)):
+    outcomes = look_up(settings)
+    for line in outline(app.with_path_mtu(settings, addresses_in(outcomes))):
         print(line)
-    for text in [*machine.remarks(settings), *(problem.text for problem in machine.strangers(settings))]:
+    strangers = [problem.text for problem in machine.strangers(settings)]
+    lost = [f"upstream target {outcome}" for outcome in outcomes.values() if isinstance(outcome, Unresolved)]
+    for text in [*lost, *auth_remarks(settings), *machine.remarks(settings), *streaming.remarks(settings),
+                 *strangers]:
         print(f"warning: {text}")
     print(f"{config}: good")
+
+
+@cli.command()
+def preflight(
+    uri: Annotated[str, typer.Argument(help="Such as sip:2001@pbx.example.com or sips:pbx.example.com.")],
+    config: Annotated[Path | None, typer.Option(
+        "--config", "-c", help="Ask as the edge with this configuration would: by its transports, from its addresses, "
+                               "with its name servers and certificates; and show its size budgets on the way there.",
+        show_default=False)] = None,
+    seconds: Annotated[float, typer.Option(min=0.1, max=60, help="To wait for each answer.")] = 5.0,
+    as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
+) -> None:
+    """Say whether calls and transfers to a SIP URI will work: resolve it, connect, check the certificate, ask OPTIONS.
+
+    The exit status is 0 where they can work, and 1 where not.
+    """
+    import msgspec
+
+    from proxy import preflight as before
+
+    settings = _load(config or DEFAULT)
+    report = asyncio.run(before.preflight(uri, settings, as_configured=config is not None, seconds=seconds))
+    if as_json:
+        print(json.dumps(msgspec.to_builtins(report) | {"good": report.good}))
+    else:
+        print("\n".join(before.lines_of(report)))
+    raise typer.Exit(0 if report.good else 1)
 
 
 @cli.command()
@@ -103,9 +160,14 @@ def demo(
     edge: Annotated[str, typer.Option(help="Address and port of the edge.")] = "127.0.0.1:5060",
     as_json: Annotated[bool, typer.Option("--json", help="Print each step's outcome as a line of JSON.")] = False,
     serve: Annotated[bool, typer.Option("--serve", help="Keep the stand-ins up after the calls.")] = False,
+    api: Annotated[str, typer.Option(
+        help="URL of the HTTP API of an edge with the demo's configuration: controlled calls are played, too.")] = "",
+    token_file: Annotated[Path | None, typer.Option(help="File with the API's token.", show_default=False)] = None,
+    recordings: Annotated[Path, typer.Option(help="Where the controlled calls' recordings are kept.")] = RECORDINGS,
 ) -> None:
-    """Place a call through a running edge, inject headers, transfer it, and show what happens on the wire."""
+    """Place calls through a running edge, inject headers, transfer them, and show what happens on the wire."""
     from proxy.demo import run_demo
+    from proxy.demo.api import Api
     from proxy.policy.addresses import parse_address
     from proxy.supervisor import ask_at, control_path_of
 
@@ -115,6 +177,11 @@ def demo(
         print(f"--edge: {error}", file=sys.stderr)
         raise typer.Exit(2) from None
     path = control_path_of(address.host, address.port)
+    try:
+        token = token_file.read_text().strip() if token_file is not None else ""
+    except (OSError, UnicodeDecodeError) as error:
+        print(f"--token-file: {error}", file=sys.stderr)
+        raise typer.Exit(2) from None
 
     def statistics() -> dict[str, int]:
         answer = ask_at(path, AskStatistics())
@@ -122,7 +189,8 @@ def demo(
         return answer.counters
 
     raise typer.Exit(asyncio.run(run_demo((address.host, address.port), json=as_json, serve=serve,
-                                          statistics=statistics if path.exists() else None)))
+                                          statistics=statistics if path.exists() else None,
+                                          api=Api(api, token) if api else None, recordings=recordings)))
 
 
 @cli.command()
@@ -150,6 +218,48 @@ def stats(
     for name, value in answer.counters.items():
         if value or all_:
             print(f"{name:24}{value:>16,}")
+
+
+@cli.command()
+def targets(
+    config: ConfigOption = DEFAULT,
+    listen: ListenOption = "",
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Show the targets of a running edge's upstreams: state, share of their weight, calls."""
+    operate.show_targets(_load(config, listen), as_json)
+
+
+@cli.command()
+def drain(address: operate.AddressArgument = "", config: ConfigOption = DEFAULT, listen: ListenOption = "") -> None:
+    """Send nothing new to a target, or begin nothing new at all; calls go on."""
+    operate.change_target(_load(config, listen), "drain", address)
+
+
+@cli.command()
+def resume(address: operate.AddressArgument = "", config: ConfigOption = DEFAULT, listen: ListenOption = "") -> None:
+    """End the draining of a target, or of the edge."""
+    operate.change_target(_load(config, listen), "resume", address)
+
+
+@cli.command()
+def bans(
+    config: ConfigOption = DEFAULT,
+    listen: ListenOption = "",
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Show the addresses that are banned."""
+    operate.show_bans(_load(config, listen), as_json)
+
+
+@cli.command()
+def unban(
+    address: Annotated[str, typer.Argument(help="The banned address.")],
+    config: ConfigOption = DEFAULT,
+    listen: ListenOption = "",
+) -> None:
+    """Lift a ban."""
+    operate.lift_ban(_load(config, listen), address)
 
 
 @cli.command()
@@ -182,32 +292,56 @@ def capture(
     config: ConfigOption = DEFAULT,
     listen: ListenOption = "",
     seconds: Annotated[float, typer.Option(min=0.1, help="End after this time, if the call has not ended.")] = 3600.0,
+    decrypted: Annotated[bool, typer.Option(
+        "--decrypted", help="Write what SRTP packets say, and leave the keys in the messages.")] = False,
 ) -> None:
     """Write the SIP and RTP of a call in progress to a file, until it ends or Ctrl-C."""
+    found = _keep(_load(config, listen), Capture(call_id, seconds, decrypted), output)
+    print(f"{output}: {found['packets']} packets" + (f", {found['dropped']} dropped" if found["dropped"] else ""))
+
+
+@cli.command()
+def record(
+    call_id: Annotated[str, typer.Option(help="Call-ID of a call in progress.", show_default=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The WAV file to write.", show_default=False)],
+    config: ConfigOption = DEFAULT,
+    listen: ListenOption = "",
+    seconds: Annotated[float, typer.Option(min=0.1, help="End after this time, if the call has not ended.")] = 3600.0,
+) -> None:
+    """Record a call in progress, the caller on the left and the other side on the right, until it ends or Ctrl-C."""
+    found = _keep(_load(config, listen), Capture(call_id, seconds, sound=True), output)
+    print(f"{output}: {found['seconds']} s" if found["seconds"] else f"{output}: nothing was said")
+
+
+def _keep(settings: Config, wanted: Capture, output: Path) -> dict[str, Any]:
+    """Have a running edge write a call into a file; how it went. The first Ctrl-C ends that, the second the command."""
     from proxy.supervisor import ask
 
-    settings = _load(config, listen)
     ours, theirs = socket.socketpair()
+
+    def end(*_: object) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        ours.shutdown(socket.SHUT_WR)
+
+    # Before the edge knows of it: what it says in its log may be followed by a Ctrl-C at once.
+    signal.signal(signal.SIGINT, end)
     try:
         with output.open("wb") as file, ours:
             with theirs:
                 try:
-                    ask(settings, Capture(call_id, seconds), [file.fileno(), theirs.fileno()])
+                    ask(settings, wanted, [file.fileno(), theirs.fileno()])
                 except OSError as error:
                     print(f"no edge runs with this configuration: {error}", file=sys.stderr)
                     raise typer.Exit(1) from None
-            with contextlib.suppress(KeyboardInterrupt):
-                ours.recv(1, socket.MSG_PEEK)
-            ours.shutdown(socket.SHUT_WR)
             answer = ours.makefile().readline()
     except OSError as error:
         print(f"{output}: {error.strerror}", file=sys.stderr)
         raise typer.Exit(1) from None
-    found = json.loads(answer or '{"error": "the edge ended before the capture"}')
+    found: dict[str, Any] = json.loads(answer or '{"error": "the edge ended before it was done"}')
     if found.get("error"):
         print(found["error"], file=sys.stderr)
         raise typer.Exit(1)
-    print(f"{output}: {found['packets']} packets" + (f", {found['dropped']} dropped" if found["dropped"] else ""))
+    return found
 
 
 def main() -> None:

@@ -3,16 +3,20 @@
 Copies wait in the relay's tap and are fetched every TICK_SECONDS, only while anything is kept. A file that cannot be
 written to any more ends, and says so; the call goes on.
 """
+import math
+import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Protocol
 
 from proxy.audio import SIDES, Audio
 from sipcore.anchor.sessions import place, sessions_of
-from sipcore.media.packet import Packet
+from sipcore.media.packet import OPENED, SEALED, Packet
 from sipcore.media.pcap import Capture
 from sipcore.media.recording import STATIC, Recording
+from sipcore.wire.keys import hide_keys
 
 TICK_SECONDS = 0.05
 AT_ONCE = 5000
@@ -30,12 +34,15 @@ Done = Callable[[str, dict[str, object]], None]
 
 
 class _Kept:
-    """One call that something is kept of."""
+    """One call that something is kept of. until: of the monotonic clock."""
 
-    def __init__(self, record: int, generation: int, done: Done):
+    def __init__(self, record: int, generation: int, done: Done, until: float = math.inf,
+                 controlled: "Controlled | None" = None):
         self.record = record
         self.generation = generation
         self.done = done
+        self.until = until
+        self.controlled = controlled
         self.streams: set[tuple[int, int]] = set()
         """Relay sessions with their generations."""
         self.ended_at = 0.0
@@ -47,15 +54,23 @@ class _Kept:
         raise NotImplementedError
 
 
+class Controlled(Protocol):
+    """A controlled call, whose legs have Call-IDs of their own, and its audio up to four sides."""
+
+    def call_ids(self) -> set[str]: ...
+
+    def streams(self) -> list[tuple[int, dict[int, Where]]]: ...
+
+
 class _Captured(_Kept):
-    """To a pcap file, with the call's SIP messages. until: of the monotonic clock."""
+    """To a pcap file, with the call's SIP messages. decrypted: SRTP as plain RTP, and the keys in the messages."""
 
     def __init__(self, record: int, generation: int, done: Done, file: Capture, call_id: bytes,
-                 until: float):
-        super().__init__(record, generation, done)
+                 until: float, controlled: Controlled | None, decrypted: bool):
+        super().__init__(record, generation, done, until, controlled)
         self.file = file
-        self.call_id = call_id
-        self.until = until
+        self.call_ids = {call_id}
+        self.decrypted = decrypted
         self._epoch = time.time_ns() - time.monotonic_ns()
         self.places: dict[tuple[int, int], Where] = {}
         """By session and side: after its end a call has none any more."""
@@ -64,7 +79,7 @@ class _Captured(_Kept):
     def take(self, packet: Packet) -> None:
         key = packet.session, packet.side
         local = self.places.get(key)
-        if local is None:
+        if local is None or packet.form == (SEALED if self.decrypted else OPENED):
             return
         if not packet.rtcp:
             self._rtp[key] = packet.far
@@ -73,9 +88,18 @@ class _Captured(_Kept):
             local = local[0], local[1] + 1
         self.file.write_copy(packet, local, self._epoch)
 
+    def follow(self) -> None:
+        """Take up the legs that a controlled call has now."""
+        if self.controlled is not None:
+            self.call_ids |= {one.encode("utf-8", "surrogateescape") for one in self.controlled.call_ids()}
+
     def message(self, source: Where, destination: Where, data: bytes) -> None:
-        if self.call_id in data:
-            self.file.write(time.time_ns(), source, destination, data)
+        if data.startswith(b"INVITE "):
+            # A target's first INVITE is the first that is heard of it.
+            self.follow()
+        if any(call_id in data for call_id in self.call_ids):
+            # Base64 of zeros: of a key that is none, Wireshark makes a malformed packet.
+            self.file.write(time.time_ns(), source, destination, data if self.decrypted else hide_keys(data, b"A"))
 
     def close(self) -> dict[str, object]:
         self.file.close()
@@ -83,14 +107,17 @@ class _Captured(_Kept):
 
 
 class _Recorded(_Kept):
-    """To a stereo WAV file, wideband where the first packet is G.722."""
+    """To a stereo WAV file, wideband where the first packet is G.722. path: or a descriptor."""
 
-    def __init__(self, record: int, generation: int, done: Done, path: Path):
-        super().__init__(record, generation, done)
+    def __init__(self, record: int, generation: int, done: Done, path: Path | int, until: float = math.inf,
+                 controlled: Controlled | None = None):
+        super().__init__(record, generation, done, until, controlled)
         self.path = path
         self._file: Recording | None = None
 
     def take(self, packet: Packet) -> None:
+        if packet.form == SEALED:
+            return
         if self._file is None:
             if packet.rtcp or packet.sent or len(packet.data) < 12 or packet.data[1] & 0x7F not in STATIC:
                 return
@@ -102,7 +129,10 @@ class _Recorded(_Kept):
         if self._file is not None:
             self._file.close()
             seconds = self._file.seconds
-        return {"file": str(self.path), "seconds": round(seconds, 1)}
+        elif isinstance(self.path, int):
+            os.close(self.path)
+        named = {"file": str(self.path)} if isinstance(self.path, Path) else {}
+        return {**named, "seconds": round(seconds, 1)}
 
 
 class Keeping:
@@ -124,12 +154,24 @@ class Keeping:
         """Whether messages are wanted."""
         return any(isinstance(kept, _Captured) for kept in self._kept)
 
-    def capture(self, record: int, generation: int, call_id: str, descriptor: int, seconds: float,
-                done: Done) -> Callable[[], None]:
+    def capture(self, record: int, generation: int, call_id: str, descriptor: int, seconds: float, done: Done,
+                controlled: Controlled | None = None, decrypted: bool = False) -> Callable[[], None]:
         """Keep a call's messages and packets in the file behind a descriptor, which is closed at the end; returns what
         ends it early. ValueError where too much is kept already, OSError where the file cannot be written."""
         kept = _Captured(record, generation, done, Capture(descriptor), call_id.encode("utf-8", "surrogateescape"),
-                         time.monotonic() + seconds)
+                         time.monotonic() + seconds, controlled, decrypted)
+        return self._begin_until_told(kept)
+
+    def record_to(self, record: int, generation: int, descriptor: int, seconds: float, done: Done,
+                  controlled: Controlled | None = None) -> Callable[[], None]:
+        """Record what all sides of a call say into the file behind a descriptor, as `capture` keeps its packets.
+        ValueError where too much is kept already, or no audio goes through the edge."""
+        if self._audio is None:
+            raise ValueError("no audio goes through this edge: its configuration has no [[media]]")
+        return self._begin_until_told(
+            _Recorded(record, generation, done, descriptor, time.monotonic() + seconds, controlled))
+
+    def _begin_until_told(self, kept: _Kept) -> Callable[[], None]:
         self._begin(kept)
 
         def end() -> None:
@@ -141,8 +183,8 @@ class Keeping:
     def record(self, record: int, generation: int, call_id: str, folder: Path, done: Done) -> None:
         """Record a call into a new file of that folder; nothing where it is recorded already. ValueError where too
         much is kept already."""
-        if not any(isinstance(kept, _Recorded) and (kept.record, kept.generation) == (record, generation)
-                   for kept in self._kept):
+        if not any(isinstance(kept, _Recorded) and isinstance(kept.path, Path)
+                   and (kept.record, kept.generation) == (record, generation) for kept in self._kept):
             name = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{_UNSAFE.sub('_', call_id)}.wav"
             self._begin(_Recorded(record, generation, done, folder / name))
 
@@ -161,8 +203,11 @@ class Keeping:
                 self._follow(kept)
             elif not kept.ended_at:
                 kept.ended_at = now
+            if isinstance(kept, _Captured):
+                # Whoever looks on meanwhile sees what there is.
+                self._safely(kept, kept.file.flush)
             over = kept.ended_at and now - kept.ended_at >= LINGER_SECONDS
-            if over or (isinstance(kept, _Captured) and now >= kept.until):
+            if over or now >= kept.until:
                 self._end(kept)
 
     def stop(self) -> None:
@@ -179,17 +224,27 @@ class Keeping:
         self._follow(kept)
 
     def _follow(self, kept: _Kept) -> None:
-        """Have the call's streams copied, new ones too."""
-        if self._audio is not None:
-            for session in sessions_of(self._audio.anchor, kept.record, kept.generation):
-                stream = session, self._audio.relay.generation(session)
-                if stream not in kept.streams:
-                    kept.streams.add(stream)
-                    self._audio.relay.capture(session)
-                if isinstance(kept, _Captured):
-                    for side in range(len(SIDES)):
-                        if (found := place(self._audio.anchor, session, side)) is not None:
-                            kept.places[session, side] = found
+        """Have the call's streams copied, new ones too; and messages of new legs."""
+        controlled = kept.controlled
+        if isinstance(kept, _Captured):
+            kept.follow()
+        if self._audio is None:
+            return
+        for session, places in controlled.streams() if controlled is not None else self._streams(kept):
+            stream = session, self._audio.relay.generation(session)
+            if stream not in kept.streams:
+                kept.streams.add(stream)
+                self._audio.relay.capture(session)
+            if isinstance(kept, _Captured):
+                kept.places.update({(session, side): where for side, where in places.items()})
+
+    def _streams(self, kept: _Kept) -> Iterator[tuple[int, dict[int, Where]]]:
+        """Of a proxied call."""
+        assert self._audio is not None
+        anchor = self._audio.anchor
+        for session in sessions_of(anchor, kept.record, kept.generation):
+            found = ((side, place(anchor, session, side)) for side in range(len(SIDES)))
+            yield session, {side: where for side, where in found if where is not None}
 
     def _drain(self) -> None:
         tap = self._audio.relay.tap if self._audio is not None else None

@@ -44,7 +44,7 @@ class Log:
     def __init__(self, level: str = "info", style: str = "auto", stream: Stream | None = None, **bound: Any):
         self._stream = stream or Stream()
         self._least = LEVELS.index(level)
-        self._console = style == "console" or (style == "auto" and sys.stderr.isatty())
+        self._console = _for_console(style)
         self._bound = bound
 
     @property
@@ -55,6 +55,11 @@ class Log:
     def changed(self, level: str, style: str) -> "Log":
         """The same log in another level and style."""
         return Log(level, style, self._stream, **self._bound)
+
+    def change(self, level: str, style: str) -> None:
+        """Go on in another level and style, for all who write to this log."""
+        self._least = LEVELS.index(level)
+        self._console = _for_console(style)
 
     def debug(self, event: str, **fields: Any) -> None:
         self.write("debug", event, **fields)
@@ -81,6 +86,10 @@ class Log:
             line = msgspec.json.encode(
                 {"time": stamp, "level": level, "event": event} | self._bound | fields, enc_hook=str).decode()
         self._stream.write(line.encode() + b"\n")
+
+
+def _for_console(style: str) -> bool:
+    return style == "console" or (style == "auto" and sys.stderr.isatty())
 
 
 def _console(value: Any) -> str:

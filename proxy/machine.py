@@ -7,7 +7,7 @@ from pathlib import Path
 
 from proxy.config import Config, Problem
 from proxy.policy.addresses import parse_host
-from proxy.policy.media import SIDES, parse_ports, sessions
+from proxy.policy.media import SIDES, pairs, parse_ports, sessions
 
 KERNEL = Path("/proc/sys/net/ipv4")
 """The same settings are for IPv6."""
@@ -81,18 +81,40 @@ def _port_list(text: str) -> set[int]:
     return found
 
 
-def streams_allowed() -> int:
-    """Streams that the limit of open files leaves room for."""
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return sys.maxsize if soft == resource.RLIM_INFINITY else max(0, soft - OTHER_FILES) // (SIDES * FILES_OF_A_SIDE)
+def ready_pairs(config: Config) -> int:
+    """Pairs of ports of each media address that stay bound: as configured, but at most half of the files allowed."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard == resource.RLIM_INFINITY or not config.media:
+        return config.relay.ready
+    return min(config.relay.ready, max(0, hard - OTHER_FILES) // 2 // (FILES_OF_A_SIDE * len(config.media)))
+
+
+def _ready_files(config: Config) -> int:
+    return FILES_OF_A_SIDE * sum(min(ready_pairs(config), pairs(media)) for media in config.media)
+
+
+def _connections(config: Config) -> int:
+    """Connections that may be open at a time."""
+    return config.streams.connections if any(not one.bind.startswith("udp:") for one in config.listeners) else 0
+
+
+def streams_allowed(config: Config) -> int:
+    """Streams that the limit of open files leaves room for, as far as it may be raised."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard == resource.RLIM_INFINITY:
+        return sys.maxsize
+    return max(0, hard - OTHER_FILES - _ready_files(config) - _connections(config)) // (SIDES * FILES_OF_A_SIDE)
 
 
 def allow_files(config: Config) -> str:
     """Raise the limit of open files as far as this process may, which its children inherit; what to say where that
-    is not enough for `relay.sessions`, else nothing."""
-    if not config.media:
+    is not enough for `relay.sessions` and `streams.connections`, else nothing."""
+    connections = _connections(config)
+    if not config.media and not connections:
         return ""
-    needed = OTHER_FILES + sessions(config) * SIDES * FILES_OF_A_SIDE
+    needed = OTHER_FILES + connections
+    if config.media:
+        needed += sessions(config) * SIDES * FILES_OF_A_SIDE + _ready_files(config)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= needed:
         return ""
@@ -103,7 +125,11 @@ def allow_files(config: Config) -> str:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     else:
         return ""
-    most = streams_allowed()
-    return (f"{sessions(config)} audio streams take {needed} open files, and the limit is {hard}: more than {most} "
-            f"streams at a time will be refused. Raise it (LimitNOFILE= of the service, ulimit -n), or lower "
-            f"relay.sessions")
+    if not config.media:
+        return (f"{connections} connections take {needed} open files, and the limit is {hard}: more than "
+                f"{max(0, hard - OTHER_FILES)} will have to wait. Raise it (LimitNOFILE= of the service, ulimit -n), "
+                f"or lower streams.connections")
+    most = streams_allowed(config)
+    return (f"{sessions(config)} audio streams and the ports kept ready take {needed} open files, and the limit is "
+            f"{hard}: more than {most} streams at a time will be refused. Raise it (LimitNOFILE= of the service, "
+            f"ulimit -n), or lower relay.sessions")

@@ -6,6 +6,7 @@ comes with the message.
 import array
 import os
 import socket
+from typing import Literal
 
 import msgspec
 
@@ -20,16 +21,53 @@ class Start(msgspec.Struct, tag="start"):
     secret: bytes
     epoch: int
     trace: bool = False
+    drained: list[str] = []
+
+
+class StartServices(msgspec.Struct, tag="start_services"):
+    """Supervisor to services process, once: the descriptors that come with it are configuration, counters, and the
+    socket of the API where there is one. folder and name: where its files are kept, and what they are called after."""
+
+    epoch: int
+    folder: str
+    name: str
+
+
+class Attach(msgspec.Struct, tag="attach"):
+    """Supervisor to that worker and to the services process: an end of a new link between them comes with it."""
+
+    worker: int
+
+
+class Reload(msgspec.Struct, tag="reload"):
+    """Services process to supervisor: read the configuration again. The answer is Reloaded with this number."""
+
+    ask: int
+
+
+class Reloaded(msgspec.Struct, tag="reloaded"):
+    """Supervisor to services process: that epoch runs now, or why not."""
+
+    ask: int
+    epoch: int
+    error: str = ""
+
+
+class UseEntries(msgspec.Struct, tag="use_entries"):
+    """Services process to supervisor: the entries of the access list that come with it, and no others, hold beside the
+    file. The answer is Reloaded with this number."""
+
+    ask: int
 
 
 class Configure(msgspec.Struct, tag="configure"):
-    """Supervisor to worker: take over the configuration that comes with it."""
+    """Supervisor to worker and services process: take over the configuration that comes with it."""
 
     epoch: int
 
 
 class Configured(msgspec.Struct, tag="configured"):
-    """Worker to supervisor: running with that epoch, or why not."""
+    """Worker or services process to supervisor: running with that epoch, or why not."""
 
     epoch: int
     error: str = ""
@@ -42,15 +80,33 @@ class Trace(msgspec.Struct, tag="trace"):
 
 
 class Capture(msgspec.Struct, tag="capture"):
-    """Command line to supervisor to workers: write a call's packets into the file that comes first, for so many
-    seconds at most, and say how it went as a line of JSON over the socket that comes second; its end ends it too."""
+    """Command line to supervisor to workers: write a call's packets, or what is heard of it, into the file that comes
+    first, for so many seconds at most, and say how it went as a line of JSON over the socket that comes second; its end
+    ends it too."""
 
     call_id: str
     seconds: float
+    decrypted: bool = False
+    """SRTP as plain RTP, and messages with their keys."""
+    sound: bool = False
+    """A stereo WAV of the audio in place of packets."""
+
+
+Task = Literal["targets", "drain", "resume", "bans", "ban", "unban"]
+
+
+class Operate(msgspec.Struct, tag="operate"):
+    """Command line or services process to supervisor to workers: show or change something; each worker answers with a
+    line of JSON over the socket that comes along. A worker that starts later knows of what is drained by its Start.
+    address: of a target or a ban; of `drain` and `resume` empty for the edge itself. seconds: that a ban lasts."""
+
+    what: Task
+    address: str = ""
+    seconds: int = 0
 
 
 class Stop(msgspec.Struct, tag="stop"):
-    """Supervisor to worker: begin nothing more, finish what runs within so many seconds, end."""
+    """Supervisor to worker and services process: begin nothing more, finish what runs within so many seconds, end."""
 
     timeout: float
 
@@ -75,7 +131,8 @@ class Done(msgspec.Struct, tag="done"):
     error: str = ""
 
 
-Message = Start | Configure | Configured | Trace | Capture | Stop | AskStatistics | Statistics | Done
+Message = (Start | StartServices | Attach | Configure | Configured | Reload | Reloaded | UseEntries | Trace | Capture
+           | Operate | Stop | AskStatistics | Statistics | Done)
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Message)
 

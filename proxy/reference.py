@@ -41,8 +41,7 @@ bytes. Secrets never stand in this file.
 How a request that begins something is decided: its source's group (`group`, longest prefix) must allow the method;
 the route (`route`) with the longest number prefix that matches, else the first that matches, says where it goes;
 its header sets (`headers`) are filled in; internal headers are taken out; and if the result is bigger than the
-budget of the upstream, the steps of its `size_policy` make it smaller. The steps `tcp` and `reference` are accepted
-and keep their place in the order; in this version they do nothing, and each time that is noted.
+budget of the upstream, the steps of its `size_policy` make it smaller.
 
 Inside dialogs that the edge forwarded, requests follow the dialog. REFER is passed on only by a rule (`refer`).
 """

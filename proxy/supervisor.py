@@ -11,31 +11,39 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
-from proxy import app, load, machine
-from proxy.config import Config, ConfigError, token_key
+from proxy import app, load, machine, streaming
+from proxy.config import Config, ConfigError, needs_services, token_key
+from proxy.entries import Entries
 from proxy.log import Log
 from proxy.messages import (
     AskStatistics,
+    Attach,
     Capture,
     Configure,
     Configured,
     Done,
     Message,
+    Operate,
+    Reload,
+    Reloaded,
     Start,
     Statistics,
     Stop,
     Trace,
+    UseEntries,
     memory_file,
     receive,
     send,
 )
 from proxy.page import Page
-from sipcore.net.udp import bind_udp
+from proxy.policy.entries import Entry
+from proxy.services_child import ServicesChild, bind_api
 
 GRACE = 2.0
 """Seconds that a worker gets beyond its stop timeout before it is killed."""
@@ -43,18 +51,22 @@ SHORT_LIFE = 1.0
 """Seconds; a worker that lives no longer is started again after a pause, which doubles each time."""
 FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 5.0
+MOST_DRAINED = 1024
 WORKER = "proxy.worker"
 """The module whose main() is a worker."""
 
 FIXED = {"listeners": "[[listener]]", "process": "[process]", "limits": "[limits]", "timers": "[timers]",
          "secrets": "[secrets]"}
 """What a running edge was built with."""
+FIXED_SERVICES = (("api", "bind"), ("api", "body_limit"), ("database", "url"))
+"""The same of the services process, once it runs."""
+FIXED_STREAMS = ("connections", "rate")
 FIXED_RELAY = ("learn_seconds", "silence_seconds", "timeout_seconds", "sessions")
 
 
 def control_path(config: Config) -> Path:
     """Where the control socket is: the configured folder, the service manager's, or one of the user's own."""
-    host, port, _, _ = app.listeners(config)[0]
+    host, port, *_ = app.listeners(config)[0]
     return control_path_of(host, port, config.process.directory)
 
 
@@ -85,8 +97,13 @@ class Supervisor:
         self.log = Log(config.log.level, config.log.format)
         self.secret = token_key(config.secrets, file.parent) or os.urandom(32)
         self.pages = [Page() for _ in range(config.process.workers)]
+        self.services_page = Page()
         self.sockets: list[socket.socket] = []
+        self.api: socket.socket | None = None
+        self.services: ServicesChild | None = None
         self.children: dict[int, Child] = {}
+        self.entries = Entries(self._follow_entries)
+        self.drained: set[str] = set()
         self.restarts = 0
         self.short_lives = [0] * config.process.workers
         self.began = time.monotonic()
@@ -96,11 +113,11 @@ class Supervisor:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def bind(self) -> None:
-        """Bind every listener. OSError says which one could not be bound; nothing is left half-bound."""
+        """Bind every listener and the API. OSError says which one could not be bound; nothing is left half-bound."""
         try:
-            for listener, (host, port, _, _) in zip(self.config.listeners, app.listeners(self.config), strict=True):
-                self.sockets.append(bind_udp(host, port, buffer_bytes=listener.receive_buffer,
-                                             send_buffer_bytes=listener.send_buffer))
+            for index in range(len(self.config.listeners)):
+                self.sockets.append(streaming.bind(self.config, index))
+            self.api = bind_api(self.config)
         except OSError:
             self.close()
             raise
@@ -109,6 +126,9 @@ class Supervisor:
         for sock in self.sockets:
             sock.close()
         self.sockets.clear()
+        if self.api is not None:
+            self.api.close()
+            self.api = None
 
     async def run(self) -> int:
         """Serve until SIGTERM or SIGINT; returns the exit status."""
@@ -124,9 +144,11 @@ class Supervisor:
             control = None
         if short := machine.allow_files(self.config):
             self.log.warning("open files", text=short)
-        self._warn_of_ports()
+        self._warn()
         for number in range(self.config.process.workers):
             await self._start_worker(number)
+        if needs_services(self.config):
+            await self._start_services()
         self.log.info("running", listeners=[listener.bind for listener in self.config.listeners],
                       workers=self.config.process.workers, configuration=str(self.file))
         await ended.wait()
@@ -139,9 +161,11 @@ class Supervisor:
         self.close()
         return 0
 
-    def _warn_of_ports(self) -> None:
+    def _warn(self) -> None:
         for text in machine.remarks(self.config):
             self.log.warning("media ports", text=text)
+        for text in streaming.remarks(self.config):
+            self.log.warning("certificate", text=text)
 
     def reload(self) -> None:
         """SIGHUP: read the file again; swap where it is good, keep what runs where it is not."""
@@ -155,21 +179,75 @@ class Supervisor:
         except ConfigError as error:
             return str(error)
         changed = [FIXED[name] for name in FIXED if getattr(config, name) != getattr(self.config, name)]
+        changed += [f"streams.{name}" for name in FIXED_STREAMS
+                    if getattr(config.streams, name) != getattr(self.config.streams, name)]
         changed += [f"relay.{name}" for name in FIXED_RELAY
                     if getattr(config.relay, name) != getattr(self.config.relay, name)]
         if config.media and not self.config.media:
             changed.append("[[media]] where none was")
+        if self.services is not None:
+            changed += [f"{table}.{name}" for table, name in FIXED_SERVICES
+                        if getattr(getattr(config, table), name) != getattr(getattr(self.config, table), name)]
+        elif config.api.bind:
+            try:
+                self.api = bind_api(config)
+            except OSError as error:
+                return str(error.strerror)
         if changed:
             return f"{', '.join(changed)} cannot change while the edge runs: restart it"
         retrace = config.log.trace != self.config.log.trace
         self.config = config
         self.log = self.log.changed(config.log.level, config.log.format)
-        self._warn_of_ports()
-        for child in self.children.values():
-            self._send(child, Configure(config.epoch), [self._configuration()])
+        self._warn()
+        self._configure_workers()
+        if self.services is not None:
+            self.services.log = self.log
+            self.services.configure(config)
+        elif needs_services(config):
+            self._keep(self._start_services())
         if retrace:
             self._set_trace(config.log.trace)
         return ""
+
+    def _on_reload(self, asked: Reload) -> None:
+        """The services process asks for what SIGHUP does."""
+        error = self._reload()
+        if error:
+            self.log.error("configuration kept", reason=error)
+        if self.services is not None:
+            self.services.send(Reloaded(asked.ask, self.config.epoch, error))
+
+    def _configure_workers(self) -> None:
+        for child in self.children.values():
+            self._send(child, Configure(self.config.epoch), [self._configuration()])
+
+    def _on_entries(self, asked: UseEntries, entries: list[Entry]) -> None:
+        if self.entries.use(entries):
+            self._follow_entries()
+        if self.services is not None:
+            self.services.send(Reloaded(asked.ask, self.config.epoch))
+
+    def _follow_entries(self) -> None:
+        self.config = msgspec.structs.replace(self.config, epoch=self.config.epoch + 1)
+        self._configure_workers()
+
+    async def _start_services(self) -> None:
+        control = control_path(self.config)
+        self.services = ServicesChild(
+            folder=control.parent, name=control.stem.removeprefix("control-"), page=self.services_page,
+            api=self.api, log=self.log, workers=self.config.process.workers, link=self._attach, reload=self._on_reload,
+            entries=self._on_entries, operate=self._operate)
+        await self.services.start(self.config)
+
+    def _attach(self, number: int, end: socket.socket) -> None:
+        child = self.children.get(number)
+        if child is not None and child.process.returncode is None:
+            self._send(child, Attach(number), [os.dup(end.fileno())])
+
+    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def _set_trace(self, on: bool) -> None:
         self.trace = on
@@ -177,7 +255,7 @@ class Supervisor:
             self._send(child, Trace(on))
 
     def _configuration(self) -> int:
-        return memory_file("sipedge-configuration", msgspec.msgpack.encode(self.config))
+        return memory_file("sipedge-configuration", msgspec.msgpack.encode(self.entries.merged(self.config, self.log)))
 
     def _send(self, child: Child, message: Message, descriptors: list[int] | None = None) -> None:
         try:
@@ -202,15 +280,15 @@ class Supervisor:
         self.children[number] = child
         configuration = self._configuration()
         try:
-            send(ours, Start(number, self.secret, self.config.epoch, self.trace),
+            send(ours, Start(number, self.secret, self.config.epoch, self.trace, sorted(self.drained)),
                  [configuration, self.pages[number].descriptor, *(sock.fileno() for sock in self.sockets)])
         except OSError as error:
             self.log.error("worker not started", worker=number, error=str(error))
         os.close(configuration)
         asyncio.get_running_loop().add_reader(ours.fileno(), self._on_worker, child)
-        task = asyncio.get_running_loop().create_task(self._watch(child))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        if self.services is not None:
+            self.services.attach(number)
+        self._keep(self._watch(child))
 
     def _on_worker(self, child: Child) -> None:
         try:
@@ -251,6 +329,7 @@ class Supervisor:
 
     async def _stop(self) -> None:
         self.stopping = True
+        self.entries.stop()
         timeout = self.config.process.stop_timeout
         for child in self.children.values():
             self._send(child, Stop(timeout))
@@ -262,6 +341,8 @@ class Supervisor:
                 if child.process.returncode is None:
                     child.process.kill()
             await asyncio.wait(late)
+        if self.services is not None:
+            await self.services.stop()
         self.log.info("ended", uptime=round(time.monotonic() - self.began, 1))
 
     # --- the control socket
@@ -300,9 +381,11 @@ class Supervisor:
         deadline.cancel()
         try:
             question, descriptors = receive(client)
-            if isinstance(question, Capture):
-                for child in self.children.values():
-                    self._send(child, question, [os.dup(descriptor) for descriptor in descriptors])
+            if isinstance(question, Operate):
+                self._operate(question, descriptors)
+                send(client, Done())
+            elif isinstance(question, Capture):
+                self._ask_workers(question, descriptors)
                 send(client, Done())
             for descriptor in descriptors:
                 os.close(descriptor)
@@ -311,16 +394,30 @@ class Supervisor:
             elif isinstance(question, Trace):
                 self._set_trace(question.on)
                 send(client, Done())
-            elif question is not None and not isinstance(question, Capture):
+            elif question is not None and not isinstance(question, Capture | Operate):
                 send(client, Done("not a question for the supervisor"))
         except (OSError, msgspec.DecodeError) as error:
             self.log.warning("control client", error=str(error))
         self._hang_up(client)
 
+    def _ask_workers(self, question: Capture | Operate, descriptors: list[int]) -> None:
+        for child in self.children.values():
+            self._send(child, question, [os.dup(descriptor) for descriptor in descriptors])
+
+    def _operate(self, question: Operate, descriptors: list[int]) -> None:
+        """What is drained stays so in workers that start later."""
+        if question.what == "drain" and len(self.drained) < MOST_DRAINED:
+            self.drained.add(question.address)
+        elif question.what == "resume":
+            self.drained.discard(question.address)
+        if question.what in ("drain", "resume", "ban", "unban"):
+            self.log.info("operator", what=question.what, address=question.address)
+        self._ask_workers(question, descriptors)
+
     def statistics(self) -> Statistics:
-        """The sums over all workers' pages."""
+        """The sums over the pages of all workers and of the services process."""
         sums: dict[str, int] = {}
-        for page in self.pages:
+        for page in (*self.pages, self.services_page):
             for name, value in page.read().items():
                 sums[name] = sums.get(name, 0) + value
         return Statistics(sums, len(self.children), self.restarts, self.config.epoch,

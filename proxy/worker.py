@@ -1,29 +1,55 @@
 """A worker: one Proxy on uvloop, told what to do by the supervisor over descriptor 3.
 
-It loads what SIP needs and nothing else, computes in no thread, and freezes the garbage collector's view of what
-was loaded. What it counts stands in a page that others can read; what happens to it, in the log.
+It loads what SIP needs and nothing else, computes in no thread, and says itself when garbage is looked for. What it
+counts stands in a page that others can read; what happens to it, in the log.
 """
 import asyncio
 import contextlib
-import gc
 import os
 import signal
 import socket
 import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 import uvloop
 
-from proxy import app
+from proxy import app, streaming
+from proxy.asking import Asked
 from proxy.audio import Audio, Said
-from proxy.config import Config
+from proxy.config import Config, needs_services
+from proxy.events import Command, Reply
+from proxy.garbage import Garbage
 from proxy.keeping import TICK_SECONDS, Keeping
 from proxy.log import Log
-from proxy.messages import Capture, Configure, Configured, Message, Start, Stop, Trace, read_memory_file, receive, send
+from proxy.messages import (
+    Attach,
+    Capture,
+    Configure,
+    Configured,
+    Message,
+    Operate,
+    Start,
+    Stop,
+    Trace,
+    read_memory_file,
+    receive,
+    send,
+)
+from proxy.naming import Failures, LookUp, UpstreamNames, bounds_of, name_servers, reach_of, resolver_of
+from proxy.operating import Operating
 from proxy.page import Page
+from proxy.policy.names import places
+from proxy.references import References
+from proxy.services_link import ServicesLink
 from sipcore.net.endpoint import Endpoint, monotonic_ms, wall_offset_ms
+from sipcore.stack.flows import Flows
+from sipcore.wire.keys import hide_keys
+
+Result = TypeVar("Result")
 
 CONTROL = 3
 GAUGE_SECONDS = 1.0
@@ -32,6 +58,8 @@ WRONG_SOURCE_MS = 10_000
 WRONG_SOURCE_LINES = 5
 JOURNAL_MS = 1000
 """How long the end of a worker waits for a slow reader of the call log."""
+SERVICES_SECONDS = 1.0
+"""How long it waits for the services process to have the last records on disk."""
 STEP_SECONDS = 0.05
 """How often a stopping worker looks whether its transactions have finished."""
 
@@ -48,18 +76,28 @@ class Worker:
         self.page = Page(page)
         self.decisions: Counter[str] = Counter()
         self.audio = Audio(self.config) if self.config.media else None
+        self.services = ServicesLink(
+            self._command, queue=self.config.services.queue, used=needs_services(self.config))
+        self.asked = Asked(self.services, self._step)
         self.proxy = app.build_proxy(
-            self.config, secret=start.secret, worker=start.worker, counters=self.decisions, audio=self.audio)
+            self.config, secret=start.secret, worker=start.worker, counters=self.decisions, audio=self.audio,
+            services=self.asked,
+            references=References(self.services.keep, lambda level, event, **fields: self.log.write(
+                level, event, **fields)))
+        self.calls = app.calls_of(self.proxy)
+        self.calls.log = self.calls.watch.log = lambda level, event, **fields: self.log.write(level, event, **fields)
         self.proxy.use_counters(self.page.map)
-        self.proxy.records.wall = wall_offset_ms()
+        self.operating = Operating(self.proxy, self.calls, start.drained)
+        self.proxy.records.wall = self.calls.wall = self.calls.watch.wall = wall_offset_ms()
+        bound = [socket.socket(fileno=descriptor) for descriptor in sockets]
+        self.streams = streaming.streams(self.config, self.proxy, bound, self._on_stream)
         self.endpoint = Endpoint(
-            self.proxy, [socket.socket(fileno=descriptor) for descriptor in sockets],
+            self.proxy, [sock if sock.type == socket.SOCK_DGRAM else None for sock in bound], streams=self.streams,
             journal=self.proxy.records.journal, journal_fd=sys.stdout.fileno(),
             message_limit=self.config.limits.message_size, on_trouble=self._on_trouble)
         self.tracing = start.trace
         self.keeping = Keeping(self.audio, self.proxy.records.call_id)
         self._watch_messages()
-        self.mtus = self._mtus()
         self.wrong_told_at = 0
         self.wrong_told: dict[tuple[int, int], int] = {}
         self.ending = asyncio.Event()
@@ -71,19 +109,25 @@ class Worker:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             # They are the supervisor's business; a terminal sends them to the whole process group.
             loop.add_signal_handler(number, lambda: None)
+        self._start_names(loop)
         self.endpoint.start(loop)
         if self.audio is not None:
             loop.add_reader(self.audio.relay.fileno(), self._on_audio, self.audio)
-        self._on_second()
+        self.mtus = self._mtus()
         mtu_timer = loop.call_later(MTU_SECONDS, self._on_mtu)
-        gc.collect()
-        gc.freeze()
+        self.garbage = Garbage(loop.time())
+        self._on_second()
+        self._step(self.calls.watch.start)
         send(self.control, Configured(self.epoch))
         try:
             await self.ending.wait()
         finally:
             mtu_timer.cancel()
+            self.names.stop()
+            self.servers.close()
+            self._step(self.calls.abandon)
             self._finish_calls()
+            await self.services.finish(SERVICES_SECONDS)
             if self.audio is not None:
                 loop.remove_reader(self.audio.relay.fileno())
             self.keeping.stop()
@@ -92,6 +136,36 @@ class Worker:
             self.endpoint.stop()
             self.endpoint.finish_journal(JOURNAL_MS)
             self._write_page()
+
+    def _start_names(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begin to look names up. Calls do not wait for those of upstreams: what is not known yet is asked for then."""
+        def log(level: str, event: str, **fields: object) -> None:
+            self.log.write(level, event, **fields)
+
+        self.servers = name_servers(self.config, loop)
+        self.resolver = resolver_of(self.config, self.servers, loop)
+        self.names = UpstreamNames(self.resolver, self._on_names, log, bounds_of(self.config).stale)
+        self.failures = Failures(self.resolver, log)
+        self.proxy.naming = LookUp(self.resolver, self._step)
+        self.names.follow(places(self.config))
+
+    def _follow_names(self, config: Config) -> None:
+        """Another configuration; the cache stays where it asks the same servers."""
+        if config.dns != self.config.dns:
+            self.servers.close()
+            self.servers = name_servers(config, asyncio.get_running_loop())
+            self.resolver.configure(self.servers, reach_of(config), bounds_of(config))
+            self.names.stale_ms = bounds_of(config).stale
+        self.names.follow(places(config))
+
+    def _on_names(self) -> None:
+        """Targets have other addresses."""
+        try:
+            app.configure(self.proxy, self.config, self.decisions, self.audio, self.names.found)
+        except Exception as failure:  # noqa: BLE001 whatever it is, the edge goes on with the addresses that it has
+            self.log.error("addresses not taken over", error=f"{type(failure).__name__}: {failure}")
+        else:
+            self.mtus = self._mtus()
 
     def _finish_calls(self) -> None:
         """Log the calls that are still up, as fast as the reader of the lines takes them."""
@@ -125,20 +199,38 @@ class Worker:
             self._watch_messages()
         elif isinstance(message, Capture):
             self._capture(message, *descriptors)
+        elif isinstance(message, Operate):
+            self._operate(message, *descriptors)
+        elif isinstance(message, Attach):
+            self.services.attach(socket.socket(fileno=descriptors[0]))
+            self.asked.used = True
         elif isinstance(message, Stop):
             self.proxy.drain_calls()
+            self._step(self.calls.finish)
             self.log.info("stopping", unfinished=self.proxy.busy, timeout=message.timeout)
             self.stopper = asyncio.get_running_loop().create_task(self._finish(message.timeout))
+
+    def _command(self, command: Command) -> Reply:
+        """What the services process asks for."""
+        return self._step(lambda: self.calls.obey(command))
+
+    def _step(self, action: Callable[[], Result]) -> Result:
+        """Do something to calls from outside of packets and timers, and send what they say."""
+        self.proxy.advance(monotonic_ms())
+        result = action()
+        self.endpoint.wake()
+        return result
 
     def _configure(self, epoch: int, descriptor: int) -> None:
         """All or nothing: the old configuration stays where anything of the new one fails."""
         error = ""
         try:
             config = msgspec.msgpack.decode(read_memory_file(descriptor), type=Config)
-            app.configure(self.proxy, config, self.decisions, self.audio)
+            app.configure(self.proxy, config, self.decisions, self.audio, self.names.found, self.streams)
         except Exception as failure:  # noqa: BLE001 whatever it is, the edge goes on with what it has and says so
             error = f"{type(failure).__name__}: {failure}"
         else:
+            self._follow_names(config)
             self.config, self.epoch = config, epoch
             self.log = self.log.changed(config.log.level, config.log.format)
             self.mtus = self._mtus()
@@ -153,6 +245,10 @@ class Worker:
         self.ending.set()
 
     def _on_audio(self, audio: Audio) -> None:
+        # A key or the end of a whisper may move a call on.
+        self._step(lambda: self._take_audio(audio))
+
+    def _take_audio(self, audio: Audio) -> None:
         for said in audio.take_events():
             call_id = self.proxy.records.call_id(said.record, said.generation)
             if call_id is not None:
@@ -163,18 +259,34 @@ class Worker:
                     self.proxy.end_silent(said.record, said.generation, monotonic_ms())
 
     def _on_second(self) -> None:
+        flows = self.proxy.flows
+        if flows is not None:
+            self._step(lambda: self._keep_alive(flows))
+        if self.calls.registrations.all:
+            self._step(lambda: self.calls.registrations.advance(self.proxy.time))
         self._write_page()
+        self.operating.log = self.log
+        self.operating.look()
         for text in self.proxy.take_troubles():
             self.log.warning("policy", text=text)
-        asyncio.get_running_loop().call_later(GAUGE_SECONDS, self._on_second)
+        self.failures.look()
+        loop = asyncio.get_running_loop()
+        self.garbage.look(loop.time(), self.proxy.records.up)
+        loop.call_later(GAUGE_SECONDS, self._on_second)
+
+    def _keep_alive(self, flows: Flows) -> None:
+        for one in flows.due(self.proxy.time):
+            self.proxy.keep_alive(*one)
 
     def _write_page(self) -> None:
-        self.proxy.records.wall = wall_offset_ms()
+        self.proxy.records.wall = self.calls.wall = self.calls.watch.wall = wall_offset_ms()
         found = self.endpoint.statistics()
         if self.audio is not None:
             found |= self.audio.statistics()
             self._tell_wrong_sources(self.audio)
+        found |= self.calls.statistics() | self.services.statistics() | self.resolver.statistics()
         found["log_lost"] = self.log.lost
+        found["kept_alive"] = len(self.proxy.flows) if self.proxy.flows is not None else 0
         found |= {name.replace(".", "_"): count for name, count in self.decisions.items()}
         self.page.write(found)
 
@@ -213,6 +325,13 @@ class Worker:
         if not was and self.keeping.busy:
             self._on_tick()
 
+    def _operate(self, asked: Operate, asker: int) -> None:
+        with socket.socket(fileno=asker) as sock:
+            sock.setblocking(False)
+            answer = self._step(lambda: self.operating.obey(asked))
+            with contextlib.suppress(OSError):
+                sock.send(msgspec.json.encode(answer) + b"\n")
+
     def _capture(self, wanted: Capture, file: int, asker: int) -> None:
         """Until the call ends, the time is over, or whoever asked is gone."""
         sock = socket.socket(fileno=asker)
@@ -226,19 +345,25 @@ class Worker:
             sock.close()
             self._watch_messages()
 
-        found = self.proxy.records.find(wanted.call_id)
+        call = self.calls.traced(wanted.call_id)
+        place = call.place if call is not None else None
+        found = [place] if place is not None else self.proxy.records.find(wanted.call_id)
         was = self.keeping.busy
         try:
             if not found:
                 raise ValueError(f"no call in progress has the Call-ID {wanted.call_id}")
-            end = self.keeping.capture(*found[0], wanted.call_id, file, wanted.seconds, done)
+            if wanted.sound:
+                end = self.keeping.record_to(*found[0], file, wanted.seconds, done, call)
+            else:
+                end = self.keeping.capture(*found[0], wanted.call_id, file, wanted.seconds, done, call,
+                                           decrypted=wanted.decrypted)
         except (OSError, ValueError) as error:
             with contextlib.suppress(OSError):
                 os.close(file)
             done(str(error), {})
             return
         loop.add_reader(sock.fileno(), end)
-        self.log.info("capturing", call_id=wanted.call_id)
+        self.log.info("recording" if wanted.sound else "capturing", call_id=wanted.call_id)
         self._watch_messages()
         if not was:
             self._on_tick()
@@ -252,17 +377,23 @@ class Worker:
             asyncio.get_running_loop().call_later(TICK_SECONDS, self._on_tick)
 
     def _mtus(self) -> list[int]:
-        return [upstream.mtu for upstream in app.with_path_mtu(self.config).upstreams]
+        return [upstream.mtu for upstream in app.with_path_mtu(self.config, self.names.found).upstreams]
 
     def _on_mtu(self) -> None:
         """The kernel may have learned of a narrower way, or have forgotten one."""
         mtus = self._mtus()
         if mtus != self.mtus:
             self.mtus = mtus
-            app.configure(self.proxy, self.config, self.decisions, self.audio)
+            app.configure(self.proxy, self.config, self.decisions, self.audio, self.names.found)
             self.log.info("path MTU changed", upstreams={
                 upstream.name: mtu for upstream, mtu in zip(self.config.upstreams, mtus, strict=True)})
         asyncio.get_running_loop().call_later(MTU_SECONDS, self._on_mtu)
+
+    def _on_stream(self, level: str, event: str, fields: dict[str, object]) -> None:
+        listener = fields.pop("listener", None)
+        if isinstance(listener, int):
+            fields["listener"] = self.config.listeners[listener].name
+        self.log.write(level, event, **fields)
 
     def _on_trouble(self, text: str) -> None:
         self.log.error("network", text=text)
@@ -275,8 +406,8 @@ class Worker:
     def _on_message(self, direction: str, listener: int, host: str, port: int, data: bytes) -> None:
         if self.tracing:
             self.log.info("message", direction=direction, listener=self.config.listeners[listener].name,
-                          peer=f"{host}:{port}", text=data.decode("utf-8", "backslashreplace"))
-        bound_host, bound_port, public_host, _ = app.listeners(self.config)[listener]
+                          peer=f"{host}:{port}", text=hide_keys(data).decode("utf-8", "backslashreplace"))
+        bound_host, bound_port, public_host, *_ = app.listeners(self.config)[listener]
         # A wildcard is no address that a packet had.
         local = (public_host if bound_host in ("0.0.0.0", "::") else bound_host), bound_port
         self.keeping.message(*(((host, port), local) if direction == "in" else (local, (host, port))), data)

@@ -128,9 +128,10 @@ class Phone:
         """Build a request and send it to the edge."""
         return self.send(self.build(method, uri, **parts))  # type: ignore[arg-type]
 
-    def cancel(self, invite: bytes) -> bytes:
+    def cancel(self, invite: bytes, *headers: tuple[str, str]) -> bytes:
         """CANCEL an INVITE of this phone (RFC 3261 9.1)."""
-        return self.send(sibling(invite, "CANCEL"))
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers).encode()
+        return self.send(sibling(invite, "CANCEL").replace(b"Content-Length", lines + b"Content-Length"))
 
     def ack(self, invite: bytes, response: Received) -> bytes:
         """The ACK to a final response that is no 2xx (RFC 3261 17.1.1.3)."""

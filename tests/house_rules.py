@@ -7,7 +7,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
+from types import GenericAlias, ModuleType, UnionType
 
 # A layer, then what of the project it may import. The longest matching prefix is the layer of a module.
 BELOW_STACK = ("sipcore.base", "sipcore.wire", "sipcore.stack")
@@ -21,14 +21,20 @@ LAYERS = {
     "sipcore.net": (*BELOW_STACK, "sipcore.net"),
     # The configuration's Structs are plain data, and decoding them needs nothing above.
     "proxy.config": ("sipcore.base", "sipcore.wire", "proxy.config"),
-    "proxy.policy": ("sipcore.base", "sipcore.wire", "sipcore.stack.verdict", "proxy.config", "proxy.policy"),
-    "proxy.calls": (
-        *BELOW_STACK, "sipcore.anchor", "sipcore.media", "proxy.config", "proxy.policy", "proxy.calls",
+    "proxy.policy": (
+        "sipcore.base", "sipcore.wire", "sipcore.stack.verdict", "sipcore.stack.outgoing", "proxy.config",
+        "proxy.policy",
     ),
+    "proxy.calls": (
+        *BELOW_STACK, "sipcore.anchor", "sipcore.media", "proxy.config", "proxy.events", "proxy.policy",
+        "proxy.calls",
+    ),
+    # What is said between processes is plain data too.
+    "proxy.events": ("proxy.config",),
     "proxy": ("sipcore", "proxy"),
 }
 # Layers without sockets, clocks, logs or tasks: their callers have those. (Of libc.time, only what reads the clock.)
-SANS_IO = ("sipcore.wire", "sipcore.stack", "sipcore.anchor", "proxy.policy")
+SANS_IO = ("sipcore.wire", "sipcore.stack", "sipcore.anchor", "proxy.policy", "proxy.calls")
 IO_MODULES = {
     "asyncio", "datetime", "libc.time.clock", "libc.time.time", "logging", "posix", "select", "selectors", "signal",
     "socket", "ssl", "structlog", "subprocess", "threading", "time", "uvloop",
@@ -171,7 +177,7 @@ def stub_faults(root: Path, load: Callable[[str], object]) -> list[str]:
             if not name.startswith("_")
             and name not in imported
             and not isinstance(value, ModuleType)
-            and getattr(value, "__module__", module) == module
+            and (isinstance(value, GenericAlias | UnionType) or getattr(value, "__module__", module) == module)
         }
         faults += _stub_differences(module, ast.parse(stub.read_text()).body, built)
     return faults
@@ -237,7 +243,7 @@ def _project_files(root: Path) -> Iterator[Path]:
     for path in root.iterdir():
         if path.name == ".ci" or (path.is_dir() and not path.name.startswith(".") and path.name not in _MADE):
             for inner in path.rglob("*"):
-                generated = inner.suffix == ".c" and inner.with_suffix(".pyx").exists()
+                generated = inner.suffix == ".c" and any(inner.with_suffix(name).exists() for name in (".pyx", ".py"))
                 if inner.is_file() and inner.suffix in TEXT_SUFFIXES and not generated:
                     yield inner
         elif path.is_file() and path.suffix in TEXT_SUFFIXES and path.name != ".git":

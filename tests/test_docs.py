@@ -1,4 +1,5 @@
 """What the documentation says is so: its configurations, its counters, its links."""
+import os
 import re
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import pytest
 from proxy.config import Limits
 from proxy.page import NAMES
 from sipcore.stack.record import ENDS, REFER_STATES
+from tests.certificates import Authority
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -20,8 +22,15 @@ BLOCKS = [pytest.param(block, id=f"{page.name}-{index}") for page in PAGES
 def test_configurations_are_good(block, tmp_path):
     file = tmp_path / "edge.toml"
     file.write_text(block)
+    for name in re.findall(r'^\w*(?:key|token|secret)_file = "(.+)"', block, re.MULTILINE):
+        (tmp_path / name).write_text("s" * 64)
+    for name in re.findall(r'^users_file = "(.+)"', block, re.MULTILINE):
+        (tmp_path / name).write_text("ann:{PLAIN}secret\n")
+    for name in re.findall(r'^certificate = "(.+)\.pem"', block, re.MULTILINE):
+        Authority(tmp_path).give(name, "DNS:edge.example.com")
+    secrets = dict.fromkeys(re.findall(r'^\w*(?:key|token|secret)_env = "(.+)"', block, re.MULTILINE), "s" * 64)
     found = subprocess.run([sys.executable, "-m", "proxy", "check", "-c", str(file)], capture_output=True, text=True,
-                           cwd=ROOT, timeout=30, check=False)
+                           cwd=ROOT, timeout=30, check=False, env=os.environ | secrets)
     assert (found.stderr, found.returncode) == ("", 0)
     assert found.stdout.endswith(f"{file}: good\n")
 

@@ -7,7 +7,7 @@ import pytest
 
 from proxy.config import Config, ConfigError, Media, Relay
 from proxy.load import load
-from proxy.machine import allow_files, remarks, strangers
+from proxy.machine import allow_files, ready_pairs, remarks, strangers, streams_allowed
 
 TEXT = """\
 [[listener]]
@@ -19,8 +19,8 @@ bind = "{bind}"
 """
 
 
-def config(*media: Media, sessions: int = 0) -> Config:
-    return Config(media=media, relay=Relay(sessions=sessions))
+def config(*media: Media, sessions: int = 0, ready: int = 256) -> Config:
+    return Config(media=media, relay=Relay(sessions=sessions, ready=ready))
 
 
 def test_an_address_of_another_machine_is_named_with_its_line(tmp_path):
@@ -103,15 +103,22 @@ LOCAL = Media(name="local", bind="127.0.0.1")
 
 def test_open_files_are_allowed_as_far_as_they_are_needed(limits):
     assert allow_files(config(LOCAL, sessions=500)) == ""
-    assert limits == [(256 + 500 * 4, 4096)]
+    assert limits == [(256 + 500 * 4 + 256 * 2, 4096)]
     assert allow_files(config(LOCAL, sessions=400)) == ""
-    assert limits == [(256 + 500 * 4, 4096)], "never lowered"
+    assert limits == [(256 + 500 * 4 + 256 * 2, 4096)], "never lowered"
 
 
 def test_too_few_open_files_are_told_with_what_that_means(limits):
     said = allow_files(config(LOCAL, sessions=2000))
     assert limits == [(4096, 4096)]
-    assert said.startswith("2000 audio streams take 8256 open files, and the limit is 4096: more than 960 streams")
+    assert said.startswith("2000 audio streams and the ports kept ready take 8768 open files, and the limit is 4096: "
+                           "more than 832 streams")
+
+
+def test_ports_kept_ready_leave_at_least_half_of_the_files(limits):
+    assert ready_pairs(config(LOCAL, ready=30000)) == (4096 - 256) // 4
+    assert streams_allowed(config(LOCAL, ready=30000)) == (4096 - 256) // 2 // 4
+    assert ready_pairs(config(LOCAL, ready=0)) == 0
 
 
 def test_without_media_nothing_is_changed(limits):

@@ -1,7 +1,9 @@
 """SIP load generator: places calls through a proxy, answers them, and counts and times what happens.
 
 One call is INVITE, 180, 200, ACK, a hold time, BYE, 200, with the dialog's route set honoured and RFC 3261's
-retransmissions. It runs in one thread, IPv4 over UDP; pin the process to a core that the proxy does not use.
+retransmissions. It runs in one thread, over IPv4 and UDP, TCP or TLS; pin the process to a core that the proxy does
+not use. Over TCP and TLS the calling side opens its connections before the first call and shares the calls among them;
+the answering side takes those that come in. They stay open to the end of the run.
 `python -m benchmarks.load --help` is its command line.
 """
 import os
@@ -13,9 +15,13 @@ from typing import Literal, Self
 import msgspec
 
 from benchmarks.load import messages
+from benchmarks.load.connection import MOST_CONNECTIONS, Connections
 from benchmarks.load.generator import Generator
 from benchmarks.load.uac import Uac
 from benchmarks.load.uas import Uas
+from sipcore.net.tls import TlsContext
+
+Transport = Literal["udp", "tcp", "tls"]
 
 _SOCKET_BUFFER = 4 << 20
 
@@ -27,6 +33,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     caller: str = "127.0.0.2:5060"
     callee: str = "127.0.0.3:5060"
     target: str | None = None  # the proxy; None calls the callee directly
+    transport: Transport = "udp"
+    connections: int = 4  # of the calling side, over TCP and TLS
+    certificate: str = ""  # PEM file, of the answering side over TLS
+    key: str = ""  # its private key
+    ca: str = ""  # PEM file with what the proxy's certificate must come from
     rate: float = 0.0  # calls/s, evenly spaced (open loop)
     window: int = 0  # calls at a time (closed loop)
     calls: int = 0  # to place, 0 without a limit
@@ -53,6 +64,14 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError("the UAS answers with a final status, 200 to 699")
         if not 0 <= self.loss < 1 or min(self.rate, self.calls, self.duration, self.hold) < 0 or self.t1 <= 0:
             raise ValueError("a share lies in [0, 1), a time or number is not negative, T1 is positive")
+        if not 1 <= self.connections <= MOST_CONNECTIONS:
+            raise ValueError(f"a side has 1 to {MOST_CONNECTIONS} connections")
+        if self.transport != "udp" and self.loss:
+            raise ValueError("a connection loses nothing")
+        if self.transport == "tls" and not (self.ca or self.role == "uas"):
+            raise ValueError("a caller over TLS needs the authority of the proxy's certificate")
+        if self.transport == "tls" and not ((self.certificate and self.key) or self.role == "uac"):
+            raise ValueError("a UAS over TLS needs a certificate and its key")
 
 
 class Latency(msgspec.Struct, frozen=True):
@@ -107,7 +126,8 @@ class Report(msgspec.Struct, frozen=True):
     sent: int  # messages
     received: int
     lost: int  # on purpose
-    errors: int  # refused by the kernel
+    errors: int  # refused by the kernel, or without a connection
+    broken: int  # connections that ended during the run
     oversized: int  # would not have fitted into the generator's buffers
     drops: int  # by the kernel, for lack of receive buffer
     cpu: float  # seconds of the generator itself
@@ -130,37 +150,67 @@ class Load:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self._sockets: dict[str, socket.socket] = {}
+        self._sockets: dict[str, list[socket.socket]] = {}
+        self._connections: list[Connections] = []
         try:
-            self.callee = self._bind("uas", plan.callee) if plan.role != "uac" else plan.callee
-            self.caller = self._bind("uac", plan.caller) if plan.role != "uas" else plan.caller
+            self.callee = self._open("uas", plan.callee) if plan.role != "uac" else plan.callee
+            self.caller = self._open("uac", plan.caller) if plan.role != "uas" else plan.caller
         except OSError:
             self.close()
             raise
         uac = uas = None
+        flows = 0 if plan.transport == "udp" else plan.connections
         if plan.role != "uas":
             host, port = _split(plan.target or self.callee)
-            templates = messages.requests(self.caller, self.callee)
+            templates = messages.requests(self.caller, self.callee, plan.transport)
             serial = secrets.randbits(39)
-            uac = Uac(plan.capacity, socket.inet_aton(host), port, plan.t1, plan.hold, serial, templates)
+            uac = Uac(plan.capacity, socket.inet_aton(host), port, plan.t1, plan.hold, serial, templates, flows)
         if plan.role != "uac":
-            uri = messages.contact(messages.CALLEE, self.callee)
-            uas = Uas(plan.capacity, uri, plan.answer, plan.t1, messages.responses(self.callee))
+            uri = messages.contact(messages.CALLEE, self.callee, plan.transport)
+            tails = messages.responses(self.callee, plan.transport)
+            uas = Uas(plan.capacity, uri, plan.answer, plan.t1, tails, flows > 0)
         self._generator = Generator(
-            uac, self._fileno("uac"), uas, self._fileno("uas"), rate=plan.rate, window=plan.window, calls=plan.calls,
+            uac, self._way("uac"), uas, self._way("uas"), rate=plan.rate, window=plan.window, calls=plan.calls,
             duration=plan.duration, loss=plan.loss, seed=plan.seed, spin=plan.spin,
         )  # fmt: skip
 
-    def _bind(self, role: str, address: str) -> str:
-        sock = self._sockets[role] = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SOCKET_BUFFER)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BUFFER)
-        sock.bind(_split(address))
-        host, port = sock.getsockname()
+    def _open(self, role: str, address: str) -> str:
+        """Open the sockets of a side; return the address that the first one got."""
+        udp, connecting = self.plan.transport == "udp", self.plan.transport != "udp" and role == "uac"
+        opened = self._sockets[role] = []
+        for index in range(self.plan.connections if connecting else 1):
+            sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM if udp else socket.SOCK_STREAM)
+            opened.append(sock)
+            if udp:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SOCKET_BUFFER)
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BUFFER)
+            else:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            host, port = _split(address)
+            sock.bind((host, 0 if index else port))
+            if connecting:
+                sock.connect(_split(self.plan.target or self.callee))
+            elif not udp:
+                sock.listen()
+            if not udp:
+                sock.setblocking(False)
+        host, port = opened[0].getsockname()
         return f"{host}:{port}"
 
-    def _fileno(self, role: str) -> int:
-        return self._sockets[role].fileno() if role in self._sockets else -1
+    def _way(self, role: str) -> int | Connections | None:
+        """Return what a side sends and receives by."""
+        if role not in self._sockets:
+            return None
+        if self.plan.transport == "udp":
+            return self._sockets[role][0].fileno()
+        context, plan = None, self.plan
+        if plan.transport == "tls":
+            answering = role == "uas"
+            certificates = [(plan.certificate, plan.key)] if answering else []
+            context = TlsContext(server=answering, certificates=certificates, ca="" if answering else plan.ca)
+        connections = Connections(self._sockets[role], listening=role == "uas", context=context)
+        self._connections.append(connections)
+        return connections
 
     def run(self) -> Report:
         """Run the plan to its end and return what came of it; a caller waits for its last call."""
@@ -172,7 +222,7 @@ class Load:
         return msgspec.convert(counters, Report)
 
     def _drops(self) -> int:
-        inodes = {str(os.fstat(sock.fileno()).st_ino) for sock in self._sockets.values()}
+        inodes = {str(os.fstat(sock.fileno()).st_ino) for opened in self._sockets.values() for sock in opened}
         with open("/proc/net/udp") as table:
             rows = [line.split() for line in table]
         return sum(int(row[-1]) for row in rows[1:] if row[9] in inodes)
@@ -183,8 +233,11 @@ class Load:
 
     def close(self) -> None:
         """Release the sockets; not while run() is under way."""
-        for sock in self._sockets.values():
-            sock.close()
+        for connections in self._connections:
+            connections.close()
+        for opened in self._sockets.values():
+            for sock in opened:
+                sock.close()
 
     def __enter__(self) -> Self:
         return self

@@ -15,6 +15,11 @@ def main(
     caller: Annotated[str, typer.Option(help="Address of the calling side, host:port.")] = "127.0.0.2:5060",
     callee: Annotated[str, typer.Option(help="Address of the answering side.")] = "127.0.0.3:5060",
     target: Annotated[str | None, typer.Option(help="Address of the proxy; without it the callee is called.")] = None,
+    transport: Annotated[load.Transport, typer.Option(help="How both sides are reached.")] = "udp",
+    connections: Annotated[int, typer.Option(help="Of the calling side, over TCP and TLS.")] = 4,
+    certificate: Annotated[str, typer.Option(help="The answering side's over TLS, PEM.")] = "",
+    key: Annotated[str, typer.Option(help="Its private key.")] = "",
+    ca: Annotated[str, typer.Option(help="What the proxy's certificate must come from, PEM.")] = "",
     rate: Annotated[float, typer.Option(help="Calls a second, evenly spaced (open loop).")] = 0.0,
     window: Annotated[int, typer.Option(help="Calls at a time (closed loop).")] = 0,
     calls: Annotated[int, typer.Option(help="How many calls; 0: as many as the duration allows.")] = 0,
@@ -30,8 +35,9 @@ def main(
     """Place SIP calls, answer them, and report counts and latencies. Exit status 1 if a call was not completed."""
     try:
         plan = load.Plan(
-            role=role, caller=caller, callee=callee, target=target, rate=rate, window=window, calls=calls,
-            duration=duration, hold=hold, loss=loss, answer=answer, t1=t1, seed=seed, spin=spin,
+            role=role, caller=caller, callee=callee, target=target, transport=transport, connections=connections,
+            certificate=certificate, key=key, ca=ca, rate=rate, window=window, calls=calls, duration=duration,
+            hold=hold, loss=loss, answer=answer, t1=t1, seed=seed, spin=spin,
         )  # fmt: skip
         report = load.run(plan)
     except (ValueError, OSError) as error:

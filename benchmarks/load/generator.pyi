@@ -1,3 +1,4 @@
+from benchmarks.load.connection import Connections
 from benchmarks.load.uac import Uac
 from benchmarks.load.uas import Uas
 
@@ -5,9 +6,9 @@ class Generator:
     def __init__(
         self,
         uac: Uac | None,
-        uac_fd: int,
+        uac_way: int | Connections | None,
         uas: Uas | None,
-        uas_fd: int,
+        uas_way: int | Connections | None,
         *,
         rate: float,
         window: int,

@@ -12,9 +12,9 @@ CALLEE = "+12025550188"
 _CALLER = '"Front Desk" <sip:+12025550143@agents.example.com>'
 
 
-def contact(user: str, address: str) -> str:
+def contact(user: str, address: str, transport: str = "udp") -> str:
     """Return the URI under which one side is reached; `address` is host:port."""
-    return f"sip:{user}@{address}"
+    return f"sip:{user}@{address}" + ("" if transport == "udp" else f";transport={transport}")
 
 
 def _sdp(owner: str, host: str, *formats: int) -> str:
@@ -31,20 +31,20 @@ def _host(address: str) -> str:
     return address.rpartition(":")[0]
 
 
-def requests(caller: str, callee: str) -> tuple[bytes, bytes, bytes]:
+def requests(caller: str, callee: str, transport: str = "udp") -> tuple[bytes, bytes, bytes]:
     """Return the templates of INVITE, ACK and BYE between two addresses (host:port)."""
     mark = MARK.decode()
-    uri = contact(CALLEE, callee)
+    uri = contact(CALLEE, callee, transport)
     call_id = f"Call-ID: {mark}@{_host(caller)}\r\n"
     sender = f"From: {_CALLER};tag={mark}\r\n"
 
     def via(letter: str) -> str:
-        return f"Via: SIP/2.0/UDP {caller};branch=z9hG4bK{letter}{mark};rport\r\n"
+        return f"Via: SIP/2.0/{transport.upper()} {caller};branch=z9hG4bK{letter}{mark};rport\r\n"
 
     offer = _sdp("voiceagent", _host(caller), 0, 8, 96)
     invite = (
         f"INVITE {uri} SIP/2.0\r\n{via('i')}Max-Forwards: 70\r\n{sender}To: <{uri}>\r\n{call_id}CSeq: 101 INVITE\r\n"
-        f"Contact: <{contact('voiceagent', caller)}>\r\nAllow: {ALLOW}\r\nSupported: replaces, timer\r\n"
+        f"Contact: <{contact('voiceagent', caller, transport)}>\r\nAllow: {ALLOW}\r\nSupported: replaces, timer\r\n"
         f"P-Asserted-Identity: <sip:+12025550143@agents.example.com>\r\nUser-Agent: {USER_AGENT}\r\n"
         f"Content-Type: application/sdp\r\nContent-Length: {len(offer)}\r\n\r\n{offer}"
     )
@@ -56,9 +56,9 @@ def requests(caller: str, callee: str) -> tuple[bytes, bytes, bytes]:
     return invite.encode(), ack.encode(), bye.encode()
 
 
-def responses(callee: str) -> tuple[bytes, bytes]:
+def responses(callee: str, transport: str = "udp") -> tuple[bytes, bytes]:
     """Return the ends of a 180 and of a 200 to INVITE: from Contact on."""
-    uri = contact(CALLEE, callee)
+    uri = contact(CALLEE, callee, transport)
     answer = _sdp("pbx", _host(callee), 0, 96)
     ringing = f"Contact: <{uri}>\r\nServer: {SERVER}\r\nContent-Length: 0\r\n\r\n"
     answered = (

@@ -1,4 +1,6 @@
-"""One UDP socket with its batches: up to 64 datagrams read by one recvmmsg, up to 192 written by one sendmmsg.
+"""What one side sends and receives by: its UDP socket with batches, or its connections.
+
+Up to 64 datagrams are read by one recvmmsg, and up to 192 written by one sendmmsg.
 
 Sending is what a load generator pays for (2.5 us a datagram on loopback against 0.6 us for receiving), so a run of
 messages of one size to one peer goes out as one segmented datagram (UDP_SEGMENT, Linux 4.18), which the kernel
@@ -7,18 +9,14 @@ queue in lanes by kind, and the lanes are sent in the order in which a call need
 
 About 700 KiB each. The socket stays blocking for writing: on loopback the kernel takes a datagram at once, and
 a full send buffer is waited for instead of being counted as loss.
+
+Over connections, the messages of the lanes are put together for each connection, which is then written once.
 """
 from libc.errno cimport EINTR, errno
 from libc.stdint cimport uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
-cdef extern from "<netinet/in.h>" nogil:
-    struct in_addr:
-        uint32_t s_addr
-    struct sockaddr_in:
-        uint16_t sin_family
-        uint16_t sin_port       # network order, like s_addr
-        in_addr sin_addr
+from benchmarks.load.connection cimport CONNECTIONS, Connection, queue_message, sockaddr_in, write_queued
 
 cdef extern from "<sys/socket.h>" nogil:
     enum:
@@ -67,6 +65,7 @@ cdef struct Outbox:
     int count
     int size[BATCH]
     sockaddr_in to[BATCH]
+    uint32_t flow[BATCH]
     char data[BATCH][ROOM]
 
 cdef struct Segmentation:   # control message: cmsghdr, then the length of a segment
@@ -75,6 +74,7 @@ cdef struct Segmentation:   # control message: cmsghdr, then the length of a seg
 
 cdef struct Port:
     int fd
+    Connection* connections     # CONNECTIONS of them, NULL over UDP
     bint segmenting         # until the kernel refuses
     uint64_t random         # state of the generator that picks what is lost
     uint64_t loss           # a message is lost if the next random 32 bits are below this
@@ -97,10 +97,11 @@ cdef struct Writer:
     char* end               # of the room; at > end: it did not fit
 
 
-cdef inline void open_port(Port* port, int fd, double loss, uint64_t seed) noexcept nogil:
-    """Lay out the batches of a zeroed port on a bound socket, which stays the caller's."""
+cdef inline void open_port(Port* port, int fd, Connection* connections, double loss, uint64_t seed) noexcept nogil:
+    """Lay out a zeroed port on a bound socket or on connections, which stay the caller's."""
     cdef int index
     port.fd = fd
+    port.connections = connections
     port.loss = <uint64_t>(loss * 4294967296.0)
     port.random = seed * 0x9E3779B97F4A7C15ULL | 1
     port.segmenting = True
@@ -179,12 +180,30 @@ cdef inline void _send_lane(Port* port, Outbox* lane) noexcept nogil:
     lane.count = 0
 
 
+cdef inline void _queue_lane(Port* port, Outbox* lane) noexcept nogil:
+    cdef int index
+    for index in range(lane.count):
+        if queue_message(&port.connections[lane.flow[index]], lane.data[index], lane.size[index]):
+            port.sent += 1
+        else:
+            port.errors += 1
+    lane.count = 0
+
+
 cdef inline void flush(Port* port) noexcept nogil:
     """Send what is queued."""
-    cdef int lane
+    cdef int lane, index
     for lane in range(<int>Lane.LANES):
-        if port.lanes[lane].count:
+        if port.lanes[lane].count == 0:
+            continue
+        if port.connections == NULL:
             _send_lane(port, &port.lanes[lane])
+        else:
+            _queue_lane(port, &port.lanes[lane])
+    if port.connections != NULL:
+        for index in range(CONNECTIONS):
+            if port.connections[index].out_n:
+                write_queued(&port.connections[index])
 
 
 cdef inline Writer write_into(char* room, size_t size) noexcept nogil:
@@ -218,8 +237,11 @@ cdef inline void write_hex(char* at, uint64_t number) noexcept nogil:
         number <<= 4
 
 
-cdef inline bint dispatch(Port* port, Lane lane, Writer* writer, const sockaddr_in* to) noexcept nogil:
-    """Queue the composed message, unless it is to be lost; False if it did not fit."""
+cdef inline bint dispatch(Port* port, Lane lane, Writer* writer, const sockaddr_in* to, uint32_t flow) noexcept nogil:
+    """Queue the composed message, unless it is to be lost; False if it did not fit.
+
+    It goes to an address over UDP, else by the connection with the number `flow`.
+    """
     cdef Outbox* box = &port.lanes[<int>lane]
     if writer.at > writer.end:
         port.oversized += 1
@@ -233,6 +255,7 @@ cdef inline bint dispatch(Port* port, Lane lane, Writer* writer, const sockaddr_
             return True
     box.size[box.count] = <int>(writer.at - box.data[box.count])
     box.to[box.count] = to[0]
+    box.flow[box.count] = flow
     box.count += 1
     return True
 

@@ -44,6 +44,7 @@ cdef class Uac:
     cdef uint64_t serial    # of the last call; begins at random, so that no run repeats another's branches
     cdef uint64_t last_end  # ns
     cdef sockaddr_in target
+    cdef uint32_t flows     # connections among which the calls are shared, 0 over UDP
     cdef Queue queues[STEPS]
     cdef Queue hold
     cdef object _templates  # keeps the bytes alive that the templates point into
@@ -53,8 +54,9 @@ cdef class Uac:
     cdef uint64_t statuses[700]
     cdef Histogram ringing, ending
 
+    cdef uint32_t _flow(self, uint64_t identifier) noexcept nogil
     cdef bint start(self, uint64_t now) noexcept nogil
-    cdef void on_datagram(self, const char* data, int size, uint64_t now) noexcept nogil
+    cdef void on_message(self, const char* data, int size, uint64_t now) noexcept nogil
     cdef uint64_t expire(self, uint64_t now) noexcept nogil
     cdef void _on_invite_response(self, Call* call, Message* message, uint64_t identifier, uint64_t now) noexcept nogil
     cdef void _on_bye_response(self, Call* call, Message* message, uint64_t now) noexcept nogil

@@ -9,4 +9,5 @@ class Uac:
         hold: float,
         serial: int,
         templates: tuple[bytes, bytes, bytes],
+        flows: int,
     ) -> None: ...

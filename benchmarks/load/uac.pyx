@@ -3,8 +3,8 @@
 A call's identifier (serial and slot, 16 hexadecimal digits) stands in its branch, tag and Call-ID, so a response
 finds its call without a table, and one that comes after the slot was taken again is told apart. ACK is made
 from the response alone, so a repeated final response is acknowledged even after its call is over. Requests
-inside the dialog go to the first Route, or to the Contact without one. Strict routers (no lr) are not
-supported: their calls fail as malformed. A call costs 1 KiB.
+inside the dialog go to the first Route, or to the Contact without one; over connections, by that of the INVITE.
+Strict routers (no lr) are not supported: their calls fail as malformed. A call costs 1 KiB.
 """
 from libc.stdint cimport UINT64_MAX, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
@@ -65,7 +65,7 @@ cdef int _load(Template* template, bytes data) except -1:
 
 
 cdef class Uac:
-    """Calls from one socket; owned and driven by a Generator, never used from two threads."""
+    """Calls from one socket, or over `flows` connections; driven by a Generator, never used from two threads."""
 
     def __cinit__(self, uint32_t capacity, *_):
         self.capacity = capacity
@@ -75,7 +75,7 @@ cdef class Uac:
             raise MemoryError
 
     def __init__(self, uint32_t capacity, bytes host, uint16_t port, double t1, double hold, uint64_t serial,
-                 tuple templates):
+                 tuple templates, uint32_t flows):
         cdef int step
         cdef uint32_t slot
         memset(&self.target, 0, sizeof(sockaddr_in))
@@ -86,6 +86,7 @@ cdef class Uac:
             self.queues[step].delay = <uint64_t>(t1 * 1e9) << step
         self.hold.delay = <uint64_t>(hold * 1e9)
         self.serial = serial
+        self.flows = flows
         self._templates = templates
         _load(&self.invite, templates[0])
         _load(&self.ack, templates[1])
@@ -101,6 +102,10 @@ cdef class Uac:
         free(self.hold.ring)
         free(self.idle)
         free(self.calls)
+
+    cdef uint32_t _flow(self, uint64_t identifier) noexcept nogil:
+        """The connection of a call: one for all that it sends, so that the order stays."""
+        return <uint32_t>((identifier >> SLOT_BITS) % self.flows) if self.flows else 0
 
     cdef bint start(self, uint64_t now) noexcept nogil:
         """Send the INVITE of a new call; False, and counted, when all slots are in use."""
@@ -123,7 +128,7 @@ cdef class Uac:
         self._next_timer(slot, now)
         return True
 
-    cdef void on_datagram(self, const char* data, int size, uint64_t now) noexcept nogil:
+    cdef void on_message(self, const char* data, int size, uint64_t now) noexcept nogil:
         cdef Message message
         cdef const char* branch
         cdef uint64_t identifier
@@ -241,7 +246,7 @@ cdef class Uac:
         if message.status < 300:
             if self._render(&writer, &self.ack, message, identifier, next_hop) < 0:
                 return -1
-            return 0 if dispatch(self.port, Lane.SETTLE, &writer, next_hop) else -1
+            return 0 if dispatch(self.port, Lane.SETTLE, &writer, next_hop, self._flow(identifier)) else -1
         # Same request URI and branch as the INVITE; its first Via is all that the templates share in place.
         space = <const char*>memchr(self.invite.data + INVITE_SIZE, b" ", self.invite.size - INVITE_SIZE)
         put(&writer, "ACK ", METHOD_SIZE)
@@ -251,7 +256,7 @@ cdef class Uac:
         put(&writer, END, 21)
         if writer.at <= writer.end:
             (<char*>find(Span(start, <int>(writer.at - start)), "branch=z9hG4bK", 14))[14] = b"i"
-        return 0 if dispatch(self.port, Lane.SETTLE, &writer, &self.target) else -1
+        return 0 if dispatch(self.port, Lane.SETTLE, &writer, &self.target, self._flow(identifier)) else -1
 
     cdef int _render(self, Writer* writer, Template* template, Message* message, uint64_t identifier,
                      sockaddr_in* next_hop) noexcept nogil:
@@ -304,12 +309,12 @@ cdef class Uac:
         put(&writer, self.invite.data, self.invite.size)
         if writer.at <= writer.end:
             _fill(base, &self.invite, call.identifier)
-        dispatch(self.port, Lane.BEGIN, &writer, &self.target)
+        dispatch(self.port, Lane.BEGIN, &writer, &self.target, self._flow(call.identifier))
 
     cdef void _send_bye(self, Call* call) noexcept nogil:
         cdef Writer writer = compose(self.port, Lane.FINISH)
         put(&writer, call.bye, call.bye_size)
-        dispatch(self.port, Lane.FINISH, &writer, &call.next_hop)
+        dispatch(self.port, Lane.FINISH, &writer, &call.next_hop, self._flow(call.identifier))
 
     cdef void _begin_bye(self, uint32_t slot, uint64_t now) noexcept nogil:
         cdef Call* call = &self.calls[slot]
@@ -323,6 +328,9 @@ cdef class Uac:
         """Set the next timer of the transaction; -1 when its time is over, or without memory."""
         cdef Call* call = &self.calls[slot]
         cdef int step = ladder(call.step, T2_STEP if call.state == CallState.ENDING else A_STEP)
+        if self.flows:
+            # Nothing is sent again over a reliable transport (17.1.1.2, 17.1.2.2).
+            step = STEPS - 1 if call.step == 0 else -1
         if step < 0:
             return -1
         call.step += 1

@@ -14,6 +14,7 @@ cdef enum LegState:
 cdef struct Leg:
     uint64_t key            # hash of the Call-ID
     sockaddr_in peer
+    uint32_t flow           # the connection that the INVITE came on
     uint32_t next           # in its hash chain, UINT32_MAX at the end
     uint32_t stamp          # of the timer that counts
     uint32_t buffer         # of the final response
@@ -31,17 +32,20 @@ cdef class Uas:
     cdef readonly uint32_t capacity
     cdef uint32_t idle_head, idle_tail, spare_count
     cdef int status
+    cdef bint reliable      # a refusal is not sent again
     cdef Queue queues[STEPS]
     cdef bytes _status_line, _ringing, _answered, _uri
     cdef Span status_line, ringing, answered, uri
     cdef uint64_t answered_calls, confirmed, ended, unacknowledged, strays, malformed, misrouted, skipped
     cdef uint64_t retransmitted_finals, repeated_requests
 
-    cdef void on_datagram(self, const char* data, int size, const sockaddr_in* peer, uint64_t now) noexcept nogil
+    cdef void on_message(self, const char* data, int size, const sockaddr_in* peer, uint32_t flow,
+                         uint64_t now) noexcept nogil
     cdef uint64_t expire(self, uint64_t now) noexcept nogil
-    cdef void _on_invite(self, Message* message, uint64_t key, const sockaddr_in* peer, uint64_t now) noexcept nogil
+    cdef void _on_invite(self, Message* message, uint64_t key, const sockaddr_in* peer, uint32_t flow,
+                         uint64_t now) noexcept nogil
     cdef void _on_ack(self, Message* message, Leg* leg) noexcept nogil
-    cdef void _on_bye(self, Message* message, Leg* leg, const sockaddr_in* peer) noexcept nogil
+    cdef void _on_bye(self, Message* message, Leg* leg, const sockaddr_in* peer, uint32_t flow) noexcept nogil
     cdef void _on_timer(self, Leg* leg, uint64_t now) noexcept nogil
     cdef Leg* _find(self, uint64_t key) noexcept nogil
     cdef Leg* _take(self, uint64_t key) noexcept nogil

@@ -54,7 +54,7 @@ cdef inline void _put_top_via(Writer* writer, Span via, const sockaddr_in* peer)
 
 
 cdef class Uas:
-    """Answers on one socket; owned and driven by a Generator, never used from two threads.
+    """Answers on one socket or connections; owned and driven by a Generator, never used from two threads.
 
     `capacity` is a power of two.
     """
@@ -69,10 +69,11 @@ cdef class Uas:
         if not (self.legs and self.chains and self.idle and self.spare and self.buffers):
             raise MemoryError
 
-    def __init__(self, uint32_t capacity, str uri, int status, double t1, tuple tails):
+    def __init__(self, uint32_t capacity, str uri, int status, double t1, tuple tails, bint reliable):
         cdef uint32_t index
         cdef int step
         self.status = status
+        self.reliable = reliable
         for step in range(STEPS):
             self.queues[step].delay = <uint64_t>(t1 * 1e9) << step
         self._uri = uri.encode()
@@ -99,7 +100,8 @@ cdef class Uas:
         free(self.chains)
         free(self.legs)
 
-    cdef void on_datagram(self, const char* data, int size, const sockaddr_in* peer, uint64_t now) noexcept nogil:
+    cdef void on_message(self, const char* data, int size, const sockaddr_in* peer, uint32_t flow,
+                         uint64_t now) noexcept nogil:
         cdef Message message
         cdef uint64_t key
         if scan(&message, data, size) < 0:
@@ -110,13 +112,14 @@ cdef class Uas:
             return
         key = _hash(value_of(message.call_id))
         if message.method == Method.INVITE:
-            self._on_invite(&message, key, peer, now)
+            self._on_invite(&message, key, peer, flow, now)
         elif message.method == Method.ACK:
             self._on_ack(&message, self._find(key))
         else:
-            self._on_bye(&message, self._find(key), peer)
+            self._on_bye(&message, self._find(key), peer, flow)
 
-    cdef void _on_invite(self, Message* message, uint64_t key, const sockaddr_in* peer, uint64_t now) noexcept nogil:
+    cdef void _on_invite(self, Message* message, uint64_t key, const sockaddr_in* peer, uint32_t flow,
+                         uint64_t now) noexcept nogil:
         cdef Leg* leg = self._find(key)
         cdef Writer writer
         if leg != NULL:
@@ -130,10 +133,11 @@ cdef class Uas:
             return
         self._check_route(message)
         leg.peer = peer[0]
+        leg.flow = flow
         if self.status < 300:
             writer = compose(self.port, Lane.BEGIN)
             self._render(&writer, message, _span("SIP/2.0 180 Ringing\r\n", 21), self.ringing, key, peer)
-            dispatch(self.port, Lane.BEGIN, &writer, peer)
+            dispatch(self.port, Lane.BEGIN, &writer, peer, flow)
         writer = write_into(self.buffers + <size_t>leg.buffer * ROOM, ROOM)
         self._render(&writer, message, self.status_line, self.answered, key, peer)
         if writer.at > writer.end:
@@ -161,7 +165,7 @@ cdef class Uas:
             else:
                 self._release(leg)
 
-    cdef void _on_bye(self, Message* message, Leg* leg, const sockaddr_in* peer) noexcept nogil:
+    cdef void _on_bye(self, Message* message, Leg* leg, const sockaddr_in* peer, uint32_t flow) noexcept nogil:
         cdef Writer writer = compose(self.port, Lane.FINISH)
         cdef Span tail = _span("Content-Length: 0\r\n\r\n", 21)
         if leg == NULL:
@@ -177,7 +181,7 @@ cdef class Uas:
                 self._check_route(message)
                 self._check_uri(message)
                 self._release(leg)
-        dispatch(self.port, Lane.FINISH, &writer, peer)
+        dispatch(self.port, Lane.FINISH, &writer, peer, flow)
 
     cdef uint64_t expire(self, uint64_t now) noexcept nogil:
         """Run the timers that are due; return when the next one is, UINT64_MAX for never."""
@@ -281,11 +285,14 @@ cdef class Uas:
     cdef void _send_final(self, Leg* leg) noexcept nogil:
         cdef Writer writer = compose(self.port, Lane.SETTLE)
         put(&writer, self.buffers + <size_t>leg.buffer * ROOM, leg.size)
-        dispatch(self.port, Lane.SETTLE, &writer, &leg.peer)
+        dispatch(self.port, Lane.SETTLE, &writer, &leg.peer, leg.flow)
 
     cdef int _next_timer(self, Leg* leg, uint64_t now) noexcept nogil:
         """Set the next timer of the final response; -1 when its time is over, or without memory."""
         cdef int step = ladder(leg.step, T2_STEP)
+        if self.reliable and self.status >= 300:
+            # Timer G is for unreliable transports; a 2xx is repeated over any (17.2.1, 13.3.1.4).
+            step = STEPS - 1 if leg.step == 0 else -1
         if step < 0:
             return -1
         leg.step += 1

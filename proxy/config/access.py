@@ -1,8 +1,6 @@
 """Where the edge listens, and who may send what to it."""
 from typing import Annotated, Literal
 
-from msgspec import Meta
-
 from .table import Burst, Count, Name, Names, Rate, Table, doc
 
 DIALOG_METHODS = ("INVITE", "ACK", "BYE", "CANCEL", "PRACK", "UPDATE", "INFO", "NOTIFY", "REFER")
@@ -13,21 +11,29 @@ class Listener(Table, frozen=True, kw_only=True):
 
     name: Annotated[Name, doc("How groups call it.")]
     bind: Annotated[str, doc(
-        "Transport, address and port: `udp:203.0.113.5:5060`, `udp:[2001:db8::5]:5060`. Only `udp` in this version.")]
+        "Transport, address and port: `udp:203.0.113.5:5060`, `tls:[2001:db8::5]:5061`. Transports are `udp`, `tcp`, "
+        "`tls`, `ws` and `wss` (WebSocket, RFC 7118).")]
     advertise: Annotated[str, doc(
         "Address and port that peers are told (Via, Record-Route) where it differs from the bound one, for "
         "example behind NAT. Required with a wildcard address.")] = ""
-    receive_buffer: Annotated[Count, doc("Size of the kernel's receive buffer in bytes.")] = 4 * 1024 * 1024
-    send_buffer: Annotated[Count, doc("Size of the kernel's send buffer in bytes.")] = 1024 * 1024
+    tls: Annotated[Names, doc(
+        "For `tls` and `wss`: names of `tls` tables. The first one says how TLS is spoken, and is what the edge shows "
+        "to targets; the certificates of all are there for clients that ask for one of their names (SNI).")] = ()
+    origins: Annotated[tuple[str, ...], doc(
+        "For `ws` and `wss`: web pages that may connect, such as `https://phone.example.com`; empty means all.")] = ()
+    receive_buffer: Annotated[Count, doc("Size of the kernel's receive buffer in bytes; of `udp`.")] = 4 * 1024 * 1024
+    send_buffer: Annotated[Count, doc("Size of the kernel's send buffer in bytes; of `udp`.")] = 1024 * 1024
 
 
 class Group(Table, frozen=True, kw_only=True):
-    """Peers with a name, known by their addresses. The longest prefix wins; whoever is in no group is
+    """Peers with a name, known by their addresses or certificates. The longest prefix wins; whoever is in no group is
     unlisted."""
 
     name: Annotated[Name, doc("How routes and rules call it. `unlisted` is taken.")]
-    addresses: Annotated[tuple[str, ...], Meta(min_length=1), doc(
-        "CIDR prefixes or single addresses, IPv4 and IPv6.")]
+    addresses: Annotated[tuple[str, ...], doc("CIDR prefixes or single addresses, IPv4 and IPv6.")] = ()
+    certificates: Annotated[tuple[str, ...], doc(
+        "Names in client certificates (`pbx.example.com`), letter by letter. Whoever has connected by TLS with such a "
+        "certificate, from whatever address, is in this group. Needs a listener whose `tls` asks for one.")] = ()
     listeners: Annotated[Names, doc("Listeners that the group may use; empty means all.")] = ()
     action: Annotated[Literal["allow", "deny", "forbid"], doc(
         "`allow`; `deny` gives no answer at all; `forbid` answers 403.")] = "allow"
@@ -36,9 +42,12 @@ class Group(Table, frozen=True, kw_only=True):
         "to the edge itself is answered by the edge.")] = ("INVITE", "OPTIONS")
     dialog_methods: Annotated[Names, doc(
         "Methods that may be sent inside a dialog that the edge forwarded; REFER by its rules.")] = DIALOG_METHODS
+    auth: Annotated[str, doc(
+        "Realm (`[[realm]]`) whose users alone may begin something; empty asks nobody. Requests inside a dialog carry "
+        "the edge's own proof, and are not asked again.")] = ""
     rate: Annotated[Rate, doc(
-        "Requests that begin something, per second and source address; above, they are answered 503. 0 means no "
-        "limit.")] = 200
+        "Requests that begin something, per second and source address; above, they are answered 503. STUN requests "
+        "count too, and are dropped above. 0 means no limit.")] = 200
     burst: Annotated[Burst, doc("How many of them may come at once; 0 means twice the rate.")] = 0
     group_rate: Annotated[Rate, doc("The same for the whole group together; 0 means no limit.")] = 0
     group_burst: Annotated[Burst, doc("How many of them may come at once; 0 means twice the rate.")] = 0

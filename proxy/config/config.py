@@ -8,12 +8,18 @@ from typing import Annotated, Any
 import msgspec
 
 from .access import Group, Listener, Unlisted
+from .action import Action
+from .auth import Realm, Registration
+from .dns import Dns
 from .errors import ConfigError, Path, Problem
+from .guard import Abuse, Overload
 from .lines import line_of, locate
 from .media import Media, Relay
+from .outside import Api, Database, HttpRequest, Model, Reference, Services, Speech, Webhook
 from .process import Limits, Log, Process, Secrets, Timers
 from .rules import HeaderSet, Internal, Refer, Route
 from .table import Table, doc
+from .tls import Streams, Tls
 from .upstream import Upstream
 
 _OWN = ("file", "epoch")
@@ -29,20 +35,43 @@ class Config(Table, frozen=True, kw_only=True):
     listeners: Annotated[tuple[Listener, ...], doc("")] = msgspec.field(name="listener", default=())
     groups: Annotated[tuple[Group, ...], doc("")] = msgspec.field(name="group", default=())
     unlisted: Unlisted = Unlisted()
+    tls: tuple[Tls, ...] = ()
     upstreams: Annotated[tuple[Upstream, ...], doc("")] = msgspec.field(name="upstream", default=())
+    realms: Annotated[tuple[Realm, ...], doc("")] = msgspec.field(name="realm", default=())
+    registrations: Annotated[tuple[Registration, ...], doc("")] = msgspec.field(name="registration", default=())
     routes: Annotated[tuple[Route, ...], doc("")] = msgspec.field(name="route", default=())
     headers: tuple[HeaderSet, ...] = ()
     internal: Internal = Internal()
     refer: tuple[Refer, ...] = ()
     media: tuple[Media, ...] = ()
     relay: Relay = Relay()
+    transfers: Annotated[tuple[Action, ...], doc("")] = msgspec.field(name="transfer", default=())
+    requests: Annotated[tuple[HttpRequest, ...], doc("")] = msgspec.field(name="request", default=())
+    webhooks: Annotated[tuple[Webhook, ...], doc("")] = msgspec.field(name="webhook", default=())
+    api: Api = Api()
+    reference: Reference = Reference()
+    model: Model = Model()
+    speech: Speech = Speech()
+    database: Database = Database()
+    services: Services = Services()
+    overload: Overload = Overload()
+    abuse: Abuse = Abuse()
     limits: Limits = Limits()
+    streams: Streams = Streams()
     timers: Timers = Timers()
     process: Process = Process()
     log: Log = Log()
+    dns: Dns = Dns()
     secrets: Secrets = Secrets()
     file: str = ""
     epoch: int = 0
+
+
+def needs_services(config: Config) -> bool:
+    """Whether something is configured that the services process does."""
+    asked = any(action.extractors or action.whisper or action.before for action in config.transfers)
+    return bool(config.api.bind or config.webhooks or config.requests or config.model.url or config.database.url
+                or asked)
 
 
 def tables() -> list[msgspec.structs.FieldInfo]:

@@ -6,6 +6,11 @@ from msgspec import Meta
 from .table import Name, Names, Seconds, Table, doc
 
 Learning = Literal["off", "signalled-first", "any"]
+Srtp = Literal["pass", "never", "offer", "require"]
+Suite = Literal[
+    "AEAD_AES_256_GCM", "AEAD_AES_128_GCM", "AES_256_CM_HMAC_SHA1_80", "AES_256_CM_HMAC_SHA1_32",
+    "AES_CM_128_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_32",
+]
 
 
 class Media(Table, frozen=True, kw_only=True):
@@ -42,13 +47,26 @@ class Relay(Table, frozen=True, kw_only=True):
         "No audio from any side of a call that is not on hold for so long: `on_timeout`. 0 means never.")] = 60.0
     on_timeout: Annotated[Literal["warn", "end"], doc(
         "`warn`: a log line. `end`: also the edge's part of the call ends: its ports close, and the call is logged "
-        'with `"ended":"media"`. No BYE is sent: a proxy begins nothing inside a dialog.')] = "warn"
+        'with `"ended":"media"`. No BYE is sent to a forwarded call, because a proxy begins nothing inside a dialog; '
+        "a controlled one is hung up on.")] = "warn"
     kinds: Annotated[tuple[Literal["audio", "video", "text"], ...], Meta(min_length=1), doc(
         "Kinds of media (m-lines) that go through the relay.")] = ("audio",)
     other: Annotated[Literal["refuse", "pass"], doc(
         "All other kinds: refused (port 0), or passed as they are, from end to end.")] = "refuse"
+    srtp_suites: Annotated[tuple[Suite, ...], Meta(min_length=1, max_length=6), doc(
+        "What is offered where the edge offers SRTP, in order of preference. Each one makes the offer about 90 bytes "
+        "longer. Of what a peer offers the strongest of all six is taken.")] = (
+            "AEAD_AES_256_GCM", "AES_CM_128_HMAC_SHA1_80")
+    srtp_signalling: Annotated[Literal["any", "tls"], doc(
+        "`tls`: keys pass only over signalling that nobody can read on the way (RFC 4568 8). A side that is reached in "
+        'another way counts as one whose `srtp` is `never`; `require` is refused there (488). `any`: as most phones '
+        "do it.")] = "any"
     sessions: Annotated[int, Meta(ge=0, le=1_000_000), doc(
         "Most audio streams at a time in a worker; more are answered 503. Each takes a pair of ports and two open "
         "files a side. 0 means as many as the ports of all addresses allow.")] = 0
+    ready: Annotated[int, Meta(ge=0, le=32_000), doc(
+        "Pairs of ports of each media address that are bound before a call needs them and stay bound between calls, "
+        "which makes setting up a call cheaper. Each takes two open files and 6 KiB of the kernel's memory. 0: every "
+        "call binds its own.")] = 256
     quarantine_seconds: Annotated[float, Meta(ge=0, le=600), doc(
         "How long a port rests before it is given to another call.")] = 2.0

@@ -33,6 +33,9 @@ class Timers(Table, frozen=True, kw_only=True):
     t4: Annotated[float, Meta(ge=0.1, le=60), doc("How long a message may stay in the network.")] = 5.0
     try_timeout: Annotated[Seconds, doc("Time until the next target of an upstream is tried.")] = 2.0
     timer_c: Annotated[Seconds, doc("How long an INVITE may ring.")] = 180.0
+    keepalive: Annotated[Seconds, doc(
+        "How often phones that have registered through the edge over UDP are sent an empty packet, so that a NAT on "
+        "the way keeps its binding, in seconds; 0: never.")] = 0.0
     refer_outcome: Annotated[float, Meta(ge=1, le=3600), doc(
         "How long the last NOTIFY of a transfer is awaited; then its outcome is `unknown`.")] = 120.0
 

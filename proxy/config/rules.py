@@ -3,7 +3,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from .media import Learning
+from .media import Learning, Srtp
 from .table import Count, Name, Names, Table, doc
 
 
@@ -22,13 +22,33 @@ class Route(Table, frozen=True, kw_only=True):
         "Patterns for the user part of the request URI: `*`, `?`, `[0-9]`.")] = ()
     domains: Annotated[tuple[str, ...], doc(
         "Hosts of the request URI: `example.com`, `*.example.com`, `192.0.2.1`.")] = ()
+    auth: Annotated[str, doc(
+        "Realm (`[[realm]]`) whose users alone may take it, where the group's `auth` has not asked already; empty "
+        "asks nobody.")] = ""
+    auth_users: Annotated[tuple[str, ...], doc(
+        "Patterns for the name that the group's `auth` has proven; the route is for these users only.")] = ()
     headers: Annotated[Names, doc("Header sets to apply.")] = ()
     record_route: Annotated[bool, doc("The edge stays in the dialog's path.")] = True
+    nat: Annotated[bool, doc(
+        "Its senders may be behind NAT. A REGISTER gets a Path (RFC 3327) with the way back to where it came from, so "
+        "that the registrar's requests for that phone come through the edge and reach it; forwarded calls that begin "
+        "here reach their caller where it sends from, whatever its Contact says.")] = False
     media: Annotated[Literal["pass", "anchor"], doc(
         "`anchor`: the audio of its calls goes through the edge, see `media` and `relay`. `pass`: from end to "
         "end.")] = "pass"
     learning: Annotated[Literal["", Learning], doc(
         "Whose audio is accepted, where it is not as `relay.learning` says.")] = ""
+    srtp: Annotated[Srtp, doc(
+        "SRTP with who calls, on anchored media. `pass`: a forwarded call's keys go from end to end; where the edge is "
+        "an end (controlled calls, or the other side has a rule), what is offered is answered: with SRTP or without. "
+        "`never`: without. `offer`: the edge also offers it, beside plain RTP (RTP/AVP with `a=crypto`). `require`: "
+        "RTP/SAVP only; calls without are answered 488.")] = "pass"
+    control: Annotated[bool, doc(
+        "Its calls are back-to-back: the edge is an end of each side's dialog, so that the edge itself can transfer a "
+        "call. Otherwise they are forwarded.")] = False
+    precall: Annotated[str, doc(
+        "Request (`[[request]]`) that is made before a controlled call is routed; its answer fills "
+        "`{results...}`.")] = ""
     record: Annotated[str, doc(
         "Folder where each call is recorded as a stereo WAV file (caller left, callee right); relative to the "
         "configuration file. Empty: no recording.")] = ""
@@ -67,7 +87,7 @@ class Internal(Table, frozen=True, kw_only=True):
 
 
 class Refer(Table, frozen=True, kw_only=True):
-    """A rule for REFER inside a forwarded dialog (a blind or attended transfer). The first rule whose groups and
+    """A rule for REFER inside a dialog (a blind or attended transfer). The first rule whose groups and
     target match acts; no rule: 603. With none of the four target conditions it is for every target."""
 
     groups: Annotated[Names, doc(
@@ -76,7 +96,10 @@ class Refer(Table, frozen=True, kw_only=True):
     users: Annotated[tuple[str, ...], doc("Patterns for the target's user part.")] = ()
     domains: Annotated[tuple[str, ...], doc("Hosts of the target.")] = ()
     targets: Annotated[Names, doc("Upstreams: the target's host and port must be one of their addresses.")] = ()
-    action: Annotated[Literal["forward", "refuse"], doc("Pass it on, or answer 603.")] = "forward"
+    action: Annotated[Literal["forward", "refuse", "run"], doc(
+        "Pass it on, answer 603, or (`run`, on controlled calls) let the edge carry it out by `transfer`.")] = "forward"
+    transfer: Annotated[str, doc(
+        "Transfer action for `run`; the REFER's target takes the place of its own unless it has targets.")] = ""
     headers: Annotated[Names, doc("Header sets to apply.")] = ()
     upstream: Annotated[str, doc(
         "Upstream whose `refer_headers`, `user_to_user`, size policy and URI template (for `tel:` targets) are "

@@ -3,18 +3,27 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from .auth import Credentials
+from .health import Health
+from .media import Srtp
 from .table import Count, Mtu, Name, Names, Seconds, Table, doc
 
 Step = Literal["compact", "drop", "codecs", "tcp", "reference", "fragment", "refuse"]
-LATER_STEPS = ("tcp", "reference")
-"""Steps that are accepted, ordered and named, and act in a later version."""
 
 
 class UpstreamTarget(Table, frozen=True, kw_only=True):
     """One address of an upstream."""
 
-    address: Annotated[str, doc("IP address and port: `192.0.2.10:5060`, `[2001:db8::10]:5060`; the port is 5060 "
-                                "where it is left out. Names (DNS) come in a later version.")]
+    address: Annotated[str, doc(
+        "IP address and port: `192.0.2.10:5060`, `[2001:db8::10]:5060`; the port is 5060 where it is left out. Or a "
+        "host name: `pbx.example.com` is looked up as RFC 3263 says (NAPTR, SRV, addresses), `pbx.example.com:5060` by "
+        "its addresses alone; see `dns`.")]
+    transport: Annotated[Literal["", "udp", "tcp", "tls"], doc(
+        "How it is reached; a listener of that transport is needed. Empty: `udp`, or for a host name what DNS says. "
+        "With `tls` the port is 5061 where it is left out.")] = ""
+    server_name: Annotated[str, doc(
+        "With `tls`: the name that its certificate must show. Empty: the host name, or for an IP address that "
+        "address.")] = ""
     priority: Annotated[Count, doc("Lower ones are tried first.")] = 0
     weight: Annotated[int, Meta(ge=0, le=1000), doc(
         "Share of the calls among targets of equal priority; 0 only gets what the others fail to take.")] = 100
@@ -43,6 +52,11 @@ class Upstream(Table, frozen=True, kw_only=True):
 
     name: Annotated[Name, doc("How routes and rules call it.")]
     targets: Annotated[tuple[UpstreamTarget, ...], doc("Its addresses, tried one after the other.")] = ()
+    balance: Annotated[Literal["weight", "call-id", "least-load"], doc(
+        "How calls are shared among targets of equal priority: by `weight`; by a consistent hash of the `call-id`, in "
+        "which a target that comes or goes moves no calls but its own; or to the one with the least calls in progress "
+        "for its weight.")] = "weight"
+    health: Annotated[Health, doc("When a target is left out, and when it comes back.")] = Health()
     uri: Annotated[str, doc(
         "Template of the request URI: `{user}` (the number of a `tel:` URI, the user part of a `sip:` one), "
         "`{host}` (address and port of the target), `{domain}` (host of the received URI). `tel:{user}` sends "
@@ -54,17 +68,28 @@ class Upstream(Table, frozen=True, kw_only=True):
         "1300. A lower path MTU that the kernel knows counts.")] = 0
     size_policy: Annotated[tuple[Step, ...], Meta(min_length=1), doc(
         "What is tried, in this order, when a request is over its budget: `compact` header names; `drop` set "
-        "headers, lowest priority first; keep only `codecs`; `tcp` and `reference` (accepted here, and act in a "
-        "later version); at last `fragment` (send with a warning) or `refuse` (513).")] = (
+        "headers, lowest priority first; keep only `codecs`; `tcp`: this request alone goes by TCP to the same address "
+        "and port, for a peer that takes it, and where no connection comes about, on with the next step; `reference`: "
+        "one header with a token in place of set headers, lowest priority first, and of those that `drop` has dropped, "
+        "see `[reference]`; at last `fragment` (send with a warning) or `refuse` (513).")] = (
             "compact", "drop", "codecs", "fragment")
     codecs: Annotated[Names, doc(
         "Codecs that the step `codecs` keeps, by their SDP names: `PCMA`, `opus`. telephone-event always stays. "
         "Empty: the step does nothing.")] = ()
+    reference_header: Annotated[str, doc(
+        "Header with the token of the step `reference`: `X-` and then letters, digits, `-` and `_`. It goes where the "
+        "headers go that it stands for.")] = "X-Context-Ref"
+    srtp: Annotated[Srtp, doc(
+        "SRTP with this peer, on anchored media; as a route's `srtp` says it of who calls. Where one of the two is not "
+        "`pass`, the edge is an end of both sides' SRTP, and the sides need not agree.")] = "pass"
     invite_headers: Annotated[tuple[Literal["header", "user-to-user"], ...], Meta(min_length=1), doc(
         "Where set headers go on INVITE.")] = ("header",)
     refer_headers: Annotated[tuple[Literal["header", "refer-to", "user-to-user"], ...], Meta(min_length=1), doc(
         "Where set headers go on REFER: on the REFER itself, inside Refer-To as escaped URI headers, packed into "
         "`User-to-User`; one or several.")] = ("header",)
+    refer: Annotated[bool, doc(
+        "It takes REFER. Where not, a blind transfer that names it is refused when it is configured; "
+        "`on_failure = \"bridge\"` or a warm one does without.")] = True
     user_to_user: Annotated[UserToUser, doc("How `User-to-User` is packed.")] = UserToUser()
     try_timeout: Annotated[Seconds, doc(
         "Without a provisional answer for this long, the next target is tried, in seconds; 0 takes "
@@ -73,3 +98,6 @@ class Upstream(Table, frozen=True, kw_only=True):
         "How long an INVITE may ring (Timer C), in seconds; 0 takes `timers.timer_c`.")] = 0.0
     max_duration: Annotated[Count, doc("After this many seconds a call is no longer counted as one.")] = 43200
     max_calls: Annotated[Count, doc("Most calls at a time; more are answered 503. 0 means no limit.")] = 0
+    credentials: Annotated[tuple[Credentials, ...], doc(
+        "What answers its challenges, on controlled calls and registrations; on forwarded ones they pass to the "
+        "caller.")] = ()

@@ -68,12 +68,12 @@ class Call(Handler):
         """What happens next."""
         return (await self._events.get())[0]
 
-    async def expect(self, kind: str) -> Message:
-        """The next event of this kind within PATIENCE; earlier ones of other kinds are passed over. Raises
+    async def expect(self, kind: str, patience: float = PATIENCE) -> Message:
+        """The next event of this kind within patience (s); earlier ones of other kinds are passed over. Raises
         Unexpected."""
         passed: list[str] = []
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(patience):
                 while True:
                     heard, message = await self._events.get()
                     if heard == kind and message is not None:
@@ -81,7 +81,7 @@ class Call(Handler):
                     passed.append(heard)
         except TimeoutError:
             seen = ", ".join(passed) or "nothing"
-            raise Unexpected(f"{self.phone.name}: expected {kind} within {PATIENCE} s, came {seen}") from None
+            raise Unexpected(f"{self.phone.name}: expected {kind} within {patience} s, came {seen}") from None
 
     # --- as the caller
 

@@ -78,6 +78,10 @@ class Ladder:
         """Which way audio goes, and what was heard there."""
         self.console.print(Text(f"  ♪ {printable(text)}", style="bold green"), soft_wrap=True)
 
+    def verdict(self, text: str) -> None:
+        """What became of a transfer, in the edge's words."""
+        self.console.print(Text(f"  = {printable(text)}", style="bold yellow"), soft_wrap=True)
+
     def note(self, text: str) -> None:
         self.console.print(Text(f"\n{printable(text)}", style="bold"))
 

@@ -14,6 +14,8 @@ from sipcore.wire.sdp import Media as Section
 from sipcore.wire.sdp import Sdp
 
 from .g711 import RATE, share, tone
+from .tape import Tape
+from .voice import Voice
 
 FRAME = 0.02
 """Seconds of a packet."""
@@ -105,10 +107,13 @@ def accepted(body: bytes) -> Agreed:
 
 
 class Rtp:
-    """One RTP port. frequency: of the tone that it plays, 0 for none; echo: returns each packet to its sender."""
+    """One RTP port. frequency: of the tone that it plays, 0 for none; voice: what it says instead, and then it is
+    recorded; echo: returns each packet to its sender."""
 
-    def __init__(self, host: str, *, frequency: int = 0, echo: bool = False):
+    def __init__(self, host: str, *, frequency: int = 0, voice: Voice | None = None, echo: bool = False):
         self.frequency = frequency
+        self.voice = voice
+        self.tape = Tape(voice.name) if voice is not None else None
         self.echo = echo
         self.agreed: Agreed | None = None
         self.received = 0
@@ -135,8 +140,8 @@ class Rtp:
     def start(self, agreed: Agreed) -> None:
         """Begin to play, and to take what comes."""
         self.agreed = agreed
-        if self.frequency and agreed.codec in _PLAIN and self._timer is None:
-            self._sound = tone(agreed.codec, self.frequency)
+        if (self.frequency or self.voice) and agreed.codec in _PLAIN and self._timer is None:
+            self._sound = self.voice.frames[agreed.codec] if self.voice else tone(agreed.codec, self.frequency)
             self._random = struct.unpack("!HII", os.urandom(10))
             self._frame = 0
             self._began = self._loop.time()
@@ -174,10 +179,13 @@ class Rtp:
         # A frame whose time has passed is skipped: its place in sequence and timestamp stays empty, as after a loss.
         self._frame = max(self._frame, int((self._loop.time() - self._began) / FRAME))
         sequence, timestamp, source = self._random
-        at = self._frame * SAMPLES % RATE
-        header = struct.pack("!BBHII", 0x80, self.agreed.payload, sequence + self._frame & 0xFFFF,
-                             timestamp + self._frame * SAMPLES & 0xFFFFFFFF, source)
-        self._send(header + self._sound[at:at + SAMPLES], self._latched or self.agreed.remote)
+        at = self._frame * SAMPLES % len(self._sound)
+        timestamp = timestamp + self._frame * SAMPLES & 0xFFFFFFFF
+        frame = self._sound[at:at + SAMPLES]
+        header = struct.pack("!BBHII", 0x80, self.agreed.payload, sequence + self._frame & 0xFFFF, timestamp, source)
+        self._send(header + frame, self._latched or self.agreed.remote)
+        if self.tape is not None:
+            self.tape.say(timestamp, self.agreed.codec, frame)
         self._frame += 1
         self._timer = self._loop.call_at(self._began + self._frame * FRAME, self._play)
 
@@ -209,6 +217,8 @@ class Rtp:
             self._send(packet, source)
         if self.agreed is not None and packet[1] & 0x7F == self.agreed.payload:
             self._heard.append(packet[12:])
+            if self.tape is not None:
+                self.tape.hear(int.from_bytes(packet[4:8], "big"), self.agreed.codec, packet[12:])
         while self._waiters and self.received >= self._waiters[0][0]:
             waiter = self._waiters.pop(0)[1]
             if not waiter.done():

@@ -12,6 +12,7 @@ from sipcore.wire.uri import URI
 
 from .call import PATIENCE, Call, Unexpected
 from .media import Rtp
+from .voice import Voice
 
 ALLOW = ("Allow", "INVITE, ACK, CANCEL, BYE, OPTIONS, REFER, NOTIFY")
 SOFTWARE = "sipedge-demo"
@@ -35,6 +36,8 @@ class Phone(Handler):
         self.host = address[0]
         self.edge = edge
         self.frequency = frequency
+        self.voice: Voice | None = None
+        """What it says in calls from now on, which are recorded; None: its tone."""
         self.calls: list[Call] = []
         self.audio: list[Rtp] = []
         """Of every call, ended ones too: what they sent and received."""
@@ -64,7 +67,7 @@ class Phone(Handler):
 
     def open_audio(self, frequency: int, *, echo: bool = False) -> Rtp:
         """A port for a call's audio."""
-        rtp = Rtp(self.host, frequency=frequency, echo=echo)
+        rtp = Rtp(self.host, frequency=frequency, voice=None if echo else self.voice, echo=echo)
         self.audio = [*self.audio[-MOST_CALLS:], rtp]
         return rtp
 
@@ -97,16 +100,17 @@ class Phone(Handler):
 
     # --- requests that come
 
-    async def called(self, by: str) -> Call:
-        """The next call that comes in from that URI: others may be calling, too. Raises Unexpected."""
+    async def called(self, by: str, patience: float = PATIENCE) -> Call:
+        """The next call that comes in from that URI within patience (s): others may be calling, too. Raises
+        Unexpected."""
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(patience):
                 while True:
                     call = await self._arrived.get()
                     if call.dialog is not None and uri_of(call.dialog.remote) == by:
                         return call
         except TimeoutError:
-            raise Unexpected(f"{self.name}: no call within {PATIENCE} s") from None
+            raise Unexpected(f"{self.name}: no call within {patience} s") from None
 
     def on_request(self, tx: ServerTransaction) -> None:
         method = tx.request.method

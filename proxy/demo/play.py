@@ -1,386 +1,39 @@
-"""The play: a call with injected headers, a blind transfer, a refused one, a busy one, and the echo.
-
-Every step is checked on the bytes that arrive at the far end of the edge, or by the tone that is heard there and the
-port that it came from.
-"""
+"""The play: its acts one after the other, the report, and the stand-ins that stay up afterwards."""
 import asyncio
-import os
-from collections import Counter
-from collections.abc import Callable
-from typing import Protocol, TypeVar
+from pathlib import Path
 
 from rich.console import Console
 
-from proxy.policy.fragmentation import Budget
 from sipcore.base.errors import SipEdgeError
-from sipcore.stack.referral import Progress, read_notify
-from sipcore.wire.message import Message
-from sipcore.wire.sdp import Sdp
-from sipcore.wire.uri import URI
 
-from .call import Call, Unexpected
-from .cast import (
-    AGENT_HOST,
-    AGENT_TONE,
-    CALLER_HOST,
-    CALLER_NUMBER,
-    CALLER_TONE,
-    HUMAN_TONE,
-    NETWORK,
-    PBX_HOST,
-    PORT,
-    Agent,
-    Caller,
-    Pbx,
-)
+from .api import Api
+from .call import Unexpected
+from .cast import ASSISTANT_HOST, CALLER_HOST, NETWORK, PORT
+from .controlled import Controlled
+from .forwarded import Forwarded, Statistics
 from .ladder import Ladder
-from .phone import Phone
-from .report import Outcome, Report, Result, Step
+from .report import Outcome, Report, Result
+from .stage import Address, Stage, View
 
-SECRET_HEADER = "X-Internal-Ticket"
-"""Sent by the caller; nobody outside may see it."""
-NAME = "Ann Müller & Söhne"
-"""Needs every kind of escaping on its way through Refer-To."""
-INTENT = "billing question"
-BUDGET = Budget(0)
-STARTING, RETRY = 3, 0.5
-"""Seconds that an edge may take to start, and between two attempts to reach it."""
-
-FEW = 10
-"""Packets at the beginning and end of each call."""
-SETTLE = 3
-"""Seconds in which the edge's counters, which it writes down once a second, have come to rest."""
-
-Address = tuple[str, int]
-Statistics = Callable[[], dict[str, int]]
-"""The counters of the edge."""
-Anyone = TypeVar("Anyone", bound=Phone)
-
-
-def same(what: str, found: object, expected: object) -> None:
-    """Raises Unexpected where they differ."""
-    if found != expected:
-        raise Unexpected(f"{what}: expected {expected!r}, found {found!r}")
-
-
-def header(message: Message, name: str, expected: str) -> None:
-    """Exactly one header of that name with that value."""
-    same(name, message.headers(name), [expected])
-
-
-class View(Protocol):
-    """Whoever looks on."""
-
-    def message(self, part: str, direction: str, data: bytes) -> None: ...
-    def audio(self, text: str) -> None: ...
-    def note(self, text: str) -> None: ...
-    def headers(self, title: str, message: Message, budget: str) -> None: ...
+LONGEST_STEP = 40
+"""Seconds."""
 
 
 class Play:
-    """The three endpoints and the steps that they take. Raises OSError where an address is taken."""
+    """The endpoints and the steps that they take. Raises OSError where an address is taken.
 
-    def __init__(self, edge: Address, ladder: View | None, network: str = NETWORK,
-                 statistics: Statistics | None = None):
-        self.edge = edge
-        self.statistics = statistics
-        self.ladder = ladder
-        self.pbx_uri = f"sip:%s@{network}.{PBX_HOST}:{PORT}"
-        secret = os.urandom(32)
-        self.refers_seen: Counter[str] = Counter()
-        self._open: list[Phone] = []
+    api: of the edge; without one there are no controlled calls. recordings: the folder for theirs.
+    """
 
-        def open_phone(kind: type[Anyone], name: str, user: str, number: int, frequency: int) -> Anyone:
-            phone = kind(name, user, (f"{network}.{number}", PORT), edge, frequency=frequency, trace=self._trace,
-                         secret=secret)
-            self._open.append(phone)
-            return phone
-
-        try:
-            self.caller = open_phone(Caller, "caller", CALLER_NUMBER, CALLER_HOST, CALLER_TONE)
-            self.agent = open_phone(Agent, "agent", "agent", AGENT_HOST, AGENT_TONE)
-            self.pbx = open_phone(Pbx, "PBX", "pbx", PBX_HOST, HUMAN_TONE)
-        except OSError:
-            self.close()
-            raise
-        self.steps = (
-            Step("edge", "the edge answers", self.edge_answers),
-            Step("call", "the agent gets the caller's INVITE with X-Edge-Call and X-Edge-From, and nothing internal",
-                 self.call_agent),
-            Step("hear agent", f"caller and agent hear each other ({AGENT_TONE} and {CALLER_TONE} Hz)",
-                 self.hear_agent),
-            Step("audio path", "both hear from ports of the edge alone, each from another one", self.path_to_agent),
-            Step("refer", "the caller gets the agent's REFER, headers inside Refer-To escaped once; 202",
-                 self.refer_human),
-            Step("progress", "NOTIFY 100 at the agent: accepted, not completed", self.progress),
-            Step("transfer", "the PBX gets X-Customer-Intent and X-Caller-Name on the caller's INVITE; size in budget",
-                 self.arrives_at_pbx),
-            Step("outcome", "NOTIFY 200 at the agent: completed, the subscription ended", self.completed),
-            Step("agent leaves", "the agent's BYE is answered; the caller's new call stays", self.agent_leaves),
-            Step("hear human", f"caller and 2001 hear each other ({HUMAN_TONE} and {CALLER_TONE} Hz)",
-                 self.hear_human),
-            Step("audio path to 2001", "both hear from ports of the edge alone, each from another one",
-                 self.path_to_human),
-            Step("hang up", "the caller's BYE reaches the PBX and is answered", self.hang_up_human),
-            Step("second call", "the agent is called again", self.call_agent),
-            Step("refused transfer", "603 from the edge to a target without a rule; the caller never sees the REFER",
-                 self.refused),
-            Step("still in the call", "a re-INVITE of the agent is answered by the caller", self.still_up),
-            Step("busy transfer", "202, then NOTIFY 486 at the agent: accepted is not completed", self.busy),
-            Step("still talking", "the call with the agent is up: re-INVITE and audio", self.still_talking),
-            Step("end", "the caller's BYE reaches the agent and is answered", self.hang_up_agent),
-            Step("echo", f"the caller calls echo and hears itself ({CALLER_TONE} Hz)", self.echo),
-            *((Step("audio counters", "the edge relayed what was sent, from nobody else, and its ports are free again",
-                    self.counters_agree),) if statistics is not None else ()),
-        )
-        self._before: dict[str, int] = {}
+    def __init__(self, edge: Address, ladder: View | None, network: str = NETWORK, statistics: Statistics | None = None,
+                 api: Api | None = None, recordings: Path | None = None):
+        self.stage = Stage(edge, ladder, network, recordings if api is not None else None)
+        self.steps = Forwarded(self.stage, statistics).steps
+        if api is not None and recordings is not None:
+            self.steps += Controlled(self.stage, api, recordings).steps
 
     def close(self) -> None:
-        for phone in self._open:
-            phone.close()
-
-    def _trace(self, part: str, direction: str, data: bytes) -> None:
-        if direction == "in" and data.startswith(b"REFER "):
-            self.refers_seen[part] += 1
-        if self.ladder is not None:
-            self.ladder.message(part, direction, data)
-
-    def _note(self, text: str) -> None:
-        if self.ladder is not None:
-            self.ladder.note(text)
-
-    def _show(self, title: str, message: Message) -> str:
-        size = BUDGET.line(message.size)
-        if self.ladder is not None:
-            self.ladder.headers(title, message, size)
-        return size
-
-    # --- round one: a blind transfer
-
-    async def edge_answers(self) -> str:
-        """The edge may be starting: a port that is closed is tried again until STARTING has passed."""
-        call = Call(self.caller, 0)
-        heard = "nothing"
-        try:
-            async with asyncio.timeout(STARTING):
-                while heard != "OPTIONS 200":
-                    out = self.caller.outgoing("OPTIONS", f"sip:{self.edge[0]}:{self.edge[1]}")
-                    self.caller.send(out, self.edge, call)
-                    heard = await call.next_event()
-                    if heard == "OPTIONS unreachable":
-                        await asyncio.sleep(RETRY)
-        except TimeoutError:
-            raise Unexpected(f"no edge at {self.edge[0]}:{self.edge[1]}: {heard} within {STARTING} s. "
-                             "`sipedge run` starts one") from None
-        finally:
-            call.close()
-        if self.statistics is not None:
-            self._before = self.statistics()
-        return f"200 from {self.edge[0]}:{self.edge[1]}"
-
-    async def call_agent(self) -> str:
-        self._note("The caller calls the agent.")
-        self.talk = self.caller.call(f"sip:agent@{self.edge[0]}:{self.edge[1]}", [(SECRET_HEADER, "4711")])
-        await self.talk.expect("INVITE 200")
-        self.seat = await self.agent.called(self.caller.own_uri)
-        invite = self.seat.request
-        if invite is None:
-            raise Unexpected("the agent has no INVITE")
-        await self.seat.expect("ACK")
-        header(invite, "X-Edge-Call", self.talk.own.call_id)
-        header(invite, "X-Edge-From", CALLER_NUMBER)
-        same(SECRET_HEADER, invite.headers(SECRET_HEADER), [])
-        same("Vias at the agent", len(invite.headers("Via")), 2)
-        same("Record-Routes at the agent", len(invite.headers("Record-Route")), 1)
-        size = self._show("INVITE at the agent", invite)
-        return f"X-Edge-Call and X-Edge-From arrived, {SECRET_HEADER} did not; {size}"
-
-    async def hear_agent(self) -> str:
-        return await self._hear(self.talk, AGENT_TONE, self.seat, CALLER_TONE)
-
-    async def _hear(self, one: Call, tone: int, other: Call, other_tone: int) -> str:
-        if one.rtp is None or other.rtp is None:
-            raise Unexpected("a call without audio")
-        heard = await asyncio.gather(one.rtp.hears(tone), other.rtp.hears(other_tone))
-        for call, frequency, clear in ((one, tone, heard[0]), (other, other_tone, heard[1])):
-            if not clear:
-                raise Unexpected(f"{call.phone.name} does not hear {frequency} Hz")
-        return f"both tones, {one.rtp.received} packets"
-
-    async def path_to_agent(self) -> str:
-        return self._path(self.talk, AGENT_TONE, self.seat, CALLER_TONE)
-
-    def _path(self, one: Call, tone: int, other: Call, other_tone: int) -> str:
-        """Through which ports the audio of two calls goes that are one to the edge."""
-        ways = []
-        for call, far in ((one, other), (other, one)):
-            if call.rtp is None or call.rtp.agreed is None or far.rtp is None:
-                raise Unexpected("a call without audio")
-            told = call.rtp.agreed.remote
-            if told == (far.phone.host, far.rtp.port):
-                raise Unexpected(f"{call.phone.name} was told {told[0]}:{told[1]}, the other end itself")
-            same(f"the source that {call.phone.name} hears", call.rtp.source, told)
-            ways.append((f"{call.phone.name} {call.phone.host}:{call.rtp.port}", f"{told[0]}:{told[1]}"))
-        if ways[0][1] == ways[1][1]:
-            raise Unexpected(f"both were told {ways[0][1]}")
-        text = (f"{ways[0][0]} <> {ways[0][1]} edge {ways[1][1]} <> {ways[1][0]}: {tone} Hz at the "
-                f"{one.phone.name}, {other_tone} Hz at the {other.phone.name}")
-        if self.ladder is not None:
-            self.ladder.audio(text)
-        return text
-
-    async def refer_human(self) -> str:
-        self._note("The agent transfers the call to extension 2001.")
-        return await self._refer(self.pbx_uri % "2001")
-
-    async def _refer(self, target: str) -> str:
-        """An accepted REFER, as the caller gets it."""
-        self.seat.refer(target, [("X-Caller-Name", NAME)])
-        refer = await self.talk.expect("REFER")
-        await self.seat.expect("REFER 202")
-        header(refer, "X-Caller-Name", NAME)
-        header(refer, "X-Customer-Intent", INTENT)
-        value = refer.headers("Refer-To")
-        same("Refer-To values", len(value), 1)
-        uri = URI(value[0].strip().removeprefix("<").removesuffix(">").encode())
-        same("the target", uri.replace(headers=()).render(), target)
-        brought = uri.headers
-        same("X-Caller-Name inside Refer-To", brought.get("X-Caller-Name"), NAME)
-        same("X-Customer-Intent inside Refer-To", brought.get("X-Customer-Intent"), INTENT)
-        size = self._show("REFER at the caller", refer)
-        return f"Refer-To brings {', '.join(brought)}; 202; {size}"
-
-    async def progress(self) -> str:
-        notify = await self._notified()
-        same("sipfrag", notify.status, 100)
-        same("the subscription's end", notify.ended, False)
-        return "100 Trying, active"
-
-    async def _notified(self) -> Progress:
-        progress = read_notify(await self.seat.expect("NOTIFY"))
-        if progress is None:
-            raise Unexpected("a NOTIFY of another package")
-        return progress
-
-    async def arrives_at_pbx(self) -> str:
-        self.desk = await self.pbx.called(self.caller.own_uri)
-        invite = self.desk.request
-        if invite is None:
-            raise Unexpected("the PBX has no INVITE")
-        same("the called extension", invite.uri, self.pbx_uri % "2001")
-        header(invite, "X-Customer-Intent", INTENT)
-        header(invite, "X-Caller-Name", NAME)
-        header(invite, "X-Agent-Call", self.talk.own.call_id)
-        sent = Sdp(self.caller.transferred.sdp if self.caller.transferred else b"").media[0]
-        same("codecs from end to end", Sdp(invite.body).media[0].formats, sent.formats)
-        size = self._show("INVITE at the PBX", invite)
-        if invite.size > BUDGET.limit:
-            raise Unexpected(size)
-        return f"X-Customer-Intent: {INTENT}, X-Caller-Name: {NAME}; {size}"
-
-    async def completed(self) -> str:
-        notify = await self._notified()
-        same("sipfrag", notify.status, 200)
-        same("the subscription's end", notify.ended, True)
-        return f"{notify.status} {notify.reason}, terminated"
-
-    async def agent_leaves(self) -> str:
-        self.seat.hang_up()
-        await self.seat.expect("BYE 200")
-        await self.talk.expect("BYE")
-        if self.caller.transferred is None or not self.caller.transferred.up:
-            raise Unexpected("the caller has no other call")
-        return "200; the caller talks to 2001"
-
-    async def hear_human(self) -> str:
-        if self.caller.transferred is None:
-            raise Unexpected("the caller has no other call")
-        return await self._hear(self.caller.transferred, HUMAN_TONE, self.desk, CALLER_TONE)
-
-    async def path_to_human(self) -> str:
-        if self.caller.transferred is None:
-            raise Unexpected("the caller has no other call")
-        return self._path(self.caller.transferred, HUMAN_TONE, self.desk, CALLER_TONE)
-
-    async def hang_up_human(self) -> str:
-        if self.caller.transferred is None:
-            raise Unexpected("the caller has no other call")
-        self.caller.transferred.hang_up()
-        await self.caller.transferred.expect("BYE 200")
-        await self.desk.expect("BYE")
-        return "200"
-
-    # --- round two: transfers that fail
-
-    async def refused(self) -> str:
-        self._note("The agent asks for a target that no rule allows.")
-        seen = self.refers_seen["caller"]
-        self.seat.refer(self.pbx_uri % "9001")
-        refusal = await self.seat.expect("REFER 603")
-        same("REFERs at the caller", self.refers_seen["caller"], seen)
-        return f"{refusal.status} {refusal.reason}"
-
-    async def still_up(self) -> str:
-        self.seat.reinvite()
-        again = await self.talk.expect("INVITE")
-        answer = await self.seat.expect("INVITE 200")
-        same("the dialog", answer.call_id, self.talk.own.call_id)
-        return f"re-INVITE {again.cseq[0]}: 200"
-
-    async def busy(self) -> str:
-        self._note("The agent transfers to extension 2002, which is busy.")
-        await self._refer(self.pbx_uri % "2002")
-        await self.pbx.called(self.caller.own_uri)
-        first, last = await self._notified(), await self._notified()
-        same("the first NOTIFY", (first.status, first.ended), (100, False))
-        same("the last NOTIFY", (last.status, last.ended), (486, True))
-        return f"202, then {last.status} {last.reason}"
-
-    async def still_talking(self) -> str:
-        return f"{await self.still_up()}; {await self.hear_agent()}"
-
-    async def hang_up_agent(self) -> str:
-        self.talk.hang_up()
-        await self.talk.expect("BYE 200")
-        await self.seat.expect("BYE")
-        return "200"
-
-    # --- and the echo
-
-    async def echo(self) -> str:
-        self._note("The caller calls echo.")
-        call = self.caller.call(f"sip:echo@{self.edge[0]}:{self.edge[1]}")
-        await call.expect("INVITE 200")
-        if call.rtp is None or not await call.rtp.hears(CALLER_TONE):
-            raise Unexpected("the caller does not hear itself")
-        packets = call.rtp.received
-        call.hang_up()
-        await call.expect("BYE 200")
-        return f"{CALLER_TONE} Hz, {packets} packets"
-
-    async def counters_agree(self) -> str:
-        """What is sent before the edge has seen the answer, or after the BYE, is not relayed: a few packets a call."""
-        audio = [rtp for phone in self._open for rtp in phone.audio]
-        sent, received = sum(rtp.sent for rtp in audio), sum(rtp.received for rtp in audio)
-        found: dict[str, int] = {}
-        try:
-            async with asyncio.timeout(SETTLE):
-                while not found or found["rtp_out"] < received or found["media_ports_used"]:
-                    await asyncio.sleep(RETRY)
-                    now = self.statistics() if self.statistics is not None else {}
-                    found = {name: value - (0 if name.endswith("_used") else self._before.get(name, 0))
-                             for name, value in now.items()}
-        except TimeoutError:
-            raise Unexpected(f"the phones received {received} packets, the edge has sent {found['rtp_out']} and holds "
-                             f"{found['media_ports_used']} pairs of ports") from None
-        few = FEW * len(audio)
-        if not sent - few <= found["rtp_in"] <= sent or not received <= found["rtp_out"] <= received + few:
-            raise Unexpected(f"the phones sent {sent} and received {received} packets, the edge counts "
-                             f"{found['rtp_in']} in and {found['rtp_out']} out")
-        same("packets from a wrong source", found["rtp_wrong_source"], 0)
-        return f"{found['rtp_in']} in, {found['rtp_out']} out, 0 from a wrong source; no port in use"
-
-    # --- all of it
+        self.stage.close()
 
     async def run(self, report: Report) -> None:
         """Take the steps; after one that fails the others are skipped."""
@@ -392,33 +45,39 @@ class Play:
             found = ""
             if going:
                 try:
-                    found = await step.play()
+                    async with asyncio.timeout(LONGEST_STEP):
+                        found = await step.play()
                     result = "ok"
+                except TimeoutError:
+                    result, found, going = "failed", f"not over within {LONGEST_STEP} s", False
                 except (Unexpected, SipEdgeError, ValueError) as error:
                     result, found, going = "failed", str(error), False
             report.add(Outcome(step.name, result, step.expected, found, round(1000 * (loop.time() - began))))
-        for phone in self._open:
+        for phone in self.stage.phones:
             for trouble in phone.agent.take_troubles():
                 report.add(Outcome("no mistakes", "failed", f"none of {phone.name}", trouble, 0))
             for call in list(phone.calls):
                 call.hang_up()
+            phone.voice = None
 
 
 async def run_demo(edge: Address, *, json: bool, serve: bool, network: str = NETWORK,
-                   console: Console | None = None, statistics: Statistics | None = None) -> int:
+                   console: Console | None = None, statistics: Statistics | None = None, api: Api | None = None,
+                   recordings: Path | None = None) -> int:
     """Play the demo against the edge at that address (host, port). Returns the exit status: 0 where every step went as
     expected, 1 where one did not, 2 where the endpoints' addresses are taken.
 
     serve: stay up afterwards, until cancelled, so that phones can call the stand-ins. network: the first three numbers
-    of the endpoints' addresses. statistics: gives the edge's counters, where they can be had.
+    of the endpoints' addresses. statistics: gives the edge's counters, where they can be had. api: the edge's, where it
+    runs the demo's own configuration; then the controlled calls are played too, and recorded in that folder.
     """
     console = console or Console(highlight=False)
     ladder = None if json else Ladder(console)
     try:
-        play = Play(edge, ladder, network, statistics)
+        play = Play(edge, ladder, network, statistics, api, recordings)
     except OSError as error:
-        Console(stderr=True).print(f"The demo's endpoints need UDP port {PORT} of {network}.{CALLER_HOST}, "
-                                   f".{AGENT_HOST} and .{PBX_HOST}: {error.strerror or error}", markup=False)
+        Console(stderr=True).print(f"The demo's endpoints need UDP port {PORT} of {network}.{CALLER_HOST} to "
+                                   f".{ASSISTANT_HOST}: {error.strerror or error}", markup=False)
         return 2
     try:
         report = Report(console, json=json)
@@ -427,10 +86,14 @@ async def run_demo(edge: Address, *, json: bool, serve: bool, network: str = NET
         await play.run(report)
         report.show()
         if serve:
-            play.ladder = None
+            play.stage.ladder = None
             if not json:
-                console.print(f"\nThe stand-ins stay up. Call sip:echo@{edge[0]}:{edge[1]}, 2001, 2002 or agent "
+                users = "2001, 2002, agent or assistant" if api is not None else "2001, 2002 or agent"
+                console.print(f"\nThe stand-ins stay up. Call sip:echo@{edge[0]}:{edge[1]}, {users} "
                               "there with any SIP phone. Ctrl-C ends it.", markup=False)
+                if api is not None:
+                    console.print(f"The edge's log and the recordings are in {recordings}/.", markup=False)
+                    console.print(f"The HTTP API is at {api.url} (token: {api.token}).", markup=False)
             await asyncio.Event().wait()
         return 0 if report.ok else 1
     finally:

@@ -34,6 +34,32 @@ def prefixes(config: "Config", listener: int) -> list[Prefix]:
     ]
 
 
+class Owners:
+    """Which group has a prefix, listener by listener: in two groups the longest match would be a matter of luck."""
+
+    def __init__(self, config: "Config"):
+        self._listeners = [
+            [index for index, listener in enumerate(config.listeners)
+             if not group.listeners or listener.name in group.listeners] for group in config.groups]
+        self._owners: list[dict[str, int]] = [{} for _ in config.listeners]
+
+    def claim(self, group: int, network: IPv4Network | IPv6Network) -> int:
+        """Give a group a prefix, unless another has it on one of its listeners; the group that has it then."""
+        text = str(network)
+        tables = [self._owners[index] for index in self._listeners[group]]
+        for table in tables:
+            if table.get(text, group) != group:
+                return table[text]
+        for table in tables:
+            table[text] = group
+        return group
+
+
+def taken(network: IPv4Network | IPv6Network, group: str) -> str:
+    """What is wrong with a prefix that another group has."""
+    return f'{network} is in group "{group}" already; expected each prefix in one group'
+
+
 def group_of(table: list[Prefix], address: str) -> int:
     """Longest match; UNLISTED where nothing matches or address is no IP literal."""
     try:

@@ -1,18 +1,47 @@
 """Addresses as a configuration writes them."""
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+
+from proxy.config import Config
+from sipcore.base.place import Place, valid_host
+
+TRANSPORTS = ("udp", "tcp", "tls", "ws", "wss")
+SECURE = ("tls", "wss")
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """An IP literal (no brackets) and a port."""
+    """An IP literal (no brackets) and a port; of an upstream's target that nobody has looked up yet, its place."""
 
     host: str
     port: int
+    said: str = field(default="", compare=False)
+    """What a request URI says instead, where a name led here."""
+    place: Place | None = None
+    transport: str = field(default="udp", compare=False)
+    """udp, tcp or tls: one peer has one address, however it is reached."""
+    name: str = field(default="", compare=False)
+    """What its certificate must show, where that is not the address itself."""
 
     def __str__(self) -> str:
+        if self.place is not None:
+            return str(self.place)
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def uri_host(self) -> str:
+        """Host and port for a request URI: what a name leads to does not show there (RFC 3263 4)."""
+        return self.said or str(self)
+
+    @property
+    def secure(self) -> bool:
+        return self.transport == "tls"
+
+    @property
+    def asked(self) -> str:
+        """The transport that it is to be sent by; empty where DNS is to say."""
+        return self.transport if self.place is None else self.place.transport
 
 
 def parse_address(text: str, port: int = 5060) -> Address:
@@ -31,6 +60,24 @@ def parse_address(text: str, port: int = 5060) -> Address:
     return Address(host, number)
 
 
+def parse_target(text: str, transport: str = "", server_name: str = "") -> Address:
+    """What parse_address takes, or a host name with or without a port, which is an Address with a place."""
+    try:
+        address = parse_address(text, default_port(transport))
+        return replace(address, transport=transport, name=server_name.lower()) if transport else address
+    except ValueError:
+        name, _, digits = text.partition(":")
+        port = int(digits) if digits.isascii() and digits.isdigit() else 0
+        if not valid_host(name) or not (port < 65536 if port else name == text):
+            raise ValueError('expected an IP address such as "192.0.2.10:5060" or "[2001:db8::10]:5060", or a host '
+                             f'name such as "pbx.example.com", found "{text}"') from None
+    return Address(name.lower(), port, text, Place.of(name, port, transport), transport or "udp", server_name.lower())
+
+
+def default_port(transport: str) -> int:
+    return 5061 if transport == "tls" else 5060
+
+
 def parse_host(text: str) -> str:
     """An IP literal that one peer can send to, in its usual spelling; ValueError says what was expected."""
     try:
@@ -45,11 +92,15 @@ def parse_host(text: str) -> str:
 def bind_address(text: str) -> tuple[str, Address]:
     """`udp:127.0.0.1:5060` as transport and address; ValueError says what was expected."""
     transport, colon, rest = text.partition(":")
-    if not colon or transport not in ("udp", "tcp", "tls"):
-        raise ValueError(f'expected transport, address and port such as "udp:127.0.0.1:5060", found "{text}"')
-    if transport != "udp":
-        raise ValueError(f'only "udp" in this version, found "{transport}"')
-    return transport, parse_address(rest)
+    if not colon or transport not in TRANSPORTS:
+        raise ValueError(f'expected transport (udp, tcp, tls, ws, wss), address and port such as '
+                         f'"udp:127.0.0.1:5060", found "{text}"')
+    return transport, parse_address(rest, default_port(transport))
+
+
+def transports(config: Config) -> frozenset[str]:
+    """Those that the edge listens on, as far as the configuration says so correctly."""
+    return frozenset(listener.bind.partition(":")[0] for listener in config.listeners)
 
 
 def parse_prefix(text: str) -> IPv4Network | IPv6Network:

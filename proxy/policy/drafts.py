@@ -2,10 +2,12 @@
 from collections.abc import Iterable
 from typing import Any
 
-from proxy.config import HeaderSet, Upstream, UserToUser
+from proxy.config import HeaderSet, Upstream
 from sipcore.stack.verdict import Request, Target, Verdict
 
-from .headers import Filled, MissingVariable, Patterns, Setter, compile_sets, fill, pack_user_to_user, uri_headers
+from .fragmentation import fewer_codecs
+from .headers import Filled, MissingVariable, Patterns, Setter, compile_sets, fill, kept
+from .placement import Placement
 from .refer_to import ReferTo
 from .refusals import Refused
 
@@ -22,17 +24,13 @@ class Injection:
     def __init__(self, sets: Iterable[HeaderSet], method: str, upstream: Upstream, internal: Patterns, *,
                  from_trusted: bool, to_trusted: bool):
         self.setters: tuple[Setter, ...] = compile_sets(sets, method)
-        self.where: tuple[str, ...] = upstream.refer_headers if method == "REFER" else upstream.invite_headers
-        self.packing: UserToUser = upstream.user_to_user
+        self.placement = Placement(upstream, method)
         self.hidden = Patterns(()) if from_trusted else internal
         stripped = () if from_trusted and to_trusted else internal.patterns
-        packs = "user-to-user" in self.where and self.setters
-        self.packs_header = bool(packs) and (method != "REFER" or "header" in self.packing.where)
-        self.packs_uri = bool(packs) and method == "REFER" and "refer-to" in self.packing.where
         self.remove = (*stripped, *(setter.name for setter in self.setters),
-                       *(("User-to-User",) if self.packs_header else ()))
+                       *(("User-to-User",) if self.setters and self.placement.packs_header else ()))
         self.constant = all(setter.template.constant for setter in self.setters)
-        self._quick = self.where == ("header",) and not any(
+        self._quick = self.placement.where == ("header",) and not any(
             self.hidden.match(variable) for setter in self.setters for _, variable, _ in setter.template.pieces)
         self._readers = tuple(read for setter in self.setters for _, _, read in setter.template.pieces if read)
         self._format = "".join(f"{setter.name}: {setter.template.format}\r\n" for setter in self.setters)
@@ -66,21 +64,8 @@ class Injection:
 
     def lines(self, headers: list[Filled]) -> tuple[bytes, list[str]]:
         """Header lines to insert, and what did not fit into User-to-User."""
-        text = b"".join([header.line for header in headers]) if "header" in self.where else b""
-        if not self.packs_header or not headers:
-            return text, []
-        value, left_out = pack_user_to_user(headers, self.packing)
-        return text + (f"User-to-User: {value}\r\n".encode() if value else b""), left_out
-
-    def uri_headers(self, headers: list[Filled]) -> tuple[str, list[str]]:
-        """What goes behind the `?` of Refer-To, escaped, and what did not fit into User-to-User."""
-        parts = [uri_headers(headers)] if "refer-to" in self.where and headers else []
-        left_out: list[str] = []
-        if self.packs_uri and headers:
-            value, left_out = pack_user_to_user(headers, self.packing)
-            if value:
-                parts.append(uri_headers([Filled("User-to-User", value, 0)]))
-        return "&".join(parts), left_out
+        lines, left_out = self.placement.lines(headers)
+        return "".join(f"{name}: {value}\r\n" for name, value in lines).encode(), left_out
 
 
 class Draft:
@@ -97,20 +82,18 @@ class Draft:
         self.targets = targets
         self.refer_to = refer_to
 
-    @property
-    def names(self) -> list[str]:
-        """Set headers, the ones to be dropped last first."""
-        return [header.name for header in self.filled]
-
-    def verdict(self, *, keep: int | None = None, compact: bool = False, body: bytes | None = None,
-                scope: int = 0) -> Verdict:
-        """The verdict with the first `keep` of the set headers (all by default)."""
-        headers = self.filled if keep is None else self.filled[:keep]
+    def verdict(self, *, keep: int | None = None, instead: Filled | None = None, compact: bool = False,
+                body: bytes | None = None, scope: int = 0) -> Verdict:
+        """The verdict with the first `keep` of the set headers (all by default), and one instead of the others."""
+        headers = kept(self.filled, keep, instead)
+        fields = self.fields
+        if instead is not None:
+            fields = {**fields, "remove": (*fields["remove"], instead.name)}
         insert, left_out = self.injection.lines(headers)
         notes = self.notes
         replace: tuple[tuple[str, bytes], ...] = ()
         if self.refer_to is not None:
-            text, more = self.injection.uri_headers(headers)
+            text, more = self.injection.placement.uri_headers(headers)
             if text and self.refer_to.has_replaces:
                 # transfers.md 7.20: on proxied calls a Refer-To with Replaces passes as it came.
                 notes = [*notes, "Refer-To has Replaces: no headers put inside"]
@@ -121,5 +104,25 @@ class Draft:
             left_out = [*left_out, *(name for name in more if name not in left_out)]
         if left_out:
             notes = [*notes, f"User-to-User is full: left out {', '.join(left_out)}"]
-        return Verdict(**self.fields, targets=self.targets, insert=insert, replace=replace, compact=compact, body=body,
+        return Verdict(**fields, targets=self.targets, insert=insert, replace=replace, compact=compact, body=body,
                        scope=scope, note="; ".join(notes))
+
+
+class Received:
+    """A forwarded request under a draft, for the size policy. Its size is that towards the target whose URI is
+    longest."""
+
+    def __init__(self, request: Request, draft: Draft):
+        self.filled = draft.filled
+        self.ipv6 = any(":" in target.host for target in draft.targets) or ":" in request.host
+        self._request = request
+        self._draft = draft
+
+    def build(self, *, keep: int, instead: Filled | None, compact: bool, body: bytes | None) -> tuple[Verdict, int]:
+        verdict = self._draft.verdict(keep=keep, instead=instead, compact=compact, body=body)
+        return verdict, max(self._request.size_with(verdict, index) for index in range(len(verdict.targets) or 1))
+
+    def shorter(self, codecs: tuple[str, ...]) -> bytes | None:
+        request = self._request
+        return fewer_codecs(request.body, request.header("Content-Type") or "",
+                            request.header("Content-Encoding") is not None, codecs)

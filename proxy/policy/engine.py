@@ -10,15 +10,22 @@ from typing import Any
 from proxy.config import Config, Route
 from sipcore.stack.verdict import Request, Verdict
 
+from .accounts import Accounts, Answers
 from .acl import UNLISTED, group_of, prefixes
-from .addresses import Address
-from .drafts import Draft, Injection
-from .fragmentation import Budget, fit
+from .addresses import Address, bind_address, transports
+from .auth import Askers
+from .drafts import Draft, Injection, Received
+from .fragmentation import NO_TCP, TCP_FAILED, Budget, Outcome, fit
 from .headers import Patterns
 from .media import anchor_of
+from .members import MOST_ORDERS, Order
+from .names import Found
+from .placement import Plan
+from .refer_to import ReferTo
+from .references import NOBODY, Keeper
 from .refusals import Refused, forbidden, not_allowed, refuse, silent
 from .routing import LOCAL, REQUEST_URI, Condition, Table
-from .transfers import Transfers
+from .transfers import Rule, Transfers
 from .upstreams import Peer, compile_peers
 
 Drafted = tuple[Draft, Peer]
@@ -32,37 +39,49 @@ class Way:
         config = engine.config
         self.condition = Condition(route)
         self.local = route.to == LOCAL
+        self.asker = engine.askers.get(route.auth)
+        self.ends_here = self.local or (route.control and method == "INVITE")
+        """The edge answers as the end, not as a proxy."""
         self.peer = engine.peers[REQUEST_URI if self.local else route.to]
         trusting = config.groups[group].trusted
         sets = [one for one in config.headers if one.name in route.headers]
         self.injection = Injection(sets, method, self.peer.settings, engine.internal, from_trusted=trusting,
                                    to_trusted=self.peer.trusted)
         self.fields: dict[str, Any] = {
-            **self.peer.verdict, "record_route": route.record_route, "remove": self.injection.remove,
-            "anchor": anchor_of(config, route, method)}
+            **self.peer.verdict, "record_route": route.record_route, "nat": route.nat, "remove": self.injection.remove,
+            "control": route.control and method == "INVITE", "anchor": anchor_of(config, route, method),
+            "precall": route.precall if route.control else ""}
         # Along the request URI the receiver may be trusted as well; only then its host is looked up.
         self._looks_up_trust = trusting and self.peer.along_uri and engine.trusts
         self._engine = engine
         self._base = Verdict(**self.fields)
-        self.ready: tuple[Verdict, ...] = ()
+        self._constant = not self.local and self.peer.constant and self.injection.constant and not self._looks_up_trust
+        self._ready: dict[Order, tuple[Verdict, Verdict]] = {}
+        self._only = False
+        self._answered = _ANSWERED
 
     def prepare(self, only: bool) -> "Way":
-        """Build verdicts ahead where nothing of a request goes into them; only: the choice needs no look either."""
-        if self.local:
-            self.ready = (_ANSWERED.changed(scope=int(only)),)
-        elif self.peer.constant and self.injection.constant and not self._looks_up_trust:
-            orders = self.peer.members.orders
-            filled = self.injection.fill_constant()
-            scope = int(only and len(orders) == 1)
-            self.ready = tuple(
-                Draft(self.fields, self.injection, filled, [], self.peer.plain(order)).verdict(scope=scope)
-                for order in orders)
+        """only: the choice of this way needs no look at the request either."""
+        self._only = only
+        self._answered = _ANSWERED.changed(scope=int(only))
         return self
 
+    def _make(self, order: Order) -> tuple[Verdict, Verdict]:
+        """The verdicts for an order where nothing of a request goes into them: for one call, and for all of them."""
+        if len(self._ready) >= MOST_ORDERS:
+            self._ready.clear()
+        draft = Draft(self.fields, self.injection, self.injection.fill_constant(), [], self.peer.plain(order))
+        made = self._ready[order] = draft.verdict(), draft.verdict(scope=1)
+        return made
+
     def decide(self, request: Request) -> Verdict:
-        ready = self.ready
-        if ready:
-            return ready[0] if len(ready) == 1 else ready[self.peer.members.slot(request.call_id)]
+        """Raises Refused."""
+        if self.local:
+            return self._answered
+        if self._constant:
+            order = self.peer.order(request.call_id)
+            made = self._ready.get(order) or self._make(order)
+            return made[self._only and self.peer.members.fixed is order]
         if not self._looks_up_trust:
             lines = self.injection.quick_lines(request)
             if lines is not None:
@@ -83,13 +102,24 @@ class Policy:
     """A configuration, compiled. `decide` and `oversize` are functions of the request and the configuration;
     `counters` only counts what they did."""
 
-    def __init__(self, config: Config, counters: Counter[str] | None = None):
-        """counters: go on counting in these."""
+    def __init__(self, config: Config, counters: Counter[str] | None = None, found: Found | None = None,
+                 askers: Askers | None = None, accounts: Accounts | None = None, keeper: Keeper = NOBODY):
+        """counters: go on counting in these. found: addresses of upstreams' targets that are names. askers: of the
+        configuration's realms, with their users. accounts: what answers challenges of upstreams. keeper: keeps what
+        goes by reference."""
         self.config = config
         self.epoch = config.epoch
+        self.keeper = keeper
         self.counters: Counter[str] = Counter() if counters is None else counters
+        self.askers = Askers(config, counters=self.counters) if askers is None else askers
         self.internal = Patterns(config.internal.headers)
-        self.peers = compile_peers(config)
+        self.peers = compile_peers(config, found)
+        self.answers = Answers(config, self.peers, accounts)
+        self.secure = not transports(config).isdisjoint(("tls", "wss"))
+        """Whether sips: can come in and go out."""
+        self._tcp = {":" in bound.host for transport, bound in map(
+            bind_address, (listener.bind for listener in config.listeners)) if transport == "tcp"}
+        """For IPv6 and not, whether a request may be sent by TCP that would be too big for UDP."""
         self.trusts = any(group.trusted for group in config.groups)
         self._at = {address: peer for peer in reversed(self.peers.values()) for address in peer.addresses}
         self.dialog_budget = min(peer.budget.limit for peer in self.peers.values())
@@ -116,12 +146,16 @@ class Policy:
         """
         draft, peer = self._groups[request.group].draft(request)
         budget = Budget(peer.settings.mtu, path_mtu)
-        outcome = fit(request, draft, peer.settings, budget, size)
+        received = Received(request, draft)
+        no_tcp = "" if received.ipv6 in self._tcp else NO_TCP
+        outcome = fit(received, peer.settings, budget, size, no_tcp, self.keeper)
         self.counters.update(outcome.counters)
-        text = f"size {budget.line(size)}: {', '.join(outcome.steps)}; now {outcome.size:,}"
-        note = "; ".join(part for part in (outcome.verdict.note, text) if part)
-        over = outcome.size > budget.limit
-        return outcome.verdict.changed(note=note, warn=text if over else "", budget=0 if over else budget.limit)
+        verdict = _fitting(outcome, budget, size)
+        if outcome.tcp:
+            # Made now, while the request is here: a connection may fail when it is long gone.
+            verdict = verdict.changed(tcp=True, fallback=_fitting(
+                fit(received, peer.settings, budget, size, TCP_FAILED, self.keeper), budget, size))
+        return verdict
 
     def peer_at(self, request: Request) -> Peer:
         """Whose settings a request inside a dialog follows: the first upstream with the address that the request URI
@@ -129,6 +163,19 @@ class Policy:
         along_uri = self.peers[REQUEST_URI]
         peer = self._at.get(Address(request.host, request.port or 5060), along_uri)
         return along_uri if along_uri.index >= 0 and along_uri.budget.limit < peer.budget.limit else peer
+
+    def refer(self, request: Request) -> tuple[Rule, ReferTo]:
+        """The rule for a REFER inside a dialog of the edge's own, and its target. Raises Refused."""
+        group = self._groups[request.group]
+        if "REFER" not in group.dialog_methods:
+            raise Refused(405, "Method Not Allowed", "acl: method closed")
+        return group.transfers.rule(request)
+
+    def plan(self, request: Request) -> tuple[Plan, Peer]:
+        """The set headers of an INVITE that `decide` wants controlled, for the INVITE of the edge's own that it becomes
+        and that may have to be made smaller (proxy.policy.fitting). Raises Refused."""
+        draft, peer = self._groups[request.group].draft(request)
+        return Plan(request.method, tuple(draft.filled), (), draft.injection.placement), peer
 
     def trusted_host(self, request: Request) -> bool:
         """Whether the request URI's host is an address in a trusted group of the request's listener."""
@@ -138,13 +185,24 @@ class Policy:
         return group != UNLISTED and self.config.groups[group].trusted
 
 
+def _fitting(outcome: Outcome[Verdict], budget: Budget, size: int) -> Verdict:
+    """The verdict that the size policy came to."""
+    text = f"size {budget.line(size)}: {', '.join(outcome.steps)}; now {outcome.size:,}"
+    if outcome.refused:
+        return refuse(513, "Message Too Large", text).changed(warn=text)
+    note = "; ".join(part for part in (outcome.made.note, text) if part)
+    over = outcome.sent_over
+    return outcome.made.changed(note=note, warn=text if over else "",
+                                budget=0 if over or outcome.tcp else budget.limit)
+
+
 class GroupRules:
     """What one group may do, by method."""
 
     def __init__(self, engine: Policy, group: int):
         config = engine.config
         self._engine = engine
-        self._transfers = Transfers(config, group, engine.peers, engine.internal)
+        self.transfers = Transfers(config, group, engine.peers, engine.internal)
         self._dialog = Draft(
             {**engine.peers[REQUEST_URI].verdict, "remove": engine.internal.patterns},
             Injection((), "INVITE", engine.peers[REQUEST_URI].settings, engine.internal, from_trusted=False,
@@ -163,7 +221,7 @@ class GroupRules:
             return
         self.closed = not_allowed(settings.methods, scope=1)
         for method in settings.methods:
-            routes = Routes(engine, group, method)
+            routes = routes_of(engine, group, method)
             self._routes[method] = routes
             self.methods[method] = self._refer if method == "REFER" else routes.decide
         self.methods.setdefault("ACK", silent())
@@ -178,12 +236,14 @@ class GroupRules:
 
     def _refer(self, request: Request) -> Verdict:
         try:
+            if not request.in_dialog:
+                self._routes["REFER"].prove(request)
             return self._refer_draft(request)[0].verdict()
         except Refused as refused:
             return refused.verdict
 
     def _refer_draft(self, request: Request) -> Drafted:
-        draft, peer = self._transfers.draft(request)
+        draft, peer = self.transfers.draft(request)
         if not request.in_dialog:
             routed, _ = self._routes["REFER"].draft(request)
             draft.targets = routed.targets
@@ -199,18 +259,37 @@ class GroupRules:
         return self._routes[request.method].draft(request)
 
 
+def routes_of(engine: Policy, group: int, method: str) -> "Routes":
+    """The routes of one group and method; they ask for a password where the group or one of them wants it."""
+    routes = Routes(engine, group, method)
+    asking = bool(engine.config.groups[group].auth) or any(way.asker is not None for way in routes.ways)
+    return AskingRoutes(engine, group, method) if asking else routes
+
+
 class Routes:
     """The routes of one group and method."""
+
+    remembered = True
+    """A verdict that reads nothing but group and method stands for the next request, too."""
 
     def __init__(self, engine: Policy, group: int, method: str):
         config = engine.config
         name = config.groups[group].name
         self._method = method
+        self._engine = engine
         self._table = Table([Way(engine, route, group, method) for route in config.routes
                              if method in route.methods and (not route.groups or name in route.groups)])
         self._only = self._table.only
         for way in self._table.ways:
-            way.prepare(only=way is self._only)
+            way.prepare(only=self.remembered and way is self._only)
+
+    @property
+    def ways(self) -> tuple[Way, ...]:
+        return self._table.ways
+
+    def prove(self, request: Request) -> str:
+        """The name of the user that sends a request which begins something. Raises Refused."""
+        return ""
 
     def decide(self, request: Request) -> Verdict:
         try:
@@ -220,6 +299,8 @@ class Routes:
                     return way.decide(request)
             else:
                 way = self._choose(request)
+                if way is not None and request.scheme == "sips" and not way.local:
+                    return way.draft(request).verdict()
                 if way is not None:
                     # What is memoised stands for sip: alone; a scheme of its own has been read here.
                     return way.decide(request).changed(scope=0)
@@ -239,12 +320,48 @@ class Routes:
     def _choose(self, request: Request) -> Way | None:
         """The way of a request with any scheme. Raises Refused."""
         scheme = request.scheme
-        if scheme == "sips":
+        if scheme == "sips" and not self._engine.secure:
             # RFC 5630 3.1.2: what asked for TLS on every hop is never sent without.
             raise Refused(416, "SIPS Needs TLS, Which Is Not Available", "route: sips")
-        if scheme not in ("sip", "tel"):
+        if scheme not in ("sip", "sips", "tel"):
             raise Refused(416, "Unsupported URI Scheme", "route: scheme")
-        way = self._table.choose(request.user, request.host)
+        way = self._table.choose(request.user, request.host, self._user(request))
         if way is not None and scheme == "tel" and way.peer.along_uri and not way.local:
             raise Refused(416, "A tel URI Needs an Upstream", "route: tel along the request URI")
         return way
+
+    def _user(self, request: Request) -> str:
+        """The name of the user of a request that was proven before."""
+        return ""
+
+
+class AskingRoutes(Routes):
+    """Routes that only users of a realm may take. The group's realm is asked first, before a route is chosen."""
+
+    remembered = False
+
+    def __init__(self, engine: Policy, group: int, method: str):
+        super().__init__(engine, group, method)
+        self._asker = engine.askers.get(engine.config.groups[group].auth)
+        ends = [way.ends_here for way in self.ways] or [method == "OPTIONS"]
+        self._proxy = not all(ends)
+
+    def prove(self, request: Request) -> str:
+        if self._asker is not None:
+            return self._asker.prove(request, proxy=self._proxy)
+        way = self._choose(request)
+        return way.asker.prove(request, proxy=not way.ends_here) if way is not None and way.asker is not None else ""
+
+    def decide(self, request: Request) -> Verdict:
+        try:
+            name = self.prove(request)
+            way = self._choose(request)
+            verdict = way.decide(request) if way is not None else super().decide(request)
+        except Refused as refused:
+            return refused.verdict
+        if not name or verdict.action == Verdict.REJECT:
+            return verdict
+        return verdict.changed(note="; ".join(part for part in (f"user {name}", verdict.note) if part), scope=0)
+
+    def _user(self, request: Request) -> str:
+        return self._asker.name_in(request, proxy=self._proxy) if self._asker is not None else ""

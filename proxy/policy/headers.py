@@ -5,7 +5,7 @@ variable holds (an inbound header, an escaped user part) can never end a line or
 """
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote_to_bytes
@@ -21,7 +21,8 @@ _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _BRACES = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 _UNRESERVED = "-_.!~*'()"
 
-Reader = Callable[["Request"], str | None]
+Reader = Callable[[Any], str | None]
+"""Reads a variable's value from a source: a Request, or the variables of a call (proxy.policy.context)."""
 
 
 class MissingVariable(Exception):
@@ -31,6 +32,11 @@ class MissingVariable(Exception):
 def valid_name(name: str) -> bool:
     """`^X-[A-Za-z0-9\\-_]+$`, to the very end (no trailing newline)."""
     return _NAME.fullmatch(name) is not None
+
+
+def is_x_header(name: str) -> bool:
+    """Whether a received header has such a name, in any case (RFC 3261 7.3.1)."""
+    return valid_name(name[:1].upper() + name[1:])
 
 
 def valid_value(value: str) -> bool:
@@ -83,8 +89,12 @@ class Template:
         return "".join(f"{literal.replace('%', '%%')}{'%s' if read else ''}" for literal, _, read in self.pieces)
 
 
-def parse_template(text: str) -> Template:
-    """Read `{variable}`, `{{` and `}}`; ValueError says what was found and what was expected."""
+def parse_template(text: str, reader: Callable[[str], Reader] | None = None) -> Template:
+    """Read `{variable}`, `{{` and `}}`; ValueError says what was found and what was expected.
+
+    reader: what reads a variable of that name; of a Request by default.
+    """
+    reader = reader or _reader
     if not valid_value(text):
         raise ValueError("contains a control character; expected printable text")
     text = text.strip(" ")
@@ -99,7 +109,7 @@ def parse_template(text: str) -> Template:
             raise ValueError(f"a single {match[0]} at character {match.start() + 1}; expected a variable in braces, "
                              f"or {match[0] * 2} for a brace")
         else:
-            pieces.append((literal, match[1], _reader(match[1])))
+            pieces.append((literal, match[1], reader(match[1])))
             literal = ""
     pieces.append((literal + text[end:], "", None))
     return Template(tuple(pieces))
@@ -121,10 +131,6 @@ class Filled:
     name: str
     value: str
     priority: int
-
-    @property
-    def line(self) -> bytes:
-        return f"{self.name}: {self.value}\r\n".encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +164,16 @@ class Setter:
         if _FORBIDDEN.search(text):
             return None, f"{self.name} left out: control character"
         return Filled(self.name, text.strip(" "), self.priority), ""
+
+
+def kept(headers: Sequence[Filled], keep: int | None, instead: Filled | None) -> list[Filled]:
+    """The first `keep` of the headers (all by default), behind the one that stands in place of the others, if any: what
+    has its name goes with those."""
+    first = headers if keep is None else headers[:keep]
+    if instead is None:
+        return list(first)
+    name = instead.name.lower()
+    return [instead, *(header for header in first if header.name.lower() != name)]
 
 
 class Patterns:

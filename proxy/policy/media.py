@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
 
-from proxy.config import Config, Learning, Media, Path, Problem, Relay, Route
+from proxy.config import Config, Learning, Media, Path, Problem, Relay, Route, Srtp
 
-from .addresses import Address, bind_address, parse_address, parse_host
+from .addresses import Address, bind_address, parse_host
+from .names import parsed
 from .problems import check, known, unique
 from .routing import REQUEST_URI
 
@@ -15,6 +16,8 @@ _WILDCARDS = ("0.0.0.0", "::")
 MOST_PROFILES = 64
 SIDES = 2
 """Of a proxied call: the caller's and the callee's."""
+GROWTH = 16384
+"""Streams for which there is room at least where only the ports bound them: another configuration may have more."""
 
 
 def parse_ports(text: str) -> range:
@@ -42,6 +45,11 @@ def sessions(config: Config) -> int:
     return config.relay.sessions or sum(pairs(media) for media in config.media) // SIDES
 
 
+def sessions_ever(config: Config) -> int:
+    """Streams that the relay has to have room for from its start on: its ports may become more."""
+    return config.relay.sessions or max(sessions(config), GROWTH)
+
+
 @dataclass(frozen=True, slots=True)
 class Profile:
     """How the audio of a route's calls is treated, where that differs between routes."""
@@ -49,6 +57,8 @@ class Profile:
     learning: Learning
     record: str
     """Folder, empty: not recorded."""
+    srtp: tuple[Srtp, Srtp]
+    """With who calls, and with who is called."""
 
 
 def profiles(config: Config) -> list[Profile]:
@@ -64,7 +74,20 @@ def anchor_of(config: Config, route: Route, method: str) -> int:
 
 
 def _profile(config: Config, route: Route) -> Profile:
-    return Profile(route.learning or config.relay.learning, route.record)
+    return Profile(route.learning or config.relay.learning, route.record, (route.srtp, _srtp_of(config, route.to)))
+
+
+def _srtp_of(config: Config, name: str) -> Srtp:
+    """What the upstream of that name has; `request-uri` may be none."""
+    return next((upstream.srtp for upstream in config.upstreams if upstream.name == name), "pass")
+
+
+def without_keys(config: Config) -> list[int]:
+    """Listeners (by index) whose peers are told no keys."""
+    if config.relay.srtp_signalling == "any":
+        return []
+    return [index for index, listener in enumerate(config.listeners)
+            if bind_address(listener.bind)[0] not in ("tls", "wss")]
 
 
 def choices(config: Config, listener: int) -> list[int]:
@@ -143,13 +166,18 @@ def _relay(config: Config) -> Iterator[Problem]:
 def _routes(config: Config) -> Iterator[Problem]:
     many = len(profiles(config))
     if many > MOST_PROFILES:
-        yield Problem(("route",), f"{many} combinations of learning and record; expected at most {MOST_PROFILES}")
+        yield Problem(("route",), f"{many} combinations of learning, record and srtp; expected at most {MOST_PROFILES}")
     for index, route in enumerate(config.routes):
         path: Path = ("route", index)
         if route.media == "pass":
             for name in ("learning", "record"):
                 if getattr(route, name):
                     yield Problem((*path, name), 'acts on anchored media only; expected media = "anchor" beside it')
+            if route.srtp != "pass":
+                yield Problem((*path, "srtp"), 'acts on anchored media only; expected media = "anchor" beside it')
+            if "INVITE" in route.methods and _srtp_of(config, route.to) != "pass":
+                yield Problem((*path, "media"), f'upstream "{route.to}" has srtp = "{_srtp_of(config, route.to)}", '
+                              'which acts on anchored media only; expected "anchor"')
             continue
         if not config.media:
             yield Problem((*path, "media"), '"anchor" needs an address for the audio; expected a [[media]]')
@@ -174,9 +202,14 @@ def _listeners_of(config: Config, route: Route) -> set[int]:
     for group in config.groups:
         if group.action == "allow" and (not route.groups or group.name in route.groups):
             found |= {index for index, name in enumerate(names) if not group.listeners or name in group.listeners}
-    # A request leaves from the first listener of its target's family.
-    first = {":" in _bound(config, index).host: index for index in reversed(range(len(names)))}
-    families = set(first) if route.to == REQUEST_URI else {
-        ":" in parse_address(target.address).host
-        for upstream in config.upstreams if upstream.name == route.to for target in upstream.targets}
-    return found | {first[family] for family in families if family in first}
+    # A request leaves from the first listener of its target's transport and family.
+    first: dict[tuple[str, bool], int] = {}
+    for index, listener in enumerate(config.listeners):
+        transport, bound = bind_address(listener.bind)
+        first.setdefault((transport, ":" in bound.host), index)
+    targets = [parsed(target) for upstream in config.upstreams if upstream.name == route.to
+               for target in upstream.targets]
+    # What a name leads to may be of any family.
+    kinds = set(first) if route.to == REQUEST_URI or any(target.place is not None for target in targets) else {
+        (target.transport, ":" in target.host) for target in targets}
+    return found | {first[kind] for kind in kinds if kind in first}

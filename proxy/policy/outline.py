@@ -1,58 +1,25 @@
-"""What `sipedge check` says about sizes: each route and REFER rule with a sample call.
+"""What `sipedge check` says about sizes: each route, REFER rule and transfer action with a sample call.
 
 Sizes come from Request.size_with, so sipcore.stack.plan has to be loaded, with the listeners' addresses.
 """
 from dataclasses import dataclass
 
-from proxy.config import LATER_STEPS, Config
-from sipcore.stack.verdict import Request, Verdict
+from proxy.config import Config
+from sipcore.stack.verdict import Request
 
 from .acl import UNLISTED
-from .drafts import Draft
+from .drafts import Draft, Received
 from .engine import Policy, Way
 from .fragmentation import fit
 from .headers import Setter
+from .preview import budget_preview, no_way_by_tcp, policy_remarks
 from .refer_to import parse_refer_to
+from .references import PRETENDED
 from .routing import LOCAL
+from .samples import SAMPLE_REQUEST, SAMPLE_SDP, SAMPLE_VALUE
+from .targets import Targets
 from .transfers import Rule
 from .upstreams import Peer
-
-SAMPLE_VALUE = "sample value of a header"
-
-_SDP = """\
-v=0
-o=sample 3941187203 3941187203 IN IP4 192.0.2.10
-s=call
-c=IN IP4 192.0.2.10
-t=0 0
-m=audio 31842 RTP/AVP 96 9 8 0 101
-a=rtpmap:96 opus/48000/2
-a=fmtp:96 useinbandfec=1
-a=rtpmap:9 G722/8000
-a=rtpmap:8 PCMA/8000
-a=rtpmap:0 PCMU/8000
-a=rtpmap:101 telephone-event/8000
-a=fmtp:101 0-16
-a=ptime:20
-a=sendrecv
-"""
-
-_REQUEST = """\
-{method} sip:+12025550188@198.51.100.5:5060 SIP/2.0
-Via: SIP/2.0/UDP 192.0.2.10:5060;branch=z9hG4bK87f2ac0913d1a77c;rport
-Max-Forwards: 70
-From: "Sample Caller" <sip:+12025550143@agents.example.com>;tag=a73kszlfl9
-To: <sip:+12025550188@pbx.example.net>{to_tag}
-Call-ID: 3c26700857a87f8421d04b9c7e55@192.0.2.10
-CSeq: 101 {method}
-Contact: <sip:sample@192.0.2.10:5060;transport=udp>
-Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, REFER, NOTIFY, INFO, UPDATE, PRACK
-Supported: replaces, timer
-P-Asserted-Identity: <sip:+12025550143@agents.example.com>
-User-Agent: SampleAgent/1.0
-{more}Content-Length: {length}
-
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +27,7 @@ class Line:
     """One line of the outline."""
 
     path: str
-    """`route[0]` or `refer[0]`."""
+    """`route[0]`, `refer[0]` or `transfer[0]`."""
     what: str
     size: int
     limit: int
@@ -77,8 +44,8 @@ class Line:
 
 
 def outline(config: Config) -> list[Line]:
-    """A line for each route and method, and for each REFER rule that forwards, as the first group that it is for
-    would use it."""
+    """A line for each route and method, for each REFER rule that forwards, as the first group that it is for would
+    use it, and for each request of each transfer action."""
     policy = Policy(config)
     lines = []
     names = [group.name for group in config.groups]
@@ -90,38 +57,41 @@ def outline(config: Config) -> list[Line]:
             if method in ("INVITE", "REFER"):
                 way = Way(policy, route, group, method)
                 request = _sample(method, way.injection.setters, in_dialog=False)
-                lines.append(_line(f"route[{index}]", f"{method} to {route.to}", request, way.draft(request), way.peer))
+                lines.append(_line(config, f"route[{index}]", f"{method} to {route.to}", request, way.draft(request),
+                                   way.peer))
     for index, refer in enumerate(config.refer):
         if refer.action == "forward":
             rule = Rule.compiled(config, refer, policy.peers, policy.internal, from_trusted=True)
             request = _sample("REFER", rule.injection.setters, in_dialog=True)
-            lines.append(_line(f"refer[{index}]", f"REFER as {refer.upstream or 'request-uri'} wants it", request,
-                               rule.draft(request, parse_refer_to(request.headers("Refer-To"))), rule.peer))
+            draft = rule.draft(request, parse_refer_to(request.headers("Refer-To")))
+            lines.append(_line(config, f"refer[{index}]", f"REFER as {refer.upstream or 'request-uri'} wants it",
+                               request, draft, rule.peer))
+    targets = Targets(config, policy.peers)
+    for index, action in enumerate(config.transfers):
+        lines += [Line(f"transfer[{index}]", f'{one.method} of {action.mode} "{action.name}"', one.size, one.limit,
+                       one.headers, one.steps, one.remarks)
+                  for one in budget_preview(config, action, targets=targets)]
     return lines
 
 
 def _sample(method: str, setters: tuple[Setter, ...], *, in_dialog: bool) -> Request:
     """A request of a usual size, with a value for each X-header that a template reads."""
-    body = _SDP if method == "INVITE" else ""
+    body = SAMPLE_SDP if method == "INVITE" else ""
     wanted = dict.fromkeys(variable for setter in setters for _, variable, _ in setter.template.pieces
                            if variable.startswith("X-"))
     more = "".join(f"{name}: {SAMPLE_VALUE}\n" for name in wanted)
     more += "Content-Type: application/sdp\n" if body else "Refer-To: <sip:2001@198.51.100.5:5060>\n"
-    text = _REQUEST.format(method=method, to_tag=";tag=9fxced76sl" if in_dialog else "", more=more,
+    text = SAMPLE_REQUEST.format(method=method, to_tag=";tag=9fxced76sl" if in_dialog else "", more=more,
                            length=len(body.replace("\n", "\r\n")))
     return Request.parse((text + body).replace("\n", "\r\n").encode(), in_dialog=in_dialog)
 
 
-def _line(path: str, what: str, request: Request, draft: Draft, peer: Peer) -> Line:
-    verdict = draft.verdict()
-    size = max(request.size_with(verdict, index) for index in range(len(verdict.targets) or 1))
-    steps: list[str] = []
-    if size > peer.budget.limit:
-        outcome = fit(request, draft, peer.settings, peer.budget, size)
-        refused = outcome.verdict.action == Verdict.REJECT
-        steps = outcome.steps if refused else [*outcome.steps, f"then {outcome.size:,} bytes"]
-    policy = peer.settings.size_policy
-    remarks = [f"{step} acts in a later version" for step in policy if step in LATER_STEPS]
-    if "codecs" in policy and not peer.settings.codecs:
-        remarks.append("codecs: no list, the step does nothing")
-    return Line(path, what, size, peer.budget.limit, tuple(draft.names), tuple(steps), tuple(remarks))
+def _line(config: Config, path: str, what: str, request: Request, draft: Draft, peer: Peer) -> Line:
+    received = Received(request, draft)
+    _, size = received.build(keep=len(draft.filled), instead=None, compact=False, body=None)
+    outcome = fit(received, peer.settings, peer.budget, no_tcp=no_way_by_tcp(config, peer.settings), keeper=PRETENDED)
+    steps = outcome.steps
+    if steps and not outcome.refused:
+        steps = [*steps, f"then {outcome.size:,} bytes"]
+    return Line(path, what, size, peer.budget.limit, tuple(header.name for header in draft.filled), tuple(steps),
+                policy_remarks(config, peer.settings))

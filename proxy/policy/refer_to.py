@@ -84,9 +84,7 @@ def parse_refer_to(values: list[str]) -> ReferTo:
         uri = URI(text.encode("utf-8", "surrogateescape"))
     except ValueError:
         raise Refused(400, "Malformed Refer-To", "Refer-To: malformed") from None
-    if uri.scheme == "sips":
-        raise Refused(416, "SIPS Needs TLS, Which Is Not Available", "Refer-To: sips")
-    if uri.scheme not in ("sip", "tel"):
+    if uri.scheme not in ("sip", "sips", "tel"):
         raise Refused(416, "Unsupported URI Scheme", "Refer-To: scheme")
     if uri.params.get("method", "INVITE") != "INVITE":
         raise Refused(603, "Decline", "Refer-To: method")
@@ -94,7 +92,8 @@ def parse_refer_to(values: list[str]) -> ReferTo:
     if uri.scheme == "tel":
         return ReferTo(before, text, after, "tel", text[4:].partition(";")[0], "", 0, names)
     user = text.partition(":")[2].rpartition("@")[0].partition(":")[0]
-    return ReferTo(before, text, after, "sip", user, uri.host.lower().strip("[]"), uri.port, names)
+    return ReferTo(before, text, after, "sip", user, uri.host.lower().strip("[]"),
+                   uri.port or (5061 if uri.scheme == "sips" else 0), names)
 
 
 def _split(value: str) -> tuple[str, str, str]:

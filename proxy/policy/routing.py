@@ -62,13 +62,15 @@ class Condition:
         self.prefixes = tuple(sorted(source.prefixes, key=len, reverse=True))
         self.reads_user = bool(source.users)
         self.reads_host = bool(source.domains)
+        names: tuple[str, ...] = getattr(source, "auth_users", ())
+        self._names = re.compile("|".join(fnmatch.translate(pattern) for pattern in names)) if names else None
         self._users = re.compile("|".join(fnmatch.translate(pattern) for pattern in source.users))
         self._hosts = frozenset(_host(domain) for domain in source.domains if not domain.startswith("*."))
         self._suffixes = tuple(domain[1:].lower() for domain in source.domains if domain.startswith("*."))
 
     @property
     def always(self) -> bool:
-        return not (self.prefixes or self.reads_user or self.reads_host)
+        return not (self.prefixes or self.reads_user or self.reads_host or self._names)
 
     def prefix_length(self, number: str) -> int:
         """Length of the longest prefix that the number begins with; 0 where none is asked for, -1 for no
@@ -77,8 +79,10 @@ class Condition:
             return 0
         return next((len(prefix) for prefix in self.prefixes if number.startswith(prefix)), -1)
 
-    def matches_rest(self, user: str, host: str) -> bool:
-        """User pattern and domain; user is still escaped."""
+    def matches_rest(self, user: str, host: str, name: str = "") -> bool:
+        """User pattern and domain, and the name that was proven; user is still escaped."""
+        if self._names is not None and not (name and self._names.match(name)):
+            return False
         if self.reads_user and not self._users.match(unescape(user) if "%" in user else user):
             return False
         if self.reads_host:
@@ -120,14 +124,14 @@ class Table(Generic[Way]):
         """The way that everything takes, where the choice needs no look at the request."""
         return self._plain[0] if self._plain and self._plain[0].condition.always and not self._by_prefix else None
 
-    def choose(self, user: str, host: str) -> Way | None:
-        """The way for a request URI (user part still escaped), or None."""
+    def choose(self, user: str, host: str, name: str = "") -> Way | None:
+        """The way for a request URI (user part still escaped) from a user with that name, or None."""
         if self._lengths and (number := number_of(user)):
             for length in self._lengths:
                 for way in self._by_prefix.get(number[:length], ()):
-                    if len(number) >= length and way.condition.matches_rest(user, host):
+                    if len(number) >= length and way.condition.matches_rest(user, host, name):
                         return way
         for way in self._plain:
-            if way.condition.matches_rest(user, host):
+            if way.condition.matches_rest(user, host, name):
                 return way
         return None

@@ -5,7 +5,7 @@ from proxy.config import Config, Refer
 from sipcore.stack.verdict import Request
 
 from .acl import UNLISTED
-from .addresses import Address
+from .addresses import Address, transports
 from .drafts import Draft, Injection
 from .headers import Patterns
 from .refer_to import ReferTo, parse_refer_to
@@ -23,7 +23,9 @@ class Rule:
     condition: Condition
     addresses: frozenset[Address] | None
     """Where the target must be; None for anywhere."""
-    forward: bool
+    action: str
+    transfer: str
+    """Name of the transfer action for `run`."""
     peer: Peer
     injection: Injection
     internal: Patterns
@@ -36,8 +38,8 @@ class Rule:
         addresses = frozenset(address for name in rule.targets for address in peers[name].addresses)
         # Where a REFER inside a dialog ends is the dialog's business: nobody there is taken for trusted.
         injection = Injection(sets, "REFER", peer.settings, internal, from_trusted=from_trusted, to_trusted=False)
-        return cls(Condition(rule), addresses if rule.targets else None, rule.action == "forward", peer, injection,
-                   internal)
+        return cls(Condition(rule), addresses if rule.targets else None, rule.action, rule.transfer, peer,
+                   injection, internal)
 
     def matches(self, target: ReferTo) -> bool:
         if self.addresses is not None and Address(target.host, target.port or SIP_PORT) not in self.addresses:
@@ -51,7 +53,7 @@ class Rule:
         notes: list[str] = []
         if target.scheme == "tel" and not (self.peer.along_uri or self.peer.uri.keeps or self.peer.uri.tel):
             user = self.peer.uri.user("tel", target.user) or target.user
-            target = target.with_uri(self.peer.uri.fill(user, self.peer.members.orders[0][0]))
+            target = target.with_uri(self.peer.uri.fill(user, self.peer.members.addresses[0]))
             notes.append("refer: tel: rewritten for the upstream")
         cleaned = target.without(self.internal)
         if cleaned is not target:
@@ -65,6 +67,7 @@ class Transfers:
     """What one group may do with REFER."""
 
     def __init__(self, config: Config, group: int, peers: dict[str, Peer], internal: Patterns):
+        self._secure = not transports(config).isdisjoint(("tls", "wss"))
         trusted = group != UNLISTED and config.groups[group].trusted
         self.rules = tuple(Rule.compiled(config, rule, peers, internal, from_trusted=trusted)
                            for rule in config.refer if _applies(config, rule, group))
@@ -73,24 +76,37 @@ class Transfers:
 
     def draft(self, request: Request) -> tuple[Draft, Peer]:
         """The REFER as it goes on, and the peer whose settings it follows. Raises Refused."""
-        target = self._target(request)
-        rule = next((rule for rule in self.rules if rule.matches(target)), None)
-        if rule is None:
-            raise Refused(603, "Decline", "refer: no rule for this target")
-        if not rule.forward:
-            raise Refused(603, "Decline", "refer: refused by rule")
+        rule, target = self.rule(request)
+        if rule.action == "run":
+            # What is only forwarded has no dialog of ours that a transfer could act in.
+            raise Refused(603, "Decline", "refer: only a controlled call can be transferred by the edge")
         return rule.draft(request, target), rule.peer
 
-    def _target(self, request: Request) -> ReferTo:
+    def rule(self, request: Request) -> tuple[Rule, ReferTo]:
+        """The rule that acts, and the target that it is for. Raises Refused, also where the rule refuses."""
+        target, refusal = self._target(request)
+        rule = next((rule for rule in self.rules if rule.matches(target)), None)
+        if refusal is not None and (rule is None or rule.action != "run"):
+            raise refusal
+        if rule is None:
+            raise Refused(603, "Decline", "refer: no rule for this target")
+        if rule.action == "refuse":
+            raise Refused(603, "Decline", "refer: refused by rule")
+        return rule, target
+
+    def _target(self, request: Request) -> tuple[ReferTo, Refused | None]:
+        """The target, and what refuses it unless a transfer action of the edge's names an upstream for it."""
         target = parse_refer_to(request.headers("Refer-To"))
+        if target.uri[:5].lower() == "sips:" and not self._secure:
+            raise Refused(416, "SIPS Needs TLS, Which Is Not Available", "Refer-To: sips")
         if target.scheme != "raw":
-            return target
+            return target, None
         if self.custom is None:
-            raise Refused(400, "A Raw Transfer Target Needs Custom Telephony", "refer: raw target")
-        address = self.custom.members.orders[0][0]
-        changed = target.with_uri(f"sip:{target.user}@{address}")
+            return target, Refused(400, "A Raw Transfer Target Needs Custom Telephony", "refer: raw target")
+        address = self.custom.members.addresses[0]
+        changed = target.with_uri(f"sip:{target.user}@{address.uri_host}")
         return ReferTo(changed.before, changed.uri, changed.after, "sip", target.user, address.host, address.port,
-                       changed=True)
+                       changed=True), None
 
 
 def _applies(config: Config, rule: Refer, group: int) -> bool:

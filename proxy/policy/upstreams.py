@@ -1,85 +1,30 @@
-"""An upstream, compiled: its targets in the order they are tried, the request URI that each one gets, and all
-that is constant about requests to it."""
-import zlib
-from dataclasses import dataclass
-from math import log
+"""An upstream, compiled: its targets, the request URI that each one gets, and all that is constant about requests
+to it."""
 from typing import Any
 
 from proxy.config import Config, Upstream
 from sipcore.stack.verdict import Request, Target
 
 from .acl import trusts
-from .addresses import Address, parse_address
+from .addresses import Address
 from .fragmentation import Budget
+from .members import Members, Order, Parts
+from .names import Found
 from .refusals import Refused
-from .uris import Uri
-
-SLOTS = 1024
-"""Positions among which weights are shared out; a Call-ID names one of them."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Member:
-    address: Address
-    priority: int
-    weight: int
-
-
-class Members:
-    """The targets of an upstream: by priority, and within one priority by weight (as RFC 2782 means it), chosen
-    by a hash of the Call-ID so that the order is a function of the request."""
-
-    def __init__(self, upstream: Upstream):
-        members = [_Member(parse_address(target.address), target.priority, target.weight)
-                   for target in upstream.targets]
-        levels = [[member for member in members if member.priority == priority]
-                  for priority in sorted({member.priority for member in members})]
-        varied = any(len(level) > 1 for level in levels)
-        self.orders: tuple[tuple[Address, ...], ...] = tuple(
-            tuple(member.address for level in levels for member in _order(level, slot))
-            for slot in (range(SLOTS) if varied else (0,)))
-
-    def slot(self, call_id: str) -> int:
-        if len(self.orders) == 1:
-            return 0
-        return zlib.crc32(call_id.encode("utf-8", "surrogateescape")) % SLOTS
-
-
-def _order(level: list[_Member], slot: int) -> list[_Member]:
-    """Members of one priority for a slot: the first by exact share of the slots, the others by weighted
-    rendezvous hashing, so that a failed target's calls spread by weight as well."""
-    def score(index: int) -> float:
-        digest = zlib.crc32(f"{slot}/{index}".encode()) * 2654435761 % 2**32
-        return -level[index].weight / log((digest + 1) / (2**32 + 1)) if level[index].weight else -1.0
-
-    if len(level) == 1:
-        return level
-    order = sorted(range(len(level)), key=score, reverse=True)
-    total = sum(member.weight for member in level)
-    # Slots are dealt out in a scattered order (the odd factor is a permutation of them).
-    share, position = 0, slot * 619 % SLOTS
-    for index, member in enumerate(level):
-        share += member.weight
-        if position * total < share * SLOTS:
-            order.remove(index)
-            order.insert(0, index)
-            break
-    return [level[index] for index in order]
+from .uris import Uri, as_sips
 
 
 class Peer:
     """What policy needs of an upstream for one request."""
 
-    def __init__(self, config: Config, upstream: Upstream, index: int):
+    def __init__(self, config: Config, upstream: Upstream, index: int, found: Found | None = None):
         self.settings = upstream
         self.index = index
-        self.members = Members(upstream)
+        self.members = Members(upstream, found)
         self.uri = Uri(upstream)
         self.budget = Budget(upstream.mtu)
-        self.addresses = frozenset(self.members.orders[0])
+        self.addresses = frozenset(self.members.addresses)
         self.trusted = bool(self.addresses) and all(trusts(config, address.host) for address in self.addresses)
-        self._varied = len(self.members.orders) > 1
-        self._around = [[self._parts(address) for address in order] for order in self.members.orders]
         timers = config.timers
         self.verdict: dict[str, Any] = {
             "upstream": index,
@@ -87,13 +32,15 @@ class Peer:
             "try_timeout": round(1000 * (upstream.try_timeout or timers.try_timeout)),
             "ring_timeout": round(1000 * (upstream.ring_timeout or timers.timer_c)),
             "max_duration": upstream.max_duration,
-            "budget": self.budget.limit,
+            # Nothing is fragmented on a stream.
+            "budget": 0 if self.members.addresses and all(
+                one.transport != "udp" for one in self.members.addresses) else self.budget.limit,
         }
         """Fields of every verdict that sends something there."""
 
-    def _parts(self, address: Address) -> tuple[str, int, bytes, bytes]:
+    def _parts(self, address: Address) -> Parts:
         before, after = self.uri.parts(address)
-        return address.host, address.port, before.encode(), after.encode()
+        return address.host, address.port, before.encode(), after.encode(), address.asked, address.name
 
     @property
     def along_uri(self) -> bool:
@@ -105,37 +52,72 @@ class Peer:
         """The targets do not depend on the request URI."""
         return self.along_uri or self.uri.keeps
 
+    def order(self, call_id: str) -> Order:
+        """The order for a call. Raises Refused (503) where no target may be tried."""
+        order = self.members.order(call_id)
+        if not order.addresses and self.addresses:
+            raise Refused(503, "Service Unavailable", f"upstream {self.settings.name}: no target is up")
+        return order
+
+    def secure(self, addresses: tuple[Address, ...]) -> tuple[Address, ...]:
+        """Those that sips: may go to; names may lead there. Raises Refused (480) where there is none."""
+        found = tuple(address for address in addresses if address.secure or not address.asked)
+        if not found:
+            raise Refused(480, "Temporarily Unavailable", f"upstream {self.settings.name}: sips, and no target by TLS")
+        return found
+
     @staticmethod
-    def plain(order: tuple[Address, ...]) -> tuple[Target, ...]:
+    def plain(order: Order) -> tuple[Target, ...]:
         """Targets that leave the request URI as it is."""
-        return tuple([Target(address.host, address.port) for address in order])
+        return tuple([target_of(address) for address in order.addresses])
 
     def targets(self, request: Request) -> tuple[Target, ...]:
-        """The targets in order, each with its URI. Raises Refused (404) where the URI template cannot take this
-        user."""
+        """The targets in order, each with its URI. Raises Refused: 404 where the URI template cannot take this
+        user, 503 where no target may be tried."""
         if not self.addresses:
             return ()
-        slot = self.members.slot(request.call_id) if self._varied else 0
-        order = self.members.orders[slot]
+        order = self.order(request.call_id)
+        if request.scheme == "sips":
+            return self._sips_targets(request, self.secure(order.addresses))
         if self.uri.keeps:
             return self.plain(order)
         user = self.uri.user(request.scheme, request.user)
         if user is None:
             raise Refused(404, "Not a Telephone Number", "the upstream takes tel: only")
         if self.uri.reads_domain or not user:
-            return tuple([Target(address.host, address.port, -1, self.uri.fill(user, address, request.host).encode())
-                          for address in order])
+            return tuple([target_of(address, self.uri.fill(user, address, request.host).encode())
+                          for address in order.addresses])
         name = user.encode()
-        around = self._around[slot]
+        around = order.parts
+        if around is None:
+            around = order.parts = [self._parts(address) for address in order.addresses]
         if len(around) == 1:
-            host, port, before, after = around[0]
-            return (Target(host, port, -1, before + name + after),)
-        return tuple([Target(host, port, -1, before + name + after)
-                      for host, port, before, after in around])
+            host, port, before, after, transport, server = around[0]
+            return (Target(host, port, -1, before + name + after, transport, server),)
+        return tuple([Target(host, port, -1, before + name + after, transport, server)
+                      for host, port, before, after, transport, server in around])
+
+    def _sips_targets(self, request: Request, addresses: tuple[Address, ...]) -> tuple[Target, ...]:
+        """Targets whose URI still asks for TLS on every hop (RFC 5630 3.1.3)."""
+        if self.uri.keeps:
+            return tuple(target_of(address) for address in addresses)
+        user = self.uri.user(request.scheme, request.user)
+        if user is None or self.uri.tel:
+            raise Refused(416, "Unsupported URI Scheme", "the upstream takes tel: only, and sips: asks for more")
+        return tuple(target_of(address, as_sips(self.uri.fill(user, address, request.host)).encode())
+                     for address in addresses)
 
 
-def compile_peers(config: Config) -> dict[str, Peer]:
-    """Every upstream by name; `request-uri` is always among them (index -1 where it is not configured)."""
+def target_of(address: Address, uri: bytes = b"") -> Target:
+    return Target(address.host, address.port, -1, uri, address.asked, address.name)
+
+
+def compile_peers(config: Config, found: Found | None = None) -> dict[str, Peer]:
+    """Every upstream by name; `request-uri` is always among them (index -1 where it is not configured).
+
+    found: addresses of targets that are names.
+    """
     peers = {"request-uri": Peer(config, Upstream(name="request-uri", uri=""), -1)}
-    peers.update((upstream.name, Peer(config, upstream, index)) for index, upstream in enumerate(config.upstreams))
+    peers.update((upstream.name, Peer(config, upstream, index, found))
+                 for index, upstream in enumerate(config.upstreams))
     return peers

@@ -30,6 +30,13 @@ def check_uri_template(text: str) -> None:
         raise ValueError(f'expected "tel:{{user}}", with parameters or without, found "{text}"')
 
 
+def as_sips(uri: str) -> str:
+    """A sip: URI that asks for TLS on every hop. Raises ValueError for one of another scheme."""
+    if uri[:4].lower() != "sip:":
+        raise ValueError(uri)
+    return "sips" + uri[3:]
+
+
 class Uri:
     """The request URI for each target, from the upstream's template."""
 
@@ -59,8 +66,11 @@ class Uri:
         return _NOT_USER.sub(lambda wrong: quote(wrong[0], safe="", errors="surrogateescape"), user)
 
     def parts(self, target: Address, domain: str = "") -> tuple[str, str]:
-        """What stands before and after the user part in the URI for a target; domain: host of the received URI."""
-        values = {"user": "\0", "host": str(target), "domain": domain or str(target)}
+        """What stands before and after the user part in the URI for a target; domain: host of the received URI, an IPv6
+        address without brackets."""
+        if ":" in domain:
+            domain = f"[{domain}]"
+        values = {"user": "\0", "host": target.uri_host, "domain": domain or target.uri_host}
         before, _, after = "".join(
             values[piece] if index % 2 else piece for index, piece in enumerate(self._pieces)).partition("\0")
         return before, after

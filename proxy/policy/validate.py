@@ -2,13 +2,28 @@
 import re
 from collections.abc import Callable, Iterator, Sequence
 
-from proxy.config import Config, Path, Problem, Upstream
+from proxy.config import Config, Path, Problem, Refer, Route, Upstream
+from sipcore.base.place import valid_host
+from sipcore.wire.fingerprints import Fingerprints
 
-from .acl import prefixes, trusts
-from .addresses import Address, bind_address, parse_address, parse_prefix
+from .acl import Owners, taken, trusts
+from .actions import transfer_problems
+from .addresses import (
+    SECURE,
+    Address,
+    bind_address,
+    default_port,
+    parse_address,
+    parse_prefix,
+    parse_target,
+    transports,
+)
+from .authproblems import auth_problems
 from .headers import Patterns, parse_template, valid_name
 from .media import media_problems
+from .outside import outside_problems
 from .problems import check, check_all, known, known_one, unique
+from .referenceproblems import reference_problems
 from .routing import LOCAL, REQUEST_URI, check_domain, check_prefix, check_user
 from .uris import check_uri_template
 
@@ -22,8 +37,11 @@ _PATTERN = re.compile(r"[A-Za-z0-9\-_.]+\*?", re.ASCII)
 
 def problems_of(config: Config) -> list[Problem]:
     """Everything wrong with a configuration whose tables are well-formed."""
-    return [*_listeners(config), *_groups(config), *_upstreams(config), *_header_sets(config), *_routes(config),
-            *_refer(config), *media_problems(config), *_rest(config)]
+    found = [*_listeners(config), *_tls(config), *_groups(config), *_upstreams(config),
+             *_header_sets(config), *_routes(config), *_refer(config), *media_problems(config),
+             *outside_problems(config), *reference_problems(config), *auth_problems(config), *_rest(config)]
+    # Actions are resolved by what stands in the other tables.
+    return found or transfer_problems(config)
 
 
 def _method(text: str) -> None:
@@ -35,7 +53,7 @@ def _listeners(config: Config) -> Iterator[Problem]:
     if not config.listeners:
         yield Problem((), "no [[listener]]; expected one at least (or --listen)")
     yield from unique("listener", (listener.name for listener in config.listeners))
-    bound: dict[Address, str] = {}
+    bound: dict[tuple[bool, Address], str] = {}
     for index, listener in enumerate(config.listeners):
         path: Path = ("listener", index)
         wrong = list(check((*path, "bind"), bind_address, listener.bind))
@@ -44,13 +62,44 @@ def _listeners(config: Config) -> Iterator[Problem]:
             yield from check((*path, "advertise"), parse_address, listener.advertise)
         if wrong:
             continue
-        _, address = bind_address(listener.bind)
+        transport, address = bind_address(listener.bind)
+        yield from known((*path, "tls"), "tls", listener.tls, (one.name for one in config.tls))
+        if bool(listener.tls) != (transport in SECURE):
+            yield Problem((*path, "tls"), f'"{listener.bind}" ' + (
+                "needs a certificate; expected the name of a [[tls]]" if transport in SECURE else
+                "has no certificate; expected none"))
+        if listener.origins and transport not in ("ws", "wss"):
+            yield Problem((*path, "origins"), f'"{listener.bind}" is no WebSocket; expected none')
         if address.host in ("0.0.0.0", "::") and not listener.advertise:
             yield Problem((*path, "bind"), f'"{listener.bind}" is a wildcard; expected `advertise` with the address '
                                            "that peers can reach")
-        if address in bound:
-            yield Problem((*path, "bind"), f'listener "{bound[address]}" is bound to {listener.bind} already')
-        bound[address] = listener.name
+        place = transport == "udp", address
+        if place in bound:
+            yield Problem((*path, "bind"), f'listener "{bound[place]}" is bound to {listener.bind} already')
+        bound[place] = listener.name
+
+
+def _tls(config: Config) -> Iterator[Problem]:
+    yield from unique("tls", (one.name for one in config.tls))
+    for index, one in enumerate(config.tls):
+        if one.client_certificate != "none" and not one.ca:
+            yield Problem(("tls", index, "ca"), "is empty; expected the authorities of client certificates")
+    asking = {one.name for one in config.tls if one.client_certificate != "none"}
+    asked = any(listener.tls and listener.tls[0] in asking for listener in config.listeners)
+    owners: dict[str, str] = {}
+    for index, group in enumerate(config.groups):
+        path: Path = ("group", index, "certificates")
+        if not group.addresses and not group.certificates:
+            yield Problem(("group", index, "addresses"), "is empty; expected addresses or certificates")
+        if group.certificates and not asked:
+            yield Problem(path, "no listener asks for client certificates; expected one whose first [[tls]] has "
+                                "client_certificate optional or required")
+        for number, name in enumerate(group.certificates):
+            if not valid_host(name):
+                yield Problem((*path, number), f'expected a name such as "pbx.example.com", found "{name}"')
+            elif owners.setdefault(name.lower(), group.name) != group.name:
+                yield Problem((*path, number), f'{name} is in group "{owners[name.lower()]}" already; expected each '
+                                               "name in one group")
 
 
 def _groups(config: Config) -> Iterator[Problem]:
@@ -74,19 +123,17 @@ def _groups(config: Config) -> Iterator[Problem]:
 
 def _overlaps(config: Config) -> Iterator[Problem]:
     """The same prefix in two groups of one listener: the longest match would be a matter of luck."""
-    found: set[tuple[int, str]] = set()
-    for index in range(len(config.listeners)):
-        owner: dict[str, int] = {}
-        for prefix in prefixes(config, index):
-            first = owner.setdefault(str(prefix.network), prefix.group)
-            if first != prefix.group and (prefix.group, str(prefix.network)) not in found:
-                found.add((prefix.group, str(prefix.network)))
-                yield Problem(("group", prefix.group, "addresses"), f"{prefix.network} is in group "
-                              f'"{config.groups[first].name}" already; expected each prefix in one group')
+    owners = Owners(config)
+    for index, group in enumerate(config.groups):
+        for network in dict.fromkeys(map(parse_prefix, group.addresses)):
+            first = owners.claim(index, network)
+            if first != index:
+                yield Problem(("group", index, "addresses"), taken(network, config.groups[first].name))
 
 
 def _upstreams(config: Config) -> Iterator[Problem]:
     yield from unique("upstream", (upstream.name for upstream in config.upstreams), taken=(LOCAL,))
+    reachable = transports(config)
     for index, upstream in enumerate(config.upstreams):
         path: Path = ("upstream", index)
         if not upstream.targets and upstream.name != REQUEST_URI:
@@ -94,7 +141,14 @@ def _upstreams(config: Config) -> Iterator[Problem]:
         if upstream.targets and upstream.name == REQUEST_URI:
             yield Problem((*path, "targets"), f'"{REQUEST_URI}" goes where the request URI says; expected no targets')
         for number, target in enumerate(upstream.targets):
-            yield from check((*path, "targets", number, "address"), parse_address, target.address)
+            if target.server_name and target.transport != "tls":
+                yield Problem((*path, "targets", number, "server_name"),
+                              f'"{target.server_name}" is only asked for by TLS; expected transport = "tls"')
+            if target.transport and target.transport not in reachable:
+                yield Problem((*path, "targets", number, "transport"),
+                              f'no listener is bound to {target.transport}; expected one such as '
+                              f'"{target.transport}:203.0.113.5:{default_port(target.transport)}"')
+            yield from check((*path, "targets", number, "address"), parse_target, target.address)
         yield from check((*path, "uri"), check_uri_template, upstream.uri)
         yield from _size_policy(path, upstream)
         for name in ("purpose", "content"):
@@ -156,10 +210,10 @@ def _conditions(path: Path, source: object) -> Iterator[Problem]:
 
 
 def _trusted(config: Config, name: str) -> bool:
-    """Whether every target of the upstream is in a trusted group."""
-    addresses = [parse_address(target.address).host for one in config.upstreams if one.name == name
+    """Whether every target of the upstream is in a trusted group, or may be: what names lead to shows later."""
+    addresses = [parse_target(target.address) for one in config.upstreams if one.name == name
                  for target in one.targets]
-    return bool(addresses) and all(trusts(config, address) for address in addresses)
+    return bool(addresses) and all(address.place is not None or trusts(config, address.host) for address in addresses)
 
 
 def _routes(config: Config) -> Iterator[Problem]:
@@ -174,8 +228,23 @@ def _routes(config: Config) -> Iterator[Problem]:
         if route.to == LOCAL and (set(route.methods) - {"OPTIONS"} or route.headers):
             yield Problem((*path, "to"), '"local" answers only OPTIONS in this version, without headers; expected '
                                          'methods = ["OPTIONS"]')
+        yield from _controlled(config, path, route)
         yield from _safely(lambda path=path, route=route: list(_applied(  # type: ignore[misc]
             config, (*path, "headers"), route.headers, _trusted(config, route.to))))
+
+
+def _controlled(config: Config, path: Path, route: Route) -> Iterator[Problem]:
+    """What the edge needs to be an end of a call."""
+    if route.control and ("INVITE" not in route.methods or route.to == LOCAL):
+        yield Problem((*path, "control"), 'acts on calls; expected "INVITE" among the methods, and an upstream or '
+                                          f'"{REQUEST_URI}"')
+    if route.control and route.record:
+        yield Problem((*path, "record"), "controlled calls are not recorded in this version; expected no folder beside "
+                                         "control = true")
+    if route.precall:
+        yield from known_one((*path, "precall"), "request", route.precall, (one.name for one in config.requests))
+        if not route.control:
+            yield Problem((*path, "precall"), "is asked for controlled calls only; expected control = true beside it")
 
 
 def _safely(found: Callable[[], list[Problem]]) -> list[Problem]:
@@ -199,11 +268,38 @@ def _refer(config: Config) -> Iterator[Problem]:
             yield from known_one((*path, "upstream"), "upstream", rule.upstream, [*upstreams, REQUEST_URI])
         if rule.action == "refuse" and (rule.headers or rule.upstream):
             yield Problem((*path, "action"), '"refuse" applies no headers and no upstream; expected neither')
+        if rule.action == "forward" and any(one.name == rule.upstream and not one.refer for one in config.upstreams):
+            yield Problem((*path, "upstream"), f'"{rule.upstream}" takes no REFER (refer = false); expected another '
+                                               'upstream, or action = "run" with a warm transfer')
+        yield from _run(config, path, rule)
         yield from _applied(config, (*path, "headers"), rule.headers, trusted=False)
+
+
+def _run(config: Config, path: Path, rule: Refer) -> Iterator[Problem]:
+    """A REFER that the edge itself carries out."""
+    if rule.action != "run":
+        if rule.transfer:
+            yield Problem((*path, "transfer"), 'acts with action = "run" only; expected that beside it')
+        return
+    if rule.headers or rule.upstream:
+        yield Problem((*path, "action"), '"run" takes headers and upstream from its transfer action; expected neither')
+    if not any(route.control for route in config.routes):
+        yield Problem((*path, "action"), '"run" acts on controlled calls; expected a route with control = true')
+    if not rule.transfer:
+        yield Problem((*path, "transfer"), 'is empty; expected the name of a transfer action for "run"')
+    elif not config.api.bind:
+        # With the API, actions may be saved that are not in the file.
+        yield from known_one((*path, "transfer"), "transfer action", rule.transfer,
+                             (one.name for one in config.transfers))
 
 
 def _rest(config: Config) -> Iterator[Problem]:
     timers = config.timers
+    yield from check_all(("abuse", "scanners"), lambda text: Fingerprints((text,)), config.abuse.scanners)
+    yield from check_all(("dns", "servers"), lambda text: parse_address(text, 53), config.dns.servers)
+    if config.dns.ttl_max < config.dns.ttl_min:
+        yield Problem(("dns", "ttl_max"), f"expected at least ttl_min ({config.dns.ttl_min}), found "
+                                          f"{config.dns.ttl_max}")
     if timers.t2 < timers.t1:
         yield Problem(("timers", "t2"), f"expected at least t1 ({timers.t1}), found {timers.t2}")
     if config.limits.line_length > config.limits.message_size:

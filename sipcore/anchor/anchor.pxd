@@ -2,6 +2,7 @@
 from libc.stdint cimport uint8_t, uint32_t
 from sipcore.anchor.description cimport MAX_SECTIONS, Rules, Section
 from sipcore.anchor.exchange cimport Exchange
+from sipcore.anchor.sdes cimport Crypto
 from sipcore.anchor.streams cimport Call, Streams
 from sipcore.base.slice cimport Slice
 from sipcore.stack.mediahook cimport Passing
@@ -24,6 +25,7 @@ cdef class Anchor(Streams):
     cdef dict counts
     cdef SdpIndex sdp               # of the description being handled
     cdef Section sections[MAX_SECTIONS]
+    cdef Crypto accepted[MAX_SECTIONS]  # of the offer being handled
     cdef Edit edit
     cdef uint8_t* room              # BODY_ROOM bytes: the body that was made last
     cdef uint8_t line[FIGURES_ROOM]     # the figures that were rendered last
@@ -39,5 +41,6 @@ cdef class Anchor(Streams):
     cdef int _answer(self, Call* call, Exchange* exchange, const Passing* p, uint8_t answerer, Slice* body,
                      Slice sdp) noexcept
     cdef bint _commits(self, const Exchange* exchange, const Passing* p) noexcept
+    cdef int _mode(self, Call* call, int side) noexcept
     cdef int _render(self, Call* call, const Section* offered, uint32_t count, uint8_t to, Slice* body,
-                     Slice sdp) noexcept
+                     Slice sdp, const Exchange* exchange) noexcept

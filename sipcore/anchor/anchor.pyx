@@ -7,12 +7,17 @@ same bytes again and changes nothing. A description that is not agreed upon neve
 from libc.stdint cimport uint8_t, uint32_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
+from sipcore.anchor.callkeys cimport (
+    callkeys_free, callkeys_new, callkeys_place_answer, callkeys_place_offer, callkeys_plan, callkeys_take_answer,
+    callkeys_take_offer,
+)
 from sipcore.anchor.description cimport MAX_SECTIONS, TREAT_ANCHOR, TREAT_REFUSE, describe
 from sipcore.anchor.exchange cimport (
-    EXCHANGE_ANSWERED, EXCHANGE_FREE, EXCHANGE_OFFERED, exchange_answered, exchange_of, exchange_room,
+    EXCHANGE_ANSWERED, EXCHANGE_FREE, EXCHANGE_OFFERED, EXCHANGES, exchange_answered, exchange_of, exchange_room,
 )
 from sipcore.anchor.figures cimport put_figures
-from sipcore.anchor.rewrite cimport Host, Place, host_of, rewrite
+from sipcore.anchor.rewrite cimport Host, Place, host_of, rewrite, take_out_dtls
+from sipcore.anchor.sdes cimport SRTP_NEVER, SRTP_PASS, SRTP_REQUIRE
 from sipcore.anchor.streams cimport CALLEE, CALLER, NO_POOL
 from sipcore.base.slice cimport slice_of
 from sipcore.media.relay cimport MediaRelay
@@ -23,6 +28,8 @@ from sipcore.wire.fault cimport fault_text
 from sipcore.wire.multipart cimport SDP_ABSENT, SDP_ENCODED, SDP_FAULTY, SdpBody, find_sdp
 from sipcore.wire.sdp cimport index_sdp
 from sipcore.wire.tables cimport METHOD_ACK, METHOD_INVITE, METHOD_PRACK, METHOD_UPDATE
+
+from sipcore.media.srtp import NAMES
 
 
 cdef class Anchor(Streams):
@@ -42,11 +49,13 @@ cdef class Anchor(Streams):
     def __dealloc__(self):
         free(self.room)
 
-    def configure(self, pools_of, rules):
+    def configure(self, pools_of, rules, suites=(), plain_listeners=()):
         """pools_of: for each listener the numbers of media addresses, first choice first.
 
         rules: (learning, kinds, other) each: a Learning, bits of MediaKind, a Treatment; and whether every packet is
-        copied to the relay's tap. Calls in progress keep theirs.
+        copied to the relay's tap; and the SrtpMode towards who calls and towards who is called. Calls in progress keep
+        theirs. suites: that are offered, by name, in order of preference. plain_listeners: whose peers must not be told
+        keys.
         """
         cdef Host host
         cdef uint32_t i
@@ -57,11 +66,15 @@ cdef class Anchor(Streams):
             host_of(pool.advertised, &host)
             self.hosts.append((<const char*>&host)[:sizeof(Host)])
         self.pools_of = tuple(tuple(numbers) for numbers in pools_of)
-        for i, (learning, kinds, other, *kept) in enumerate(rules):
+        self.suites = bytes([NAMES[name] for name in suites]) or self.suites
+        self.plain_listeners = bytes([listener in plain_listeners for listener in range(len(pools_of))])
+        for i, (learning, kinds, other, *more) in enumerate(rules):
             self.rules[i].learning = learning
             self.rules[i].kinds = kinds
             self.rules[i].other = other
-            self.rules[i].kept = bool(kept and kept[0])
+            self.rules[i].kept = bool(more and more[0])
+            srtp = more[1] if len(more) > 1 else (SRTP_PASS, SRTP_PASS)
+            self.rules[i].srtp[CALLER], self.rules[i].srtp[CALLEE] = srtp
         self.rule_count = <uint32_t>len(rules)
 
     def statistics(self):
@@ -92,6 +105,7 @@ cdef class Anchor(Streams):
     cdef uint32_t begin(self, uint32_t record, uint32_t generation, int profile) noexcept:
         cdef uint32_t slot, i
         cdef Call* call
+        cdef Exchange* exchange
         if not 0 < profile <= <int>self.rule_count:
             return 0
         if self.free_head:
@@ -113,6 +127,18 @@ cdef class Anchor(Streams):
         call.pools[CALLER] = call.pools[CALLEE] = NO_POOL
         for i in range(MAX_SECTIONS):
             call.streams[i].session = NO_SESSION
+        for i in range(EXCHANGES):
+            call.exchanges[i] = exchange = &self.exchanges[i * self.capacity + slot]
+            if exchange.state != EXCHANGE_FREE:
+                exchange.state = EXCHANGE_FREE
+        if call.rules.srtp[CALLER] != SRTP_PASS or call.rules.srtp[CALLEE] != SRTP_PASS:
+            call.keys = callkeys_new(call.rules.srtp, self.suites, <uint32_t>len(self.suites))
+            if call.keys == NULL:
+                call.used = False
+                call.next_free = self.free_head
+                self.free_head = slot + 1
+                self.counts["media_full"] += 1
+                return 0
         self.live += 1
         self.counts["media_calls"] += 1
         return slot + 1
@@ -128,7 +154,9 @@ cdef class Anchor(Streams):
         self.relay.hush()
         for i in range(MAX_SECTIONS):
             self._close(call, i)
-        self.relay.tell()
+        self.relay.tell(True)
+        callkeys_free(call.keys)
+        call.keys = NULL
         call.used = False
         call.next_free = self.free_head
         self.free_head = number
@@ -139,14 +167,15 @@ cdef class Anchor(Streams):
         cdef int outcome
         self.relay.hush()
         outcome = self._take_request(m, p, body)
-        self.relay.tell()
+        # Before the message leaves; the first packet that follows it brings the relay what it says.
+        self.relay.tell(True)
         return outcome
 
     cdef int on_response(self, const Msg* m, const Passing* p, Slice* body) noexcept:
         cdef int outcome
         self.relay.hush()
         outcome = self._take_response(m, p, body)
-        self.relay.tell()
+        self.relay.tell(True)
         return outcome
 
     cdef int _take_request(self, const Msg* m, const Passing* p, Slice* body) noexcept:
@@ -234,18 +263,26 @@ cdef class Anchor(Streams):
         cdef uint32_t i, count = min(self.sdp.medias, <uint32_t>MAX_SECTIONS)
         cdef bint some = self.sdp.medias == 0
         cdef int status = self._describe(call)
+        cdef const char* why = NULL
         if status:
             return status
+        if call.keys != NULL:
+            if self._mode(call, 1 - offerer) < 0 or self._mode(call, offerer) < 0:
+                return self._refuse(488, b"Not Acceptable Here",
+                                    b"399 SRTP is required, and its keys may not pass over this signalling")
+            why = callkeys_take_offer(call.keys, <uint8_t>self._mode(call, offerer), &self.sdp, self.sections, count,
+                                      self.accepted)
         for i in range(self.sdp.medias):
             some = some or self.sdp.media[i].port == 0 or (i < count and self.sections[i].treatment != TREAT_REFUSE)
         if not some:
-            return self._refuse(488, b"Not Acceptable Here", b"304 no media of a kind that passes here")
+            return self._refuse(488, b"Not Acceptable Here",
+                                <bytes>why if why != NULL else b"304 no media of a kind that passes here")
         exchange = exchange_of(call.exchanges, p)
         if exchange != NULL and p.early and (p.status == 0 or p.tag != exchange.tag):
             self._begin_again(call)
         elif exchange != NULL and exchange.state == EXCHANGE_ANSWERED:
             # It was answered, and is only shown again.
-            return self._render(call, exchange.sections, exchange.count, 1 - offerer, body, sdp)
+            return self._render(call, exchange.sections, exchange.count, 1 - offerer, body, sdp, exchange)
         exchange = exchange_room(call.exchanges, p)
         if exchange == NULL:
             return self._refuse(491, b"Request Pending", b"399 earlier offers have no answer yet")
@@ -267,7 +304,12 @@ cdef class Anchor(Streams):
         exchange.turn = call.turn
         exchange.tag = p.tag
         memcpy(exchange.sections, self.sections, sizeof(self.sections))
-        return self._render(call, exchange.sections, count, 1 - offerer, body, sdp)
+        if call.keys != NULL:
+            memcpy(call.keys.offered[exchange.number], self.accepted, sizeof(self.accepted))
+            if not callkeys_plan(call.keys, exchange.number, 1 - offerer,
+                                 <uint8_t>self._mode(call, 1 - offerer), exchange.sections, count):
+                return self._refuse(500, b"Server Internal Error", b"399 no random bytes for a key")
+        return self._render(call, exchange.sections, count, 1 - offerer, body, sdp, exchange)
 
     cdef int _answer(self, Call* call, Exchange* exchange, const Passing* p, uint8_t answerer, Slice* body,
                      Slice sdp) noexcept:
@@ -286,6 +328,10 @@ cdef class Anchor(Streams):
             self.sections[i].treatment = exchange.sections[i].treatment
         for i in range(count, <uint32_t>MAX_SECTIONS):
             self.sections[i].open = False
+        if call.keys != NULL and not callkeys_take_answer(call.keys, exchange.number, answerer,
+                                                          &self.sdp, self.sections, count):
+            return self._refuse(488, b"Not Acceptable Here",
+                                b"399 an answer over SRTP without a key that goes with the offer")
         if self._commits(exchange, p):
             self._commit(call, exchange, answerer, self.sections, final)
             if final:
@@ -293,7 +339,7 @@ cdef class Anchor(Streams):
                 exchange.state = EXCHANGE_ANSWERED
             if p.status:
                 exchange.tag = p.tag
-        return self._render(call, self.sections, count, exchange.offerer, body, sdp)
+        return self._render(call, self.sections, count, exchange.offerer, body, sdp, exchange)
 
     cdef bint _commits(self, const Exchange* exchange, const Passing* p) noexcept:
         """Whether an answer changes what flows: not when it is seen again, and not when another fork's was final.
@@ -305,15 +351,29 @@ cdef class Anchor(Streams):
             return p.early and p.tag != exchange.tag
         return p.status == 0 or p.status >= 200 or p.reliable or p.early
 
+    cdef int _mode(self, Call* call, int side) noexcept:
+        """What a side's rule comes to where keys are kept from its signalling; -1 where then nothing is left."""
+        if self._keys_pass(call.listeners[side]):
+            return call.keys.srtp[side]
+        return -1 if call.keys.srtp[side] == SRTP_REQUIRE else SRTP_NEVER
+
     cdef int _render(self, Call* call, const Section* offered, uint32_t count, uint8_t to, Slice* body,
-                     Slice sdp) noexcept:
+                     Slice sdp, const Exchange* exchange) noexcept:
         """The description with the edge's address and ports for one side, in the place of the one in body."""
         cdef Place places[MAX_SECTIONS]
         cdef uint32_t i, before = <uint32_t>(sdp.p - body.p), n
         cdef bytes host
+        memset(places, 0, sizeof(places))
         for i in range(count):
             places[i].treatment = offered[i].treatment
             places[i].port = call.streams[i].ports[to] if offered[i].open else 0
+            if call.keys == NULL:
+                continue
+            if to != exchange.offerer:
+                callkeys_place_offer(call.keys, exchange.number, to, i, &places[i])
+            else:
+                callkeys_place_answer(call.keys, exchange.number, to, i, exchange.sections[i].savp,
+                                      &places[i])
         if call.pools[to] == NO_POOL:
             # Nothing is anchored: the address only stands there.
             pools = self._pools(call.listeners[to])
@@ -324,6 +384,7 @@ cdef class Anchor(Streams):
             host = self.hosts[call.pools[to]]
         edit_begin(&self.edit, sdp.p, 0, sdp.n)
         n = rewrite(&self.sdp, &self.edit, places, count, <const Host*><const char*>host)
+        take_out_dtls(&self.sdp, &self.edit, places, count)
         call.ice += n
         self.counts["ice_removed"] += n
         n = edit_size(&self.edit)

@@ -21,6 +21,7 @@ cdef struct Rules:
     uint8_t learning            # media.latch.Learning
     uint8_t kinds               # bit of each MediaKind that is anchored
     uint8_t other               # Treatment of other kinds: TREAT_REFUSE or TREAT_PASS
+    uint8_t srtp[2]             # sdes.SrtpMode towards who calls, and towards who is called
     uint8_t kept                # packets are copied to the relay's tap from the first one on
 
 cdef struct Section:
@@ -31,6 +32,7 @@ cdef struct Section:
     uint8_t treatment           # Treatment
     uint8_t open                # its port is not 0
     uint8_t mux
+    uint8_t savp                # its profile is RTP/SAVP
     uint8_t direction           # Sending bits
     uint8_t payload             # first that is no telephone-event or comfort noise; NO_PAYLOAD: none
     uint8_t event_payload       # telephone-event; NO_PAYLOAD: none

@@ -1,22 +1,34 @@
 """Reading a session description for anchoring: which sections are the relay's business, and where their media goes."""
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy, memset
+from sipcore.anchor.sdes cimport is_savp
 from sipcore.base.address cimport Address, TRANSPORT_UDP, parse_ip
 from sipcore.base.slice cimport Slice, slice_iis, slice_of
 from sipcore.wire.codec cimport SdpCodec, section_codecs
 from sipcore.wire.sdp cimport (
     DIRECTION_INACTIVE, DIRECTION_RECVONLY, DIRECTION_SENDONLY, SDP_MAX_FORMATS, SdpConnection, SdpIndex, SdpMedia,
-    next_word,
+    next_word, sdp_attribute, sdp_line,
 )
 
 
-cdef bint _over_dtls(Slice proto) noexcept nogil:
-    """UDP/TLS/RTP/SAVPF, DTLS/SCTP...: keys are agreed on the media path, which needs an end there."""
-    cdef uint32_t i
-    for i in range(proto.n):
-        if i + 3 <= proto.n and slice_iis(slice_of(proto.p + i, 3), b"TLS", 3):
+cdef bint _over_dtls(const SdpIndex* sdp, const SdpMedia* media) noexcept nogil:
+    """UDP/TLS/RTP/SAVPF, DTLS/SCTP... (RFC 5764 8), and RTP/SAVPF with a fingerprint as its only key, as it was written
+    before: keys are agreed on the media path, which needs an end there."""
+    cdef uint32_t i, first = sdp.media[0].first_line
+    cdef bint keyed = False
+    cdef Slice value
+    for i in range(media.proto.n):
+        if i + 3 <= media.proto.n and slice_iis(slice_of(media.proto.p + i, 3), b"TLS", 3):
             return True
-    return False
+    if not is_savp(media.proto):
+        return False
+    for i in range(first):
+        keyed = keyed or sdp_attribute(sdp_line(sdp, i), b"fingerprint", 11, &value)
+    for i in range(media.first_line, <uint32_t>media.first_line + media.line_count):
+        if sdp_attribute(sdp_line(sdp, i), b"crypto", 6, &value):
+            return False
+        keyed = keyed or sdp_attribute(sdp_line(sdp, i), b"fingerprint", 11, &value)
+    return keyed
 
 
 cdef bint _is_multicast(const Address* a) noexcept nogil:
@@ -81,10 +93,11 @@ cdef const char* describe(const SdpIndex* sdp, const Rules* rules, Section* out)
         section = &out[i]
         memset(section, 0, sizeof(Section))
         section.open = media.port != 0
+        section.savp = is_savp(media.proto)
         section.treatment = TREAT_ANCHOR if rules.kinds >> media.kind_id & 1 and media.rtp else rules.other
         if section.treatment != TREAT_ANCHOR or not section.open:
             continue
-        if _over_dtls(media.proto):
+        if _over_dtls(sdp, media):
             return b"302 media over DTLS cannot be anchored"
         connection = &media.connection if media.connection.address.n else &sdp.connection
         if connection.address.n == 0:

@@ -16,6 +16,7 @@ cdef struct Exchange:
     uint32_t turn               # rises with each exchange of the call
     uint32_t tag                # Passing.tag of the last response that offered or answered, 0: none
     uint8_t state               # ExchangeState
+    uint8_t number              # its place among the call's; set with exchange_room
     uint8_t invite              # begun by an INVITE
     uint8_t side                # who sent the request
     uint8_t offerer             # who made the offer: the request's sender, or in its response the other one
@@ -23,6 +24,6 @@ cdef struct Exchange:
     Section sections[MAX_SECTIONS]
 
 
-cdef Exchange* exchange_of(Exchange* all, const Passing* p) noexcept nogil
-cdef Exchange* exchange_answered(Exchange* all, const Passing* p) noexcept nogil
-cdef Exchange* exchange_room(Exchange* all, const Passing* p) noexcept nogil
+cdef Exchange* exchange_of(Exchange** all, const Passing* p) noexcept nogil
+cdef Exchange* exchange_answered(Exchange** all, const Passing* p) noexcept nogil
+cdef Exchange* exchange_room(Exchange** all, const Passing* p) noexcept nogil

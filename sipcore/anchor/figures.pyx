@@ -19,6 +19,9 @@ from sipcore.stack.record cimport put_json, put_text
 from sipcore.media.emodel import mos
 
 
+cdef tuple _OTHER = ("stun", "dtls", "zrtp", "truncated", "giant", "other")
+
+
 cdef uint8_t* _put_tenths(uint8_t* o, uint64_t tenths) noexcept:
     o = put_number(o, tenths // 10)
     o[0] = c'.'
@@ -54,6 +57,8 @@ cdef uint8_t* _put_side(uint8_t* o, const SideCounters* c, const Reception* r, s
     o = _put_some(o, b',"duplicates":', r.duplicates)
     o = _put_some(o, b',"wrong_source":', c.wrong_source)
     o = _put_some(o, b',"other":', c.stun + c.dtls + c.zrtp + c.truncated + c.giant + c.other)
+    o = _put_some(o, b',"unauthentic":', c.unauthentic)
+    o = _put_some(o, b',"replayed":', c.replayed)
     o = _put_some(o, b',"kernel_drops":', c.kernel_drops)
     o = _put_some(o, b',"send_failed":', c.send_failed)
     return put_text(o, b"}")
@@ -82,3 +87,30 @@ cdef uint8_t* put_figures(uint8_t* o, const Call* call, MediaRelay relay) noexce
             o = _put_some(o, b',"ice_removed":', call.ice)
             return put_text(o, b"}")
     return o
+
+
+cdef dict side_figures(MediaRelay relay, uint32_t session, int side, int partner, str codec, dict before):
+    """The figures of one side of a session as a dict; its delay is half of its and its partner's round trips.
+
+    before: the counters that the side had when it began, {} where all are its own.
+    """
+    cdef dict now = relay.side_counters(session, side)
+    cdef const Reception* r = relay.reception(session, side)
+    cdef uint64_t expected = reception_expected(r)
+    cdef double jitter_ms = reception_jitter_us(r) / 1000.0
+    cdef double delay_ms = (now["round_trip_us"] + relay.counters(session, partner).round_trip_us) / 2000.0
+    cdef dict figures = {"codec": codec, "packets": now["packets"] - before.get("packets", 0),
+                         "octets": now["octets"] - before.get("octets", 0)}
+    if expected:
+        figures["lost"] = now["lost"]
+        figures["jitter_ms"] = round(jitter_ms, 1)
+        figures["mos"] = round(mos(min(1.0, now["lost"] / <double>expected), reception_burst_ratio(r), jitter_ms,
+                                   delay_ms, codec), 1)
+    others = {
+        "rtt_ms": (now["round_trip_us"] + 500) // 1000, "far_lost": now["far_lost"],
+        "out_of_order": now["out_of_order"], "duplicates": now["duplicates"],
+        "other": sum([now[name] - before.get(name, 0) for name in _OTHER]),
+    }
+    others |= {name: now[name] - before.get(name, 0) for name in
+               ("wrong_source", "unauthentic", "replayed", "kernel_drops", "send_failed")}
+    return figures | {name: value for name, value in others.items() if value}

@@ -1,12 +1,14 @@
 """Rewriting a session description (RFC 8866) by patches: addresses and ports become the edge's, all else stays.
 
-Touched are: the address of o=, c= of the session and of sections, the port of m=, a=rtcp. ICE (RFC 8839) and bundling
+Touched are: the address of o=, c= of the session and of sections, the port of m=, a=rtcp, and where the edge is an end
+of SRTP the profile and the keys. ICE (RFC 8839) and bundling
 (RFC 9143) are taken out, because the edge takes part in neither, and so is what names other addresses. A section that
 goes end to end keeps its address: it gets a c= of its own where it relied on the session's.
 """
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy, memset
 from sipcore.anchor.description cimport TREAT_ANCHOR, TREAT_PASS, TREAT_REFUSE
+from sipcore.anchor.sdes cimport PROFILE_KEPT, edit_profile
 from sipcore.base.address cimport Address, address_from, render_ip
 from sipcore.base.slice cimport Slice, slice_at, slice_from, slice_is, slice_of
 from sipcore.wire.edit cimport (
@@ -74,6 +76,34 @@ cdef uint32_t _delete_ways(Edit* e, const SdpIndex* sdp, uint32_t first, uint32_
     return found
 
 
+cdef bint _is_dtls(Slice line) noexcept nogil:
+    """RFC 8122, RFC 8842."""
+    cdef Slice value
+    return (sdp_attribute(line, b"fingerprint", 11, &value) or sdp_attribute(line, b"setup", 5, &value)
+            or sdp_attribute(line, b"tls-id", 6, &value))
+
+
+cdef void _delete_dtls(Edit* e, const SdpIndex* sdp, uint32_t first, uint32_t stop) noexcept nogil:
+    cdef uint32_t i
+    for i in range(first, stop):
+        if _is_dtls(sdp_line(sdp, i)):
+            _delete_line(e, sdp, i)
+
+
+cdef void take_out_dtls(const SdpIndex* sdp, Edit* e, const Place* places, uint32_t count) noexcept nogil:
+    """Take what would agree on keys over DTLS out of a description whose sections offer it beside plain RTP (RFC 8643):
+    nothing of that gets through the relay. Sections that get keys of the edge's have lost it with their own.
+    """
+    cdef uint32_t i
+    cdef bint passes = False
+    for i in range(min(count, sdp.medias)):
+        passes = passes or places[i].treatment == TREAT_PASS
+        if places[i].treatment == TREAT_ANCHOR and places[i].profile == PROFILE_KEPT:
+            _delete_dtls(e, sdp, sdp.media[i].first_line, <uint32_t>sdp.media[i].first_line + sdp.media[i].line_count)
+    if not passes:
+        _delete_dtls(e, sdp, 0, sdp.media[0].first_line if sdp.medias else sdp.lines)
+
+
 cdef void _own_connection(Edit* e, const SdpIndex* sdp, const SdpMedia* media) noexcept nogil:
     """Give a section that goes end to end the session's c= as its own, behind its m= and i=."""
     cdef uint32_t after = media.first_line
@@ -138,6 +168,8 @@ cdef uint32_t rewrite(const SdpIndex* sdp, Edit* e, const Place* places, uint32_
         ice += _delete_ways(e, sdp, media.first_line, <uint32_t>media.first_line + media.line_count, False)
         text = edit_number(e, places[i].port if treatment == TREAT_ANCHOR else 0)
         edit_replace(e, <uint32_t>(media.port_text.p - sdp.text.p), media.port_text.n, text)
+        if i < count:
+            edit_profile(e, sdp, i, places[i].profile, treatment == TREAT_ANCHOR and places[i].port, &places[i].made)
         if media.connection.line != SDP_NO_LINE:
             _replace_value(e, sdp, media.connection.line, address)
         if media.rtcp_line != SDP_NO_LINE:

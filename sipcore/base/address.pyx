@@ -17,8 +17,21 @@ cdef bint address_equal(const Address* a, const Address* b) noexcept nogil:
     return a.port == b.port and a.transport == b.transport and address_same_host(a, b)
 
 
+cdef bint is_secure(int transport) noexcept nogil:
+    """Whether the transport is encrypted: TLS and WSS."""
+    return transport == TRANSPORT_TLS or transport == TRANSPORT_WSS
+
+
+cdef bint is_websocket(int transport) noexcept nogil:
+    """WS and WSS."""
+    return transport == TRANSPORT_WS or transport == TRANSPORT_WSS
+
+
 cdef bint address_same_host(const Address* a, const Address* b) noexcept nogil:
-    return a.family == b.family and memcmp(a.ip, b.ip, 4 if a.family == 4 else 16) == 0 and a.scope == b.scope
+    """Same IP address; an IPv6 scope counts where both have one."""
+    if a.family != b.family or memcmp(a.ip, b.ip, 4 if a.family == 4 else 16) != 0:
+        return False
+    return (a.scope ^ b.scope) & ~SCOPE_FLOW == 0 or a.family == 4 or (a.transport | b.transport) != TRANSPORT_UDP
 
 
 cdef int parse_ip(Slice text, Address* out) noexcept nogil:
@@ -139,6 +152,21 @@ cdef int address_from(str host, int port, Address* out) except -1:
         raise ValueError(f"not a port number: {port}")
     out.port = <uint16_t>port
     return 0
+
+
+cdef tuple _NAMES = ("udp", "tcp", "tls", "ws", "wss")
+
+
+cdef int transport_number(str name) except -1:
+    """The Transport of a name in lower case; ValueError for another."""
+    if name not in _NAMES:
+        raise ValueError(f"not a transport: {name!r}")
+    return <int>_NAMES.index(name)
+
+
+cdef str transport_name(int transport):
+    """"udp", "tcp", "tls", "ws" or "wss"; "?" for another."""
+    return <str>_NAMES[transport] if 0 <= transport < len(_NAMES) else "?"
 
 
 def canonical_ip(host: str) -> str:

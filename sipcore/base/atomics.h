@@ -8,4 +8,7 @@ static inline void relaxed_store(uint64_t *p, uint64_t value) { __atomic_store_n
 
 /* For the one writer only: a load and a store, no locked instruction. */
 static inline void relaxed_add(uint64_t *p, uint64_t n) { relaxed_store(p, relaxed_load(p) + n); }
+
+/* One word that two threads exchange: whoever comes second takes over what the first one published before. */
+static inline uint64_t exchange(uint64_t *p, uint64_t value) { return __atomic_exchange_n(p, value, __ATOMIC_ACQ_REL); }
 #endif

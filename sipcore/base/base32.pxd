@@ -25,7 +25,7 @@ cdef inline int get_base32_u64(const uint8_t* text13, uint64_t* out) noexcept no
     character that carries more than four bits: each word has exactly one text."""
     cdef int i
     cdef uint64_t word = 0
-    cdef uint8_t digit, letter, bad = 0
+    cdef uint8_t digit = 0, letter, bad = 0
     for i in range(13):
         digit = <uint8_t>(text13[i] - c'0')
         letter = <uint8_t>(text13[i] - c'a')

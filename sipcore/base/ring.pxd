@@ -2,6 +2,7 @@
 from libc.stdint cimport uint32_t, uint64_t
 
 cdef extern from "atomics.h" nogil:
+    uint64_t exchange(uint64_t* p, uint64_t value)
     uint64_t relaxed_load(const uint64_t* p)
     void relaxed_store(uint64_t* p, uint64_t value)
     void relaxed_add(uint64_t* p, uint64_t n)               # by the one writer

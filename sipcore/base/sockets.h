@@ -7,10 +7,13 @@
 #include <sys/socket.h>
 #include <netinet/in.h>
 #include <netinet/ip.h>
+#include <netinet/tcp.h>
+#include <errno.h>
 #include <linux/errqueue.h>
 #include <linux/sock_diag.h>
 #include <poll.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 /* ABI of the kernel's answer to SO_MEMINFO (Linux 4.12): the number of datagrams dropped for want of room. */
@@ -19,6 +22,25 @@ static inline long sipcore_socket_drops(int fd) {
     socklen_t n = sizeof info;
     if (getsockopt(fd, SOL_SOCKET, SO_MEMINFO, info, &n) != 0 || n < sizeof info) return -1;
     return (long)info[SK_MEMINFO_DROPS];
+}
+
+/* Have the kernel say when it took each datagram in. */
+static inline int sipcore_stamp(int fd) {
+    int on = 1;
+    return setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof on);
+}
+
+/* When the kernel took this message in, ns of CLOCK_REALTIME; 0 where it does not say. */
+static inline unsigned long long sipcore_stamped_ns(struct msghdr *m) {
+    struct cmsghdr *c;
+    for (c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c)) {
+        if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_TIMESTAMPNS) {
+            struct timespec t;
+            memcpy(&t, CMSG_DATA(c), sizeof t);
+            return (unsigned long long)t.tv_sec * 1000000000ull + (unsigned long long)t.tv_nsec;
+        }
+    }
+    return 0;
 }
 
 /* The errno inside one message of the error queue, 0 where there is none. */
@@ -50,5 +72,19 @@ static inline void sipcore_segment(struct msghdr *m, void *control, unsigned sho
     c->cmsg_type = UDP_SEGMENT;
     c->cmsg_len = CMSG_LEN(sizeof size);
     memcpy(CMSG_DATA(c), &size, sizeof size);
+}
+
+/* Begin a TCP connection from an address (its port is 0) to another; the descriptor, or -errno. */
+static inline int sipcore_connect(const struct sockaddr *source, socklen_t source_n, const struct sockaddr *to,
+                                  socklen_t to_n) {
+    int yes = 1, unsent = 1 << 17, error, fd = socket(to->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0) return -errno;
+    setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &yes, sizeof yes);
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
+    setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof unsent);
+    if (bind(fd, source, source_n) == 0 && (connect(fd, to, to_n) == 0 || errno == EINPROGRESS)) return fd;
+    error = errno;
+    close(fd);
+    return -error;
 }
 #endif

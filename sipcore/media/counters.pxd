@@ -18,6 +18,8 @@ cdef struct SideCounters:       # written by the thread alone
     uint64_t truncated          # shorter than an RTP or RTCP header
     uint64_t giant              # longer than PACKET_MAX
     uint64_t other              # nothing that belongs on such a port, or the relay's own, going round
+    uint64_t unauthentic        # from a side with SRTP: a bad tag, another key, or plain
+    uint64_t replayed           # so too: came before, or is too old to tell
     uint64_t kernel_drops       # the sockets' buffers were full; looked up now and then
     # said by this side's RTCP about what it hears from us
     uint64_t round_trip_us      # to it and back, the last one known; 0: not known
@@ -30,12 +32,12 @@ cdef struct SideCounters:       # written by the thread alone
     uint64_t sent_octets
     uint64_t sent_rtcp
     uint64_t send_failed        # refused by the kernel, dropped
-    uint64_t unsendable         # no address known, or it does not want to receive
+    uint64_t unsendable         # no address or no key known, it does not want to receive, or SRTP sent it before
     uint64_t played             # of `sent`: made by the edge
 
 cdef struct ThreadCounters:     # written by the thread alone
     uint64_t wakeups            # returns of epoll_wait
-    uint64_t stray              # events of sockets that were closed meanwhile
+    uint64_t late               # packets that came to a port that no session has
     uint64_t socket_errors
     uint64_t realtime           # 1 while it runs before ordinary threads
     uint64_t events_lost        # the loop did not take them in time; never a CLOSED

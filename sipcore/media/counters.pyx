@@ -4,10 +4,11 @@ from sipcore.base.ring cimport relaxed_load
 
 _SIDE = (
     "packets", "octets", "rtcp", "unheard", "heard_us", "alive_us", "wrong_source", "early", "stun", "dtls", "zrtp",
-    "truncated", "giant", "other", "kernel_drops", "round_trip_us", "far_lost", "far_fraction",
+    "truncated", "giant", "other", "unauthentic", "replayed", "kernel_drops",
+    "round_trip_us", "far_lost", "far_fraction",
     "far_jitter", "reports", "sent", "sent_octets", "sent_rtcp", "send_failed", "unsendable", "played",
 )
-_THREAD = ("wakeups", "stray", "socket_errors", "realtime", "events_lost")
+_THREAD = ("wakeups", "late", "socket_errors", "realtime", "events_lost")
 if (sizeof(SideCounters), sizeof(ThreadCounters)) != (len(_SIDE) * sizeof(uint64_t), len(_THREAD) * sizeof(uint64_t)):
     raise ImportError("the names are not those of the structs")
 

@@ -6,6 +6,7 @@ cdef enum:
     SPEAKER_NONE = 255
     TAKE_OVER_US = 60_000       # three packets of 20 ms without the speaker: another one may speak
     PAYLOAD_PAIRS = 8
+    LATE = 64                   # packets; SRTP's window
 
 cdef struct Egress:
     uint64_t sent_us            # when the last packet left
@@ -23,12 +24,22 @@ cdef struct Egress:
     uint8_t pairs               # payload types that are replaced
     uint8_t payload_from[PAYLOAD_PAIRS]
     uint8_t payload_to[PAYLOAD_PAIRS]
+    uint8_t payload_law[PAYLOAD_PAIRS]      # Law that the payload is converted to
+    uint8_t converts            # some of them are
 
 
 cdef bint egress_switch(Egress* egress, uint8_t speaker, bint held, const uint8_t* packet, uint64_t now_us,
                         uint32_t clock) noexcept nogil
 cdef void egress_rewrite(Egress* egress, uint8_t* packet) noexcept nogil
-cdef void egress_map(Egress* egress, const uint8_t* pairs, uint8_t n) noexcept nogil
+cdef void egress_map(Egress* egress, const uint8_t* triples, uint8_t n) noexcept nogil
+cdef uint8_t egress_law(const Egress* egress, const uint8_t* packet) noexcept nogil
+
+
+cdef inline bint egress_began_anew(const Egress* egress, uint16_t seq) noexcept nogil:
+    """Whether the present source has fallen back further than a late packet does: where numbers must not come again
+    (SRTP), the stream has to go on as if another source spoke."""
+    cdef uint16_t behind = egress.seq - <uint16_t>(seq + egress.seq_offset)
+    return egress.started and LATE <= behind < 0x8000
 
 
 cdef inline void egress_track(Egress* egress, uint16_t seq, uint32_t ts, uint64_t now_us) noexcept nogil:

@@ -8,6 +8,7 @@ nothing has been rewritten: the far end would see the same without an edge. Pure
 """
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
+from sipcore.media.law cimport LAW_KEPT
 from sipcore.media.rtp cimport (
     RTP_HEADER, RTP_MARKER, rtp_payload_type, rtp_sequence, rtp_ssrc, rtp_timestamp, write_u16, write_u32,
 )
@@ -56,15 +57,27 @@ cdef void egress_rewrite(Egress* egress, uint8_t* packet) noexcept nogil:
         egress.mark = False
 
 
-cdef void egress_map(Egress* egress, const uint8_t* pairs, uint8_t n) noexcept nogil:
-    """Replace payload types from now on: n pairs (from, to), at most PAYLOAD_PAIRS."""
+cdef void egress_map(Egress* egress, const uint8_t* triples, uint8_t n) noexcept nogil:
+    """Replace payload types from now on: n times (from, to, Law), at most PAYLOAD_PAIRS."""
     cdef uint8_t i
     egress.pairs = min(n, <uint8_t>PAYLOAD_PAIRS)
+    egress.converts = False
     for i in range(egress.pairs):
-        egress.payload_from[i] = pairs[2 * i]
-        egress.payload_to[i] = pairs[2 * i + 1] & 0x7F
+        egress.payload_from[i] = triples[3 * i]
+        egress.payload_to[i] = triples[3 * i + 1] & 0x7F
+        egress.payload_law[i] = triples[3 * i + 2]
+        egress.converts = egress.converts or egress.payload_law[i] != LAW_KEPT
     if n:
         egress.rewrites = True
+
+
+cdef uint8_t egress_law(const Egress* egress, const uint8_t* packet) noexcept nogil:
+    """What the payload of the present source's packet is to be converted to, before its header is rewritten."""
+    cdef uint8_t i, payload = rtp_payload_type(packet)
+    for i in range(egress.pairs if egress.speaker != SPEAKER_EDGE else 0):
+        if egress.payload_from[i] == payload:
+            return egress.payload_law[i]
+    return LAW_KEPT
 
 
 cdef class EgressProbe:
@@ -77,7 +90,8 @@ cdef class EgressProbe:
 
     def map(self, bytes pairs not None) -> None:
         """pairs: from, to, from, to, ..."""
-        egress_map(&self.egress, <const uint8_t*><const char*>pairs, <uint8_t>(len(pairs) // 2))
+        cdef bytes triples = b"".join([pairs[at:at + 2] + b"\0" for at in range(0, len(pairs), 2)])
+        egress_map(&self.egress, <const uint8_t*><const char*>triples, <uint8_t>(len(pairs) // 2))
 
     def send(self, int speaker, bytes packet not None, uint64_t now, *, bint held=True, uint32_t clock=8000):
         """The packet as it leaves; None where it does not. ValueError where it has no whole header."""

@@ -4,7 +4,7 @@ from libc.string cimport memset
 from sipcore.base.address cimport Address
 from sipcore.base.ring cimport relaxed_add, ring_has_room, ring_publish, ring_reserve
 from sipcore.media.dtmf cimport DtmfEvent
-from sipcore.media.session cimport EVENT_CLOSED, EVENT_PLAYED, Event, Flow, Session
+from sipcore.media.session cimport EVENT_CLOSED, EVENT_PLAYED, EVENT_RELEASED, Event, Flow, Session
 from sipcore.media.thread cimport Thread
 
 
@@ -19,10 +19,12 @@ cdef void flow_retarget(Flow* flow, uint8_t family) noexcept nogil
 
 cdef inline void tell(Thread* thread, uint32_t number, const Session* session, uint8_t kind, uint8_t side,
                       uint64_t value, const Address* address) noexcept nogil:
-    """Queue an event for the loop. Room is kept for a CLOSED of each session and a PLAYED of each
-    place, so that these never fail."""
+    """Queue an event for the loop. Room is kept for a CLOSED of each session, a PLAYED of each place and every RELEASED
+    that may be on its way, so that these never fail."""
     cdef Event* event
-    cdef uint32_t kept = 0 if kind == EVENT_CLOSED or kind == EVENT_PLAYED else thread.limit + thread.places_n
+    cdef uint32_t kept = 0
+    if kind != EVENT_CLOSED and kind != EVENT_PLAYED and kind != EVENT_RELEASED:
+        kept = thread.limit + thread.places_n + thread.releases
     if not ring_has_room(thread.events, kept + 1):
         relaxed_add(&thread.counters.events_lost, 1)
         return

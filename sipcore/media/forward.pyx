@@ -13,8 +13,11 @@ from sipcore.base.sockname cimport address_of, name_of, sockaddr, sockaddr_in6, 
 from sipcore.media.clock cimport monotonic_us
 from sipcore.media.counters cimport SideCounters
 from sipcore.media.dtmf cimport DtmfEvent, dtmf_packet
-from sipcore.media.egress cimport SPEAKER_EDGE, Egress, egress_rewrite, egress_switch, egress_track
-from sipcore.media.latch cimport ADMIT_EARLY, ADMIT_LATCHED, ADMIT_WRONG, Admission, latch_admit, latch_target
+from sipcore.media.egress cimport (
+    SPEAKER_EDGE, Egress, egress_began_anew, egress_law, egress_rewrite, egress_switch, egress_track,
+)
+from sipcore.media.latch cimport ADMIT_EARLY, ADMIT_LATCHED, ADMIT_WRONG, Admission, Latch, latch_admit, latch_target
+from sipcore.media.law cimport law_convert
 from sipcore.media.quality cimport reception_packet
 from sipcore.media.rtcp cimport RtcpMap, RtcpReport, rtcp_passes, rtcp_read, rtcp_rewrite, rtcp_round_trip
 from sipcore.media.rtp cimport (
@@ -22,7 +25,10 @@ from sipcore.media.rtp cimport (
     rtp_payload, rtp_payload_type, rtp_sequence, rtp_ssrc, rtp_timestamp,
 )
 from sipcore.media.session cimport EVENT_DTMF, EVENT_HEARD_AGAIN, EVENT_LATCHED, SIDES, Flow, Session, Side
-from sipcore.media.tap cimport TAP_IN, TAP_OUT, TapDirection, TapRecord, put_record
+from sipcore.media.srtp cimport SRTP_REPLAYED, SRTP_SPENT, SRTP_UNAUTHENTIC, srtp_protect, srtp_unprotect
+from sipcore.media.tap cimport (
+    TAP_IN, TAP_OPENED, TAP_OUT, TAP_PLAIN, TAP_SEALED, TapDirection, TapForm, TapRecord, put_record,
+)
 from sipcore.media.thread cimport PACKET_MAX, OwnPorts, Thread
 
 cdef extern from "<sys/socket.h>" nogil:
@@ -38,16 +44,16 @@ cdef enum:
 cdef void forward_one(Thread* thread, Session* session, uint32_t number, uint8_t side,
                       uint8_t rtcp) noexcept nogil:
     """Take one datagram from a socket that has one, or an error, and pass it on."""
-    cdef Side* origin = &session.sides[side]
+    cdef Side* origin = session.sides[side]
     cdef Flow* flow = &origin.flows[rtcp]
     cdef uint8_t* packet = thread.packet
     cdef sockaddr_in6 name
     cdef socklen_t size = sizeof(name)
-    cdef ssize_t n
+    cdef ssize_t n, came
     cdef uint64_t now
     cdef Kind kind
     cdef int error
-    n = recvfrom(flow.fd, packet, PACKET_MAX, MSG_TRUNC, <sockaddr*>&name, &size)
+    n = came = recvfrom(flow.fd, packet, PACKET_MAX, MSG_TRUNC, <sockaddr*>&name, &size)
     if n < 0:
         if errno != EAGAIN and errno != EINTR:
             # Reading took the pending error; a second look makes sure that the socket does not stay readable.
@@ -61,9 +67,20 @@ cdef void forward_one(Thread* thread, Session* session, uint32_t number, uint8_t
         return
     now = monotonic_us()
     if not (flow.latched and size == flow.name_size and memcmp(&name, &flow.name, size) == 0):
+        if origin.secure:
+            # Nobody is learned whose packet is not authentic, and no stranger's is looked at for long.
+            if not _may_come(origin, flow, kind, packet, &name, now):
+                return
+            n = _open(thread, origin, <uint32_t>n, kind == KIND_RTCP, now)
+            if n < 0:
+                return
         if not _admit(thread, session, number, side, flow, kind, &name, now):
             return
     else:
+        if origin.secure:
+            n = _open(thread, origin, <uint32_t>n, kind == KIND_RTCP, now)
+            if n < 0:
+                return
         flow.latch.heard_us = now
         flow.latch.ssrc = rtp_ssrc(packet) if kind == KIND_RTP else read_u32(packet + 4)
     if flow.own and not _may_pass_again(flow, now):
@@ -71,7 +88,13 @@ cdef void forward_one(Thread* thread, Session* session, uint32_t number, uint8_t
         return
     relaxed_store(&origin.counters.alive_us, now)
     if session.captured:
-        _copy(thread, session, number, side, TAP_IN, kind == KIND_RTCP, &flow.latch.source, packet, <size_t>n, now)
+        _copy(thread, session, number, side, TAP_IN, TAP_SEALED if origin.secure else TAP_PLAIN, kind == KIND_RTCP,
+              &flow.latch.source, packet, <size_t>came, now)
+    if origin.secure:
+        packet = thread.opened
+        if session.captured:
+            _copy(thread, session, number, side, TAP_IN, TAP_OPENED, kind == KIND_RTCP, &flow.latch.source, packet,
+                  <size_t>n, now)
     if kind == KIND_RTCP:
         _on_rtcp(thread, session, number, side, packet, <uint32_t>n, now)
         return
@@ -101,7 +124,7 @@ cdef bint _pass_rtp(Thread* thread, Session* session, uint32_t number, uint8_t s
     for listener in range(SIDES):
         if not listeners >> listener & 1:
             continue
-        to = &session.sides[listener]
+        to = session.sides[listener]
         if to.flows[0].name_size == 0 or not to.receives:
             relaxed_add(&to.counters.unsendable, 1)
             continue
@@ -110,7 +133,8 @@ cdef bint _pass_rtp(Thread* thread, Session* session, uint32_t number, uint8_t s
         egress = &to.egress
         if changed:
             memcpy(packet, whole, RTP_HEADER)
-        if egress.speaker != side or egress.source_ssrc != rtp_ssrc(packet):
+        if egress.speaker != side or egress.source_ssrc != rtp_ssrc(packet) or (
+                to.secure and egress_began_anew(egress, rtp_sequence(packet))):
             if not egress_switch(egress, side, egress.speaker < SIDES and session.hears[listener] >> egress.speaker & 1,
                                  packet, now, session.sides[side].clock):
                 continue
@@ -125,23 +149,39 @@ cdef bint _pass_rtp(Thread* thread, Session* session, uint32_t number, uint8_t s
 cdef void _send_rtp(Thread* thread, Session* session, uint32_t number, uint8_t side, uint8_t* packet, size_t n,
                     uint64_t now) noexcept nogil:
     """Send a packet of the present speaker towards a side, with the stream's numbers."""
-    cdef Side* to = &session.sides[side]
+    cdef Side* to = session.sides[side]
+    cdef uint8_t law
+    cdef uint32_t at, length = 0
+    cdef size_t wire_n = n
     if to.egress.rewrites:
+        law = egress_law(&to.egress, packet) if to.egress.converts else 0
+        if law:
+            # Others may hear the packet as it is.
+            memcpy(thread.made, packet, n)
+            packet = thread.made
+            at = rtp_payload(packet, <uint32_t>n, &length)
+            if at:
+                law_convert(packet + at, length, law)
         egress_rewrite(&to.egress, packet)
     egress_track(&to.egress, rtp_sequence(packet), rtp_timestamp(packet), now)
-    if sendto(to.flows[0].fd, packet, n, 0, <sockaddr*>&to.flows[0].name, to.flows[0].name_size) < 0:
+    if to.secure:
+        packet = _seal(thread, session, number, side, False, &to.flows[0], packet, &wire_n, now)
+        if packet == NULL:
+            return
+    if sendto(to.flows[0].fd, packet, wire_n, 0, <sockaddr*>&to.flows[0].name, to.flows[0].name_size) < 0:
         relaxed_add(&to.counters.send_failed, 1)
         return
     relaxed_add(&to.counters.sent, 1)
     relaxed_add(&to.counters.sent_octets, n)
     if session.captured:
-        _copy(thread, session, number, side, TAP_OUT, False, latch_target(&to.flows[0].latch), packet, n, now)
+        _copy(thread, session, number, side, TAP_OUT, TAP_SEALED if to.secure else TAP_PLAIN, False,
+              latch_target(&to.flows[0].latch), packet, wire_n, now)
 
 
 cdef void forward_made(Thread* thread, Session* session, uint32_t number, uint8_t side, size_t n,
                        uint64_t now) noexcept nogil:
     """Send the packet in thread.made towards a side: the edge speaks, whoever else would."""
-    cdef Side* to = &session.sides[side]
+    cdef Side* to = session.sides[side]
     cdef Egress* egress = &to.egress
     if to.flows[0].name_size == 0 or not to.receives:
         relaxed_add(&to.counters.unsendable, 1)
@@ -155,7 +195,7 @@ cdef void forward_made(Thread* thread, Session* session, uint32_t number, uint8_
 cdef void _on_rtcp(Thread* thread, Session* session, uint32_t number, uint8_t side, uint8_t* packet, uint32_t n,
                    uint64_t now) noexcept nogil:
     """Read a side's report, and send it to every side that hears this one."""
-    cdef Side* origin = &session.sides[side]
+    cdef Side* origin = session.sides[side]
     cdef SideCounters* counters = &origin.counters
     cdef RtcpReport report
     cdef int64_t trip
@@ -185,10 +225,11 @@ cdef bint _send_rtcp(Thread* thread, Session* session, uint32_t number, uint8_t 
 
     The reports of one that does not speak at present are nobody's: they would tell of another stream.
     """
-    cdef Side* origin = &session.sides[side]
-    cdef Side* to = &session.sides[listener]
+    cdef Side* origin = session.sides[side]
+    cdef Side* to = session.sides[listener]
     cdef Flow* flow = &to.flows[0 if to.mux else 1]
     cdef RtcpMap changes
+    cdef size_t wire_n = n
     if to.egress.started and to.egress.speaker != side:
         return False
     if flow.name_size == 0:
@@ -205,20 +246,25 @@ cdef bint _send_rtcp(Thread* thread, Session* session, uint32_t number, uint8_t 
         packet = thread.made
         if rtcp_rewrite(packet, n, &changes) != 0:
             return False
+    if to.secure:
+        packet = _seal(thread, session, number, listener, True, flow, packet, &wire_n, now)
+        if packet == NULL:
+            return True
     if report.sr:
         rtcp_passes(&to.passages, report.ntp_middle, now)
-    if sendto(flow.fd, packet, n, 0, <sockaddr*>&flow.name, flow.name_size) < 0:
+    if sendto(flow.fd, packet, wire_n, 0, <sockaddr*>&flow.name, flow.name_size) < 0:
         relaxed_add(&to.counters.send_failed, 1)
         return True
     relaxed_add(&to.counters.sent_rtcp, 1)
     if session.captured:
-        _copy(thread, session, number, listener, TAP_OUT, True, latch_target(&flow.latch), packet, n, now)
+        _copy(thread, session, number, listener, TAP_OUT, TAP_SEALED if to.secure else TAP_PLAIN, True,
+              latch_target(&flow.latch), packet, wire_n, now)
     return True
 
 
 cdef void _on_telephone_event(Thread* thread, Session* session, uint32_t number, uint8_t side, const uint8_t* packet,
                               uint32_t n, uint64_t now) noexcept nogil:
-    cdef Side* origin = &session.sides[side]
+    cdef Side* origin = session.sides[side]
     cdef DtmfEvent events[2]
     cdef uint32_t length = 0
     cdef uint32_t at = rtp_payload(packet, n, &length)
@@ -235,8 +281,40 @@ cdef void say_digits(Thread* thread, Session* session, uint32_t number, uint8_t 
         tell(thread, number, session, EVENT_DTMF, side, <uint64_t>events[i].event << 32 | events[i].duration_ms, NULL)
 
 
-cdef void _copy(Thread* thread, Session* session, uint32_t number, uint8_t side, TapDirection direction, bint rtcp,
-                const Address* far, const uint8_t* packet, size_t n, uint64_t now) noexcept nogil:
+cdef int _open(Thread* thread, Side* origin, uint32_t n, bint rtcp, uint64_t now) noexcept nogil:
+    """What the packet at hand says, in thread.opened; returns its length, or less than 0 where it is dropped."""
+    cdef int length = SRTP_UNAUTHENTIC, earlier
+    if origin.keys.receive != NULL:
+        length = srtp_unprotect(origin.keys.receive, thread.packet, n, rtcp, thread.opened)
+    if length < 0 and origin.keys.before != NULL and now < origin.keys.before_until_us:
+        # It was on its way when the keys changed.
+        earlier = srtp_unprotect(origin.keys.before, thread.packet, n, rtcp, thread.opened)
+        length = earlier if earlier != SRTP_UNAUTHENTIC else length
+    if length == SRTP_REPLAYED:
+        relaxed_add(&origin.counters.replayed, 1)
+    elif length < 0:
+        relaxed_add(&origin.counters.unauthentic, 1)
+    return length
+
+
+cdef uint8_t* _seal(Thread* thread, Session* session, uint32_t number, uint8_t side, bint rtcp, const Flow* flow,
+                    const uint8_t* packet, size_t* n, uint64_t now) noexcept nogil:
+    """Protect a packet towards a side, into thread.made (where it may stand already); NULL where it cannot be sent."""
+    cdef Side* to = session.sides[side]
+    cdef int length = SRTP_SPENT
+    if session.captured:
+        _copy(thread, session, number, side, TAP_OUT, TAP_OPENED, rtcp, latch_target(&flow.latch), packet, n[0], now)
+    if to.keys.send != NULL:
+        length = srtp_protect(to.keys.send, packet, <uint32_t>n[0], rtcp, thread.made)
+    if length < 0:
+        relaxed_add(&to.counters.unsendable, 1)
+        return NULL
+    n[0] = <size_t>length
+    return thread.made
+
+
+cdef void _copy(Thread* thread, Session* session, uint32_t number, uint8_t side, TapDirection direction, TapForm form,
+                bint rtcp, const Address* far, const uint8_t* packet, size_t n, uint64_t now) noexcept nogil:
     """Put a packet into the tap; what finds no room is counted there."""
     cdef TapRecord head
     if thread.tap == NULL:
@@ -248,23 +326,38 @@ cdef void _copy(Thread* thread, Session* session, uint32_t number, uint8_t side,
     head.n = <uint16_t>n
     head.side = side
     head.direction = <uint8_t>direction
+    head.form = <uint8_t>form
     head.rtcp = rtcp
     put_record(thread.tap, &head, packet)
+
+
+cdef bint _may_come(Side* origin, const Flow* flow, Kind kind, const uint8_t* packet, const sockaddr_in6* name,
+                    uint64_t now) noexcept nogil:
+    """Whether a source that is not the latched one would be let in; changes nothing but counters."""
+    cdef Latch latch = flow.latch
+    cdef Address source
+    address_of(<const sockaddr*>name, &source)
+    return _counted(origin, latch_admit(&latch, &source, read_u32(packet + (8 if kind == KIND_RTP else 4)), now))
+
+
+cdef bint _counted(Side* origin, Admission admission) noexcept nogil:
+    """Count a source that is not let in; whether it is."""
+    if admission == ADMIT_EARLY:
+        relaxed_add(&origin.counters.early, 1)
+    elif admission == ADMIT_WRONG:
+        relaxed_add(&origin.counters.wrong_source, 1)
+    return admission != ADMIT_EARLY and admission != ADMIT_WRONG
 
 
 cdef bint _admit(Thread* thread, Session* session, uint32_t number, uint8_t side, Flow* flow, Kind kind,
                  const sockaddr_in6* name, uint64_t now) noexcept nogil:
     """Judge a source that is not the latched one; False where its packet is dropped."""
-    cdef Side* origin = &session.sides[side]
+    cdef Side* origin = session.sides[side]
     cdef Address source
     cdef Admission admission
     address_of(<const sockaddr*>name, &source)
     admission = latch_admit(&flow.latch, &source, read_u32(thread.packet + (8 if kind == KIND_RTP else 4)), now)
-    if admission == ADMIT_EARLY:
-        relaxed_add(&origin.counters.early, 1)
-        return False
-    if admission == ADMIT_WRONG:
-        relaxed_add(&origin.counters.wrong_source, 1)
+    if not _counted(origin, admission):
         return False
     if admission == ADMIT_LATCHED:
         flow_retarget(flow, origin.family)

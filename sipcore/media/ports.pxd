@@ -11,6 +11,17 @@ cdef struct Waiting:            # a pair of ports that nobody has
     uint64_t until_us           # not before: quarantine
     uint16_t port
 
+cdef struct WaitingPairs:       # a ring of `pairs`, longest free first
+    Waiting* items
+    uint32_t first              # index of the oldest
+    uint32_t n
+
+cdef struct PortUse:            # of one port; the relay thread's alone
+    uint32_t holder             # session, side and kind as parking.pxd packs them, 0: nobody's
+    uint32_t drops              # the kernel's count when the holder began
+    uint32_t late               # packets that came since nobody has it
+    uint32_t deaf               # 1: the kernel refuses what comes (parking.pyx)
+
 
 cdef class PortPool:
     cdef readonly str bound             # address literal on this machine
@@ -23,13 +34,27 @@ cdef class PortPool:
     cdef readonly uint64_t skipped      # ports that another process had
     cdef readonly uint64_t exhausted    # calls of take that failed
     cdef readonly uint64_t failed       # of those: no descriptor or no memory, not ports, was missing
+    cdef readonly uint32_t spare        # free pairs that may stay bound
     cdef Address address
     cdef uint64_t quarantine_us
     cdef int tos                        # byte of the IP header
-    cdef Waiting* queue                 # ring of `pairs`, longest free first
-    cdef uint32_t first                 # index of the oldest
+    cdef WaitingPairs closed            # free pairs without sockets
+    cdef WaitingPairs parked            # free pairs that are bound
+    cdef uint32_t parking               # pairs that the thread will park, or close, and say so
+    cdef int* sockets                   # by port: its socket, -1: none
+    cdef PortUse* uses                  # by port
+    cdef int epoll_fd                   # of the relay that takes from here, -1: none
+    cdef uint16_t number                # of this pool there
 
     cdef int take(self, PortPair* pair, uint64_t now_us) noexcept
-    cdef void give(self, uint16_t port, uint64_t now_us) noexcept
-    cdef void _append(self, uint16_t port, uint64_t until_us) noexcept
+    cdef bint is_deaf(self, uint16_t port) noexcept
+    cdef bint keeps(self) noexcept
+    cdef void give(self, uint16_t port, bint kept, uint64_t now_us) noexcept
+    cdef void bind_ahead(self, uint64_t now_us) noexcept
+    cdef bint unpark(self, PortPair* pair) noexcept
+    cdef void close_all(self) noexcept
+    cdef int _open(self, PortPair* pair, uint64_t now_us) noexcept
+    cdef int _bind_pair(self, uint16_t port) noexcept
     cdef int _bind(self, uint16_t port) noexcept
+    cdef void _close_pair(self, uint16_t port) noexcept
+    cdef bint _listen(self, uint16_t port) noexcept

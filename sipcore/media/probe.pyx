@@ -203,6 +203,7 @@ cdef int fill_record(TapRecord* head, uint64_t time_ns, uint32_t session, int si
     head.side = <uint8_t>side
     head.direction = TAP_OUT if sent else TAP_IN
     head.rtcp = rtcp
+    head.form = 0
     return 0
 
 

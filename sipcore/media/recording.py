@@ -1,4 +1,6 @@
-"""A call as a stereo WAV: what side 0 says on the left, what side 1 says on the right, on one time line.
+"""A call as a stereo WAV: what side 0 says on the left, what all others say on the right, on one time line.
+
+Of a controlled call the others are the agent, and whoever a transfer brings in beside it or in its place.
 
 A stream stands where its first packet arrived, and from there its RTP timestamps say where each packet stands, so
 that jitter is not heard. Where timestamps and arrival come apart by most of a second (a clock that drifts, a stream
@@ -27,6 +29,8 @@ STATIC = {payload: codec for codec, payload in PAYLOADS.items()}
 CLOCK = 8000
 """Hz of the RTP clock of all three (RFC 3551 4.5.2)."""
 CHANNELS = 2
+SIDES = 4
+"""Of a session of the relay."""
 PACKETS_WAITING = 2000
 """At most, for each side: a flood does not fill the memory."""
 APART = 0.9
@@ -50,7 +54,7 @@ class _Side:
 
 
 class Recording:
-    """A WAV file that is being written from a relay's copied packets.
+    """A WAV file that is being written from a relay's copied packets. path: or a descriptor, closed at the end.
 
     wideband: 16,000 samples a second (a call in G.722), else 8,000; what comes in another rate is converted. payloads:
     codec by payload type, where not the static ones. limit_seconds: nothing is written after so much time.
@@ -58,7 +62,7 @@ class Recording:
     codec, or after the limit. OSError where the file cannot be written.
     """
 
-    def __init__(self, path: str | Path, *, wideband: bool = False, payloads: Mapping[int, str] = STATIC,
+    def __init__(self, path: str | Path | int, *, wideband: bool = False, payloads: Mapping[int, str] = STATIC,
                  limit_seconds: float = 6 * 3600):
         self.rate = 16_000 if wideband else 8_000
         self.late = self.duplicates = self.unknown = self.beyond = 0
@@ -67,7 +71,7 @@ class Recording:
         self._start_ns = -1
         self._newest = 0
         self._written = 0
-        self._sides = (_Side(), _Side())
+        self._sides = tuple(_Side() for _ in range(SIDES))
         self._file: BinaryIO = BufferedWriter(FileIO(path, "w"))
         self._file.write(self._header())
 
@@ -77,9 +81,8 @@ class Recording:
         return self._written / self.rate
 
     def add(self, packet: Packet) -> None:
-        """Take one packet in, in the order of arrival. What was sent by the edge, RTCP and other sides than the first
-        two are left out."""
-        if packet.sent or packet.rtcp or packet.side >= CHANNELS:
+        """Take one packet in, in the order of arrival. What was sent by the edge, and RTCP, is left out."""
+        if packet.sent or packet.rtcp:
             return
         parsed = _parse(packet.data)
         if parsed is None or self._payloads.get(parsed[0]) not in (*DECODED, "G722"):
@@ -137,18 +140,23 @@ class Recording:
         return len(payload) * (self.rate // CLOCK)
 
     def _write_second(self, samples: int) -> None:
-        """Write the next samples of both sides, and the header for what is there now."""
+        """Write the next samples of all sides, and the header for what is there now."""
         import numpy as np
 
         block = np.zeros((samples, CHANNELS), "<i2")
         end = self._written + samples
-        for channel, side in enumerate(self._sides):
-            filled = self._put(block[:, channel], side, side.rest, 0) if side.rest is not None else 0
+        for number, side in enumerate(self._sides):
+            if side.rest is None and not (side.order and side.order[0] < end):
+                continue
+            own = np.zeros(samples, np.int16)
+            filled = self._put(own, side, side.rest, 0) if side.rest is not None else 0
             while side.order and side.order[0] < end:
                 at = heappop(side.order)
                 decoded = self._decode(side, *side.waiting.pop(at), contiguous=at - self._written <= filled + 1)
                 # Where two packets overlap, the second one stands.
-                filled = self._put(block[:, channel], side, decoded, at - self._written)
+                filled = self._put(own, side, decoded, at - self._written)
+            channel = block[:, min(number, CHANNELS - 1)]
+            channel[:] = np.clip(channel.astype(np.int32) + own, -32768, 32767)
         self._file.write(block.tobytes())
         self._written = end
         self._file.seek(0)
@@ -156,10 +164,10 @@ class Recording:
         self._file.seek(0, 2)
         self._file.flush()
 
-    def _put(self, channel: "NDArray[np.int16]", side: _Side, samples: "NDArray[np.int16]", at: int) -> int:
-        """Put samples into the channel from `at` on, and what does not fit into the side's rest; returns the end."""
-        fits = samples[: len(channel) - at]
-        channel[at: at + len(fits)] = fits
+    def _put(self, own: "NDArray[np.int16]", side: _Side, samples: "NDArray[np.int16]", at: int) -> int:
+        """Put samples into a side's second from `at` on, and what does not fit into its rest; returns the end."""
+        fits = samples[: len(own) - at]
+        own[at: at + len(fits)] = fits
         side.rest = samples[len(fits):] if len(samples) > len(fits) else None
         return at + len(fits)
 

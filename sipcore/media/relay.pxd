@@ -7,7 +7,8 @@ from sipcore.media.counters cimport SideCounters
 from sipcore.media.latch cimport LEARN_ANY, LEARN_OFF, LEARN_SIGNALLED, Learning
 from sipcore.media.ports cimport PortPool
 from sipcore.media.quality cimport Reception
-from sipcore.media.session cimport NO_SESSION, SIDES, Aim, Command, Place
+from sipcore.media.session cimport NO_SESSION, SIDES, Aim, Command, Place, Side
+from sipcore.media.srtp cimport SrtpKey
 from sipcore.media.tap cimport Tap
 from sipcore.media.thread cimport Thread
 
@@ -27,6 +28,7 @@ cdef struct Slot:               # the loop's own part of a session
 cdef class MediaRelay:
     cdef Thread thread
     cdef Slot* slots
+    cdef Side* sides
     cdef readonly tuple pools               # PortPool
     cdef readonly uint32_t sessions         # limit
     cdef readonly uint32_t open_sessions    # opened, and not yet closed by the thread
@@ -43,27 +45,37 @@ cdef class MediaRelay:
     cdef bint in_ring                       # where _command has found its place
     cdef bint quiet                         # between hush and tell
     cdef bint untold                        # commands were published in quiet
+    cdef bint urgent                        # one of them cannot wait, because no packet will bring it
     cdef SideCounters ended                 # summed over closed sessions
+    cdef uint32_t releasing                 # RELEASED not yet taken
     cdef readonly Tap tap                   # copies of packets of captured sessions, None: no captures
     cdef list sounds                        # by place: the bytes that the thread plays from
     cdef list free_places
 
     cdef void hush(self) noexcept
-    cdef void tell(self) noexcept
+    cdef void tell(self, bint later=*) noexcept
     cpdef uint32_t open(self) noexcept
     cpdef int bind(self, uint32_t session, int side, int pool) noexcept
     cdef void aim(self, uint32_t session, int side, const Aim* aim) noexcept
+    cdef void protect(self, uint32_t session, int side, const SrtpKey* receive, const SrtpKey* send) noexcept
+    cdef void inherit(self, uint32_t session, int side, uint32_t from_session, int from_side) noexcept
     cdef void hear(self, uint32_t session, const uint8_t* masks) noexcept
-    cdef void map(self, uint32_t session, int side, const uint8_t* pairs, int n) noexcept
+    cdef void map(self, uint32_t session, int side, const uint8_t* triples, int n) noexcept
+    cpdef bint release(self, uint32_t session, int side) noexcept
     cpdef void close(self, uint32_t session) noexcept
     cdef const SideCounters* counters(self, uint32_t session, int side) noexcept nogil
     cdef const Reception* reception(self, uint32_t session, int side) noexcept nogil
     cdef int _own(self, PortPool pool) except -1
+    cdef void _watch_ports(self) noexcept
+    cdef uint8_t _kept(self, uint32_t session) noexcept
+    cdef void _drop_spare(self) noexcept
+    cdef void _finish(self) noexcept
     cdef Place* _place(self, uint32_t session, int side, int payload) except? NULL
     cdef bint _start(self, Place* it, object sound) except -1
     cdef bint _is_open(self, uint32_t session, int side) noexcept
     cdef Command* _command(self, uint32_t session, uint8_t kind, int side) noexcept
     cdef void _publish(self) noexcept
     cdef void _flush(self) noexcept
-    cdef void _on_closed(self, uint32_t session, uint64_t now_us) noexcept
+    cdef void _on_released(self, uint64_t pair, uint64_t now_us) noexcept
+    cdef void _on_closed(self, uint32_t session, uint8_t kept, uint64_t now_us) noexcept
     cdef void _close_descriptors(self) noexcept

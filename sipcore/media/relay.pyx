@@ -1,8 +1,9 @@
 """The loop's side of the relay thread. Long because every method is the loop's half of one hand-over to the thread.
 
-A session is a number. Opening takes one off the free list, binding makes its sockets here (the thread closes them),
-everything else is a command of 112 bytes in the thread's queue. A session that is closed comes back with the CLOSED
-event, that is in `take_events`: only then its counters are summed up and its ports go to quarantine.
+A session is a number. Opening takes one off the free list, binding takes sockets that nobody has or makes them here
+(the thread parks or closes them), everything else is a command of 112 bytes in the thread's queue. A session that is
+closed comes back with the CLOSED event, that is in `take_events`: only then its counters are summed up and its ports
+go to quarantine.
 
 Where the queue is full, commands wait here, and where that is full too they are lost and counted, except that
 sessions to be closed are kept in a list through their slots, so that no close ever is. What is played stands in a
@@ -24,17 +25,21 @@ from sipcore.base.ring cimport (
 from sipcore.media.clock cimport monotonic_us
 from sipcore.media.counters cimport add_up, shown_side, shown_thread
 from sipcore.media.dtmf cimport DTMF_DIGITS, DTMF_NONE, dtmf_event, dtmf_start
-from sipcore.media.egress cimport PAYLOAD_PAIRS, SPEAKER_NONE
+from sipcore.media.egress cimport PAYLOAD_PAIRS
+from sipcore.media.law cimport LAW_KEPT, LAW_TO_A, LAW_TO_MU
 from sipcore.media.play cimport player_start
 from sipcore.media.ports cimport PortPair, PortPool
 from sipcore.media.quality cimport reception_jitter_us, reception_lost
 from sipcore.media.rtp cimport PAYLOAD_NONE, RTP_HEADER
 from sipcore.media.session cimport (
-    COMMAND_AIM, COMMAND_BIND, COMMAND_CAPTURE, COMMAND_CLOSE, COMMAND_HEAR, COMMAND_MAP, COMMAND_PLAY, COMMAND_SILENCE,
-    EVENT_CLOSED, EVENT_PLAYED, Event, Session,
+    COMMAND_AIM, COMMAND_BIND, COMMAND_CAPTURE, COMMAND_CLOSE, COMMAND_DROP, COMMAND_HEAR, COMMAND_INHERIT,
+    COMMAND_MAP, COMMAND_PLAY, COMMAND_PROTECT, COMMAND_RELEASE, COMMAND_SILENCE, EVENT_CLOSED, EVENT_PLAYED,
+    EVENT_RELEASED, Event, Session, Side, side_forget,
 )
+from sipcore.media.srtp cimport SRTP_ADDS, Srtp, key_from, srtp_free, srtp_new, srtp_wipe
 from sipcore.media.thread cimport (
     OWN_MAX, PACKET_MAX, SWEEP_SLICES, OwnPorts, thread_starve, thread_start, thread_stop, thread_wake,
+    thread_wake_later,
 )
 
 import os
@@ -52,7 +57,8 @@ cdef enum:
     SESSIONS_MAX = 1 << 20
     QUEUE_MAX = 1 << 20
 
-LATCHED, SILENT, HEARD_AGAIN, TIMEOUT, DTMF, PLAYED, CLOSED = range(1, 8)
+cdef dict _LAWS = {None: LAW_KEPT, "PCMU": LAW_TO_MU, "PCMA": LAW_TO_A}
+LATCHED, SILENT, HEARD_AGAIN, TIMEOUT, DTMF, PLAYED, CLOSED, RELEASED = range(1, 9)
 
 
 @cython.no_gc_clear     # the thread plays from `sounds` until __dealloc__ has stopped it
@@ -61,9 +67,9 @@ cdef class MediaRelay:
 
     learn_ms: a source is learned so long after media is allowed. silence_ms, timeout_ms: without RTP until SILENT and
     TIMEOUT are said, 0: never. watch_ms: how exactly. realtime, nice: what the thread asks of the system
-    (priority.pyx). queue: commands that may wait for the thread, twice as many before they are lost, and events for the
-    loop. places: sounds and digits that can be sent at once. tap: where packets of captured sessions are copied to.
-    OSError where the thread or its descriptors cannot be had.
+    (priority.pyx). queue: commands that may wait for the thread, twice as many before they are lost, events for the
+    loop, and sides that are being released. places: sounds and digits that can be sent at once. tap: where packets of
+    captured sessions are copied to. OSError where the thread or its descriptors cannot be had.
     """
 
     def __init__(self, pools, *, uint32_t sessions=4096, uint64_t learn_ms=10_000, uint64_t silence_ms=5000,
@@ -77,9 +83,9 @@ cdef class MediaRelay:
             raise ValueError(f"not a number of sessions from 1 to {SESSIONS_MAX}: {sessions}")
         if not 1 <= queue <= QUEUE_MAX:
             raise ValueError(f"not a length of a queue from 1 to {QUEUE_MAX}: {queue}")
+        self.pools = ()
         for pool in pools:
             self._own(pool)
-        self.pools = tuple(pools)
         self.sessions = sessions
         self.room = 2 * queue
         self.free_slots = self.unsaid = self.unsaid_last = NO_SESSION
@@ -88,6 +94,7 @@ cdef class MediaRelay:
         self.free_places = list(range(places))
         self.thread.limit = sessions
         self.thread.places_n = places
+        self.thread.releases = queue
         self.thread.tap = &tap.ring if tap is not None else NULL
         self.thread.learn_us = learn_ms * 1000
         self.thread.silence_us = silence_ms * 1000
@@ -100,18 +107,22 @@ cdef class MediaRelay:
         self.thread.epoll_fd = epoll_create1(EPOLL_CLOEXEC)
         if self.thread.wake_fd < 0 or self.thread.told_fd < 0 or self.thread.epoll_fd < 0:
             raise OSError(errno, f"cannot start the media thread: {os.strerror(errno)}")
+        self._watch_ports()
         self.slots = <Slot*>calloc(sessions, sizeof(Slot))
         self.waiting = <Command*>pages_take(self.room * sizeof(Command))
         self.thread.sessions = <Session*>pages_take(sessions * sizeof(Session))
+        self.sides = <Side*>pages_take(sessions * SIDES * sizeof(Side))
         self.thread.generations = <uint32_t*>calloc(sessions, sizeof(uint32_t))
         self.thread.packet = <uint8_t*>calloc(1, PACKET_MAX)
-        self.thread.made = <uint8_t*>calloc(1, PACKET_MAX)
+        self.thread.made = <uint8_t*>calloc(1, PACKET_MAX + SRTP_ADDS)
+        self.thread.opened = <uint8_t*>calloc(1, PACKET_MAX)
         self.thread.places = <Place*>calloc(max(places, 1), sizeof(Place))
         self.thread.playing = <uint32_t*>calloc(max(places, 1), sizeof(uint32_t))
         self.thread.commands = ring_new(queue, sizeof(Command))
-        self.thread.events = ring_new(sessions + places + queue, sizeof(Event))
-        if (self.slots == NULL or self.waiting == NULL or self.thread.sessions == NULL
+        self.thread.events = ring_new(sessions + places + 2 * queue, sizeof(Event))
+        if (self.slots == NULL or self.waiting == NULL or self.thread.sessions == NULL or self.sides == NULL
                 or self.thread.generations == NULL or self.thread.packet == NULL or self.thread.made == NULL
+                or self.thread.opened == NULL
                 or self.thread.places == NULL or self.thread.playing == NULL or self.thread.commands == NULL
                 or self.thread.events == NULL):
             raise MemoryError()
@@ -123,14 +134,17 @@ cdef class MediaRelay:
         self.thread.wake_fd = self.thread.told_fd = self.thread.epoll_fd = -1
 
     def __dealloc__(self):
-        thread_stop(&self.thread)
+        if self.thread.events != NULL:
+            self._finish()
         self._close_descriptors()
         free(self.slots)
         pages_give(self.waiting, self.room * sizeof(Command))
         pages_give(self.thread.sessions, self.sessions * sizeof(Session))
+        pages_give(self.sides, self.sessions * SIDES * sizeof(Side))
         free(self.thread.generations)
         free(self.thread.packet)
         free(self.thread.made)
+        free(self.thread.opened)
         free(self.thread.places)
         free(self.thread.playing)
         ring_free(self.thread.commands)
@@ -139,13 +153,45 @@ cdef class MediaRelay:
     def add_pool(self, PortPool pool not None) -> int:
         """Take one more media address; returns its number. ValueError where it has no ports, or there are too many."""
         self._own(pool)
-        self.pools = (*self.pools, pool)
+        self._watch_ports()
         return len(self.pools) - 1
+
+    def keep(self, int number, uint32_t spare, *, bint ahead=False) -> None:
+        """Let so many free pairs of a pool stay bound between calls. ahead: bind as many now, in 20 us each, else they
+        gather. What is more goes back to the system. IndexError where there is no such pool.
+        """
+        cdef PortPool pool = self.pools[number]
+        pool.spare = min(spare, pool.pairs)
+        if ahead and self.thread.running:
+            pool.bind_ahead(monotonic_us())
+        self._drop_spare()
+
+    cdef void _drop_spare(self) noexcept:
+        """Have the thread close what is bound and spare no more; as many at a time as it can say so."""
+        cdef PortPool pool
+        cdef Command* command
+        cdef PortPair pair
+        cdef uint32_t number
+        for number in range(<uint32_t>len(self.pools)):
+            pool = <PortPool>self.pools[number]
+            while pool.parked.n > pool.spare and self.thread.running and self.releasing < self.thread.releases:
+                command = self._command(NO_SESSION, COMMAND_DROP, 0)
+                if command == NULL:
+                    self.commands_lost -= 1
+                    return
+                if not pool.unpark(&pair):
+                    break
+                command.body.pair.rtp = pair.rtp
+                command.body.pair.rtcp = pair.rtcp
+                command.body.pair.port = pair.port
+                command.body.pair.pool = <int16_t>number
+                self._publish()
+                self.releasing += 1
 
     cdef int _own(self, PortPool pool) except -1:
         """Tell the thread which ports are the relay's own, before any of them is bound."""
         cdef OwnPorts* own = &self.thread.own[self.thread.own_n]
-        if pool.queue == NULL:
+        if pool.uses == NULL:
             raise ValueError("a pool without ports")
         if self.thread.own_n == OWN_MAX:
             raise ValueError(f"more than {OWN_MAX} media addresses")
@@ -153,25 +199,40 @@ cdef class MediaRelay:
         address_from(pool.advertised, 0, &own.advertised)
         own.first = pool.first_port
         own.last = pool.last_port
+        own.uses = pool.uses
+        pool.number = <uint16_t>self.thread.own_n
+        self.pools = (*self.pools, pool)
         relaxed_store(&self.thread.own_n, self.thread.own_n + 1)
         return 0
+
+    cdef void _watch_ports(self) noexcept:
+        """Whatever the pools bind from now on, the thread watches."""
+        cdef PortPool pool
+        for pool in self.pools:
+            pool.epoll_fd = self.thread.epoll_fd
 
     cdef void hush(self) noexcept:
         """Do not wake the thread for each of the commands that follow: `tell` does, once. Never left standing."""
         self.quiet = True
 
-    cdef void tell(self) noexcept:
+    cdef void tell(self, bint later=False) noexcept:
+        """later: the commands may wait for the next packet or tick (50 ms by default). Whatever is only about packets
+        may: the one that comes first brings them."""
         self.quiet = False
         if self.untold:
             self.untold = False
-            thread_wake(&self.thread)
+            if later and not self.urgent:
+                thread_wake_later(&self.thread)
+            else:
+                thread_wake(&self.thread)
+        self.urgent = False
 
     cpdef uint32_t open(self) noexcept:
         """A session, NO_SESSION where none is free. Nobody hears anybody in it."""
         cdef uint32_t session = self.free_slots
         cdef Slot* slot
         cdef Session* shared
-        cdef int side, i
+        cdef int side
         if not self.thread.running:
             return NO_SESSION
         if session != NO_SESSION:
@@ -190,15 +251,15 @@ cdef class MediaRelay:
         shared.generation = slot.generation
         for side in range(SIDES):
             slot.pool[side] = -1
-            shared.sides[side].egress.speaker = SPEAKER_NONE
-            for i in range(2):
-                shared.sides[side].flows[i].fd = -1
+            # The first two of all sessions stand together, and the others, which most never use, behind them.
+            shared.sides[side] = &self.sides[2 * (session + (side >> 1) * self.sessions) + (side & 1)]
+            side_forget(shared.sides[side])
         self.open_sessions += 1
         self.opened += 1
         return session
 
     cpdef int bind(self, uint32_t session, int side, int pool) noexcept:
-        """Bind a pair of ports of that pool for a side; returns the even one, -1 where none is to be had.
+        """A bound pair of ports of that pool for a side; returns the even one, -1 where none is to be had.
 
         A side that has its ports keeps them.
         """
@@ -221,7 +282,9 @@ cdef class MediaRelay:
         command.body.pair.rtp = pair.rtp
         command.body.pair.rtcp = pair.rtcp
         command.body.pair.port = pair.port
+        command.body.pair.pool = <int16_t>pool
         command.body.pair.family = <uint8_t>ports.family
+        self.urgent = self.urgent or ports.is_deaf(pair.port)
         self._publish()
         slot.pool[side] = <int16_t>pool
         slot.port[side] = pair.port
@@ -234,6 +297,36 @@ cdef class MediaRelay:
             command = self._command(session, COMMAND_AIM, side)
             if command != NULL:
                 command.body.aim = aim[0]
+                command.body.aim.since_us = monotonic_us()
+                self._publish()
+
+    cdef void protect(self, uint32_t session, int side, const SrtpKey* receive, const SrtpKey* send) noexcept:
+        """Give a side keys: what it sends with, and what it is sent with. Those it has already go on as they are.
+
+        They count once an Aim says that the side is secure. Where they cannot be handed over, nothing passes then.
+        """
+        cdef Srtp* opens = srtp_new(receive, False)
+        cdef Srtp* seals = srtp_new(send, True)
+        cdef Command* command = NULL
+        if opens != NULL and seals != NULL and self._is_open(session, side):
+            command = self._command(session, COMMAND_PROTECT, side)
+        if command == NULL:
+            srtp_free(opens)
+            srtp_free(seals)
+            return
+        command.body.keys.receive = opens
+        command.body.keys.send = seals
+        self._publish()
+
+    cdef void inherit(self, uint32_t session, int side, uint32_t from_session, int from_side) noexcept:
+        """The far end of another session's side is that of this one from now on: should it keep its key, it is heard
+        as what it has been, however often its numbers have begun anew. To be said before `protect`."""
+        cdef Command* command
+        if self._is_open(session, side) and self._is_open(from_session, from_side):
+            command = self._command(session, COMMAND_INHERIT, side)
+            if command != NULL:
+                command.body.origin.session = from_session
+                command.body.origin.side = <uint8_t>from_side
                 self._publish()
 
     cdef void hear(self, uint32_t session, const uint8_t* masks) noexcept:
@@ -247,24 +340,49 @@ cdef class MediaRelay:
                     command.body.masks[i] = masks[i]
                 self._publish()
 
-    cdef void map(self, uint32_t session, int side, const uint8_t* pairs, int n) noexcept:
-        """Replace payload types of what leaves towards a side: n pairs (from, to), at most PAYLOAD_PAIRS."""
+    cdef void map(self, uint32_t session, int side, const uint8_t* triples, int n) noexcept:
+        """Replace payload types of what leaves towards a side: n times (from, to, Law), at most PAYLOAD_PAIRS."""
         cdef Command* command
         cdef int i
         if self._is_open(session, side) and 0 <= n <= PAYLOAD_PAIRS:
             command = self._command(session, COMMAND_MAP, side)
             if command != NULL:
                 command.n = <uint8_t>n
-                for i in range(2 * n):
-                    command.body.payloads[i] = pairs[i]
+                for i in range(3 * n):
+                    command.body.payloads[i] = triples[i]
                 self._publish()
+
+    cpdef bint release(self, uint32_t session, int side) noexcept:
+        """Give the ports of one side back, which others go on without; a new pair may be bound for it at once.
+
+        Nobody hears the side from then on, nor it anybody, and what was played to it ends. The ports come back with the
+        RELEASED event. False where it has none, or the thread is too far behind: then they come back with the session.
+        """
+        cdef Command* command
+        if not self._is_open(session, side) or self.slots[session].pool[side] < 0:
+            return False
+        if self.releasing == self.thread.releases:
+            return False
+        command = self._command(session, COMMAND_RELEASE, side)
+        if command == NULL:
+            return False
+        command.body.pair.pool = self.slots[session].pool[side]
+        command.body.pair.port = self.slots[session].port[side]
+        command.n = (<PortPool>self.pools[self.slots[session].pool[side]]).keeps()
+        self._publish()
+        self.slots[session].pool[side] = -1
+        self.releasing += 1
+        return True
 
     cpdef void close(self, uint32_t session) noexcept:
         """End a session. Its counters can be read until the CLOSED event, its ports rest from then on."""
+        cdef Command* command
         if not self._is_open(session, 0):
             return
         self.slots[session].state = SLOT_CLOSING
-        if self._command(session, COMMAND_CLOSE, 0) != NULL:
+        command = self._command(session, COMMAND_CLOSE, 0)
+        if command != NULL:
+            command.n = self._kept(session)
             self._publish()
             return
         self.commands_lost -= 1
@@ -274,6 +392,15 @@ cdef class MediaRelay:
         else:
             self.slots[self.unsaid_last].next = session
         self.unsaid_last = session
+
+    cdef uint8_t _kept(self, uint32_t session) noexcept:
+        """The sides of a session that is to be closed whose ports stay bound, a bit each."""
+        cdef uint8_t kept = 0
+        cdef int side
+        for side in range(SIDES):
+            if self.slots[session].pool[side] >= 0 and (<PortPool>self.pools[self.slots[session].pool[side]]).keeps():
+                kept |= 1 << side
+        return kept
 
     cdef const SideCounters* counters(self, uint32_t session, int side) noexcept nogil:
         """A side's counters, NULL where there is no such session. Valid until the session's CLOSED is taken."""
@@ -304,7 +431,7 @@ cdef class MediaRelay:
                 return NULL
             command = &self.waiting[(self.waiting_first + self.waiting_n) % self.room]
         command.session = session
-        command.generation = self.slots[session].generation
+        command.generation = self.slots[session].generation if session != NO_SESSION else 0
         command.kind = kind
         command.side = <uint8_t>side
         return command
@@ -337,24 +464,30 @@ cdef class MediaRelay:
                 command.session = self.unsaid
                 command.generation = self.slots[self.unsaid].generation
                 command.kind = COMMAND_CLOSE
+                command.n = self._kept(self.unsaid)
                 self.unsaid = self.slots[self.unsaid].next
             ring_publish(self.thread.commands)
             some = True
         if some:
             thread_wake(&self.thread)
 
-    cdef void _on_closed(self, uint32_t session, uint64_t now_us) noexcept:
-        """The thread has let go of a session."""
+    cdef void _on_closed(self, uint32_t session, uint8_t kept, uint64_t now_us) noexcept:
+        """The thread has let go of a session. kept: bit of each side whose sockets are still bound."""
         cdef Slot* slot = &self.slots[session]
         cdef int side
         for side in range(SIDES):
             if slot.pool[side] >= 0:
-                (<PortPool>self.pools[slot.pool[side]]).give(slot.port[side], now_us)
+                (<PortPool>self.pools[slot.pool[side]]).give(slot.port[side], kept >> side & 1, now_us)
             add_up(&self.thread.sessions[session].sides[side].counters, &self.ended)
         slot.state = SLOT_FREE
         slot.next = self.free_slots
         self.free_slots = session
         self.open_sessions -= 1
+
+    cdef void _on_released(self, uint64_t pair, uint64_t now_us) noexcept:
+        """The thread has let go of a pair; pair: as in EVENT_RELEASED."""
+        (<PortPool>self.pools[pair >> 16 & 0xFFFF]).give(<uint16_t>pair, pair >> 32 & 1, now_us)
+        self.releasing -= 1
 
     cdef void _close_descriptors(self) noexcept:
         cdef int* fds[3]
@@ -375,6 +508,7 @@ cdef class MediaRelay:
         expected. HEARD_AGAIN: milliseconds of silence, the source. TIMEOUT: milliseconds in which no side has sent,
         though none was on hold; side is SIDES. DTMF: the duration in ms, and above 32 bits the event (RFC 4733 3.2).
         PLAYED: 1 where a sound or digits were sent to their end. CLOSED: the session's number may be given out again.
+        RELEASED: whatever is said of this side from now on is of the one that has it next.
         """
         cdef list taken = []
         cdef Event* event
@@ -392,36 +526,66 @@ cdef class MediaRelay:
                 self.sounds[value >> 1] = None
                 self.free_places.append(value >> 1)
                 value &= 1
+            elif event.kind == EVENT_RELEASED:
+                self._on_released(value, now_us)
+                value = 0
+            if event.session == NO_SESSION:
+                ring_release(self.thread.events)
+                event = <Event*>ring_front(self.thread.events)
+                continue
             # What was said of a session before it was closed interests nobody any more.
             if event.kind == EVENT_CLOSED or self.slots[event.session].state == SLOT_OPEN:
                 taken.append((event.kind, event.session, event.generation, event.side, value,
                               (address_host(&event.address), event.address.port) if event.address.family else None))
             if event.kind == EVENT_CLOSED:
-                self._on_closed(event.session, now_us)
+                self._on_closed(event.session, <uint8_t>event.value, now_us)
             ring_release(self.thread.events)
             event = <Event*>ring_front(self.thread.events)
+        self._drop_spare()
         return taken
 
     def stop(self) -> None:
         """End the thread and close every socket. Sessions are over, ports go to quarantine; a second time is nothing.
         """
-        cdef uint64_t now_us = monotonic_us()
-        cdef uint32_t session
         if not self.thread.running:
             return
-        thread_stop(&self.thread)
-        while self.waiting_n:
-            if self.waiting[self.waiting_first].kind == COMMAND_BIND:
-                close_fd(self.waiting[self.waiting_first].body.pair.rtp)
-                close_fd(self.waiting[self.waiting_first].body.pair.rtcp)
-            self.waiting_first = (self.waiting_first + 1) % self.room
-            self.waiting_n -= 1
-        for session in range(self.fresh):
-            if self.slots[session].state != SLOT_FREE:
-                self._on_closed(session, now_us)
+        self._finish()
         self.sounds = []
         self.free_places = []
         self._close_descriptors()
+
+    cdef void _finish(self) noexcept:
+        """End the thread, take every pair back that anybody has, and close them all."""
+        cdef uint64_t now_us = monotonic_us()
+        cdef uint32_t session
+        cdef Command* command
+        cdef Event* event
+        cdef PortPool pool
+        thread_stop(&self.thread)
+        while self.waiting_n:
+            # The thread never heard of these: their pairs are as they were.
+            command = &self.waiting[self.waiting_first]
+            if command.kind == COMMAND_RELEASE or command.kind == COMMAND_DROP:
+                self._on_released(<uint64_t>1 << 32 | <uint64_t>command.body.pair.pool << 16 | command.body.pair.port,
+                                  now_us)
+            elif command.kind == COMMAND_PROTECT:
+                srtp_free(command.body.keys.receive)
+                srtp_free(command.body.keys.send)
+            self.waiting_first = (self.waiting_first + 1) % self.room
+            self.waiting_n -= 1
+        event = <Event*>ring_front(self.thread.events)
+        while event != NULL:
+            if event.kind == EVENT_RELEASED:
+                self._on_released(event.value, now_us)
+            elif event.kind == EVENT_CLOSED:
+                self._on_closed(event.session, <uint8_t>event.value, now_us)
+            ring_release(self.thread.events)
+            event = <Event*>ring_front(self.thread.events)
+        for session in range(self.fresh):
+            if self.slots[session].state != SLOT_FREE:
+                self._on_closed(session, 0xFF, now_us)
+        for pool in self.pools:
+            pool.close_all()
 
     def generation(self, uint32_t session) -> int:
         """How often this number was given out; 0 where it never was."""
@@ -434,8 +598,9 @@ cdef class MediaRelay:
         return self.slots[session].port[side]
 
     def set_aim(self, uint32_t session, int side, *, rtp=None, rtcp=None, signalling=None,
-                int learning=LEARN_SIGNALLED, bint mux=False, bint active=True, bint moved=False, bint sends=True,
-                bint receives=True, uint8_t payload=PAYLOAD_NONE, uint8_t event_payload=PAYLOAD_NONE,
+                int learning=LEARN_SIGNALLED, bint mux=False, bint active=True, bint moved=False,
+                bint rtcp_moved=False, bint sends=True,
+                bint receives=True, bint secure=False, uint8_t payload=PAYLOAD_NONE, uint8_t event_payload=PAYLOAD_NONE,
                 uint16_t ptime=20, uint32_t clock=8000) -> None:
         """As `aim` of relay.pxd. rtp, rtcp, signalling: (host, port); rtcp follows rtp where it is left out."""
         cdef Aim aim
@@ -451,13 +616,30 @@ cdef class MediaRelay:
         aim.mux = mux
         aim.active = active
         aim.moved = moved
+        aim.rtcp_moved = rtcp_moved
         aim.sends = sends
         aim.receives = receives
+        aim.secure = secure
         aim.payload = payload
         aim.event_payload = event_payload
         aim.ptime = ptime
         aim.clock = clock
         self.aim(session, side, &aim)
+
+    def set_keys(self, uint32_t session, int side, receive, send) -> None:
+        """As `protect` of relay.pxd: (suite by name, master key and salt) each. ValueError where they do not fit."""
+        cdef SrtpKey opens, seals
+        try:
+            key_from(receive[0], receive[1], &opens)
+            key_from(send[0], send[1], &seals)
+            self.protect(session, side, &opens, &seals)
+        finally:
+            srtp_wipe(&opens)
+            srtp_wipe(&seals)
+
+    def set_origin(self, uint32_t session, int side, uint32_t from_session, int from_side) -> None:
+        """As `inherit` of relay.pxd."""
+        self.inherit(session, side, from_session, from_side)
 
     def set_hearing(self, uint32_t session, hears) -> None:
         """Who hears whom: for each side that hears anybody, the sides that it hears; replaces all in one step."""
@@ -471,12 +653,16 @@ cdef class MediaRelay:
                 masks[listener] |= <uint8_t>(1 << speaker)
         self.hear(session, masks)
 
-    def map_payloads(self, uint32_t session, int side, payloads) -> None:
-        """Replace payload types of what leaves towards a side: {from: to}. ValueError where there are too many."""
-        pairs = bytes(number for pair in payloads.items() for number in pair)
+    def map_payloads(self, uint32_t session, int side, payloads, laws=()) -> None:
+        """Replace payload types of what leaves towards a side: {from: to}. ValueError where there are too many.
+
+        laws: by payload type `from`, "PCMU" or "PCMA", whose payload is to become that out of the other one.
+        """
+        laws = dict(laws)
+        triples = bytes(number for one, other in payloads.items() for number in (one, other, _LAWS[laws.get(one)]))
         if len(payloads) > PAYLOAD_PAIRS:
             raise ValueError(f"more than {PAYLOAD_PAIRS} payload types")
-        self.map(session, side, <const uint8_t*><const char*>pairs, len(payloads))
+        self.map(session, side, <const uint8_t*><const char*>triples, len(payloads))
 
     def play(self, uint32_t session, int side, bytes frames not None, *, int payload, uint32_t frame_bytes=160,
              uint32_t ptime=20, uint32_t timestamp_step=160, bint loop=False) -> bool:

@@ -8,11 +8,17 @@ The edge sends no reports of its own. It sees the round trip to a reporter all t
 the reporter, and the report about it comes back DLSR after it came there (RFC 3550 6.4.1).
 """
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from .rtp cimport read_u16, read_u32, write_u32
+from .rtp cimport read_u16, read_u32, write_u16, write_u32
 
 cdef enum:
     SENDER_INFO = 20        # NTP time, RTP timestamp, packets, octets
     BLOCK = 24              # one report block
+    PADDED = 0x20           # the last byte says by how many (RFC 3550 6.4.1)
+    # Blocks of extended reports, by their types.
+    XR_PACKET_TIMES = 3     # it and those before it have the first and last sequence number behind the SSRC
+    XR_RECEIVER_TIME = 4    # about nobody
+    XR_DLRR = 5             # about several sources, of 12 bytes each
+    XR_SUMMARY = 6          # sequence numbers as in 1 to 3
 
 
 cdef uint32_t packet_at(const uint8_t* p, uint32_t n, uint32_t at) noexcept nogil:
@@ -119,10 +125,39 @@ cdef int rewrite_sdes(uint8_t* p, uint32_t size, uint32_t chunks, const RtcpMap*
     return 0
 
 
-cdef int rtcp_rewrite(uint8_t* p, uint32_t n, const RtcpMap* map) noexcept nogil:
-    """Change a compound packet in place: SSRCs, RTP timestamps of sender reports, sequence numbers of blocks.
+cdef int rewrite_xr(uint8_t* p, uint32_t size, const RtcpMap* map) noexcept nogil:
+    """What an extended report says of a source (RFC 3611 4); -1 where its blocks do not fit into it."""
+    cdef uint32_t at = 8, block, i
+    cdef uint8_t type
+    if p[0] & PADDED:
+        if p[size - 1] > size - 8:
+            return -1
+        size -= p[size - 1]
+    while at < size:
+        if at + 4 > size:
+            return -1
+        type = p[at]
+        block = 4 + 4 * <uint32_t>read_u16(p + at + 2)
+        if at + block > size:
+            return -1
+        if type == XR_DLRR:
+            for i in range((block - 4) // 12):
+                rewrite_ssrc(p + at + 4 + 12 * i, map.reported_from, map.reported_to)
+        elif type != XR_RECEIVER_TIME and block >= 8 and read_u32(p + at + 4) == map.reported_from:
+            # The SSRC of its source is the first word of every other block, of later RFCs' too (RFC 6776 and on).
+            write_u32(p + at + 4, map.reported_to)
+            if block >= 12 and (type <= XR_PACKET_TIMES or type == XR_SUMMARY):
+                for i in range(8, 12, 2):
+                    write_u16(p + at + i, <uint16_t>(read_u16(p + at + i) - map.sequence_add))
+        at += block
+    return 0
 
-    SSRCs inside extended reports (RFC 3611) and application-defined packets stay. Returns 0, or -1 where the packets
+
+cdef int rtcp_rewrite(uint8_t* p, uint32_t n, const RtcpMap* map) noexcept nogil:
+    """Change a compound packet in place: SSRCs, RTP timestamps of sender reports, sequence numbers of blocks, and the
+    same in extended reports.
+
+    What an application-defined packet says stays. Returns 0, or -1 where the packets
     do not add up: it is then half changed, and no use to anybody.
     """
     cdef uint32_t at = 0, size, count, i
@@ -148,6 +183,9 @@ cdef int rtcp_rewrite(uint8_t* p, uint32_t n, const RtcpMap* map) noexcept nogil
             rewrite_blocks(packet + 8 + SENDER_INFO, count, map)
         elif type == RTCP_RR:
             rewrite_blocks(packet + 8, count, map)
+        elif type == RTCP_XR:
+            if rewrite_xr(packet, size, map) != 0:
+                return -1
         elif type == RTCP_RTPFB or type == RTCP_PSFB:
             rewrite_ssrc(packet + 8, map.reported_from, map.reported_to)
         at += size

@@ -19,6 +19,11 @@ cdef enum TapDirection:
     TAP_IN = 0              # came from the side's far end
     TAP_OUT = 1             # went to it
 
+cdef enum TapForm:
+    TAP_PLAIN = 0           # as it came or went
+    TAP_SEALED = 1          # so too, over SRTP
+    TAP_OPENED = 2          # what the sealed one beside it says
+
 cdef struct TapRecord:      # what stands in front of the bytes of each packet
     uint64_t time_ns        # of the thread's clock
     Address far             # the far end: source of TAP_IN, destination of TAP_OUT
@@ -27,6 +32,7 @@ cdef struct TapRecord:      # what stands in front of the bytes of each packet
     uint16_t n              # bytes of the packet
     uint8_t side
     uint8_t direction       # TapDirection
+    uint8_t form            # TapForm
     uint8_t rtcp            # through the RTCP socket, or RTCP by its type on the RTP socket
 
 

@@ -2,7 +2,9 @@
 cimport cython
 from libc.stdint cimport uint8_t, uint32_t
 from ..base.address cimport address_host
-from .packet import Packet
+from .packet import OPENED, PLAIN, SEALED, Packet
+
+cdef tuple FORMS = (PLAIN, SEALED, OPENED)      # by TapForm
 
 
 @cython.final
@@ -42,6 +44,6 @@ cdef class Tap:
             data = (<const char*>p)[sizeof(TapRecord):sizeof(TapRecord) + head.n]
             far = (address_host(&head.far), head.far.port)
             out.append(Packet(head.time_ns, head.session, head.generation, head.side, head.direction == TAP_OUT,
-                              head.rtcp != 0, far, data))
+                              head.rtcp != 0, far, data, FORMS[head.form]))
             bytering_release(&self.ring, n)
         return out

@@ -3,6 +3,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from sipcore.base.address cimport Address
 from sipcore.base.ring cimport Ring
 from sipcore.media.counters cimport ThreadCounters
+from sipcore.media.ports cimport PortUse
 from sipcore.media.session cimport Place, Session
 from sipcore.media.tap cimport ByteRing
 
@@ -20,6 +21,7 @@ cdef struct OwnPorts:
     Address advertised
     uint16_t first
     uint16_t last
+    PortUse* uses               # by port, from `first` on
 
 cdef struct Thread:
     # Set before the thread starts, and constant then:
@@ -31,6 +33,7 @@ cdef struct Thread:
     int nice                    # of the thread where it is an ordinary one; the loop's stays
     uint8_t realtime            # it may run before ordinary threads; the thread clears it where that is not allowed
     Session* sessions
+    uint32_t releases           # sides that may be on their way back at a time
     uint32_t places_n
     Place* places               # what is played, or free
     ByteRing* tap               # copies of packets of captured sessions; NULL: none
@@ -42,6 +45,7 @@ cdef struct Thread:
     int told_fd                 # eventfd: events wait
     int epoll_fd
     uint64_t stopping           # set by the loop
+    uint64_t asleep             # set by the thread: no session is live, so it does not look for commands by itself
     uint64_t starved            # set by the loop: it holds commands back until there is room
     ThreadCounters counters
     # The thread's own:
@@ -54,8 +58,10 @@ cdef struct Thread:
     uint64_t measured_us        # when its use of the core was last looked at
     uint64_t cpu_us             # and what it had used by then
     uint8_t told                # events were queued since the loop was last woken
+    uint8_t shut                # sockets were closed in this round
     uint8_t* packet             # PACKET_MAX bytes, of the datagram at hand
-    uint8_t* made               # PACKET_MAX bytes, of a packet that the edge makes or changes
+    uint8_t* made               # PACKET_MAX + SRTP_ADDS bytes, of a packet that the edge makes or changes
+    uint8_t* opened             # PACKET_MAX bytes: what the datagram at hand says, where it came over SRTP
     uint32_t* playing           # places that are being played
     uint32_t playing_n
     uint64_t play_at_us         # when the next packet of them is due
@@ -65,5 +71,6 @@ cdef struct Thread:
 
 cdef int thread_start(Thread* thread) noexcept
 cdef void thread_wake(Thread* thread) noexcept nogil
+cdef void thread_wake_later(Thread* thread) noexcept nogil
 cdef void thread_starve(Thread* thread) noexcept nogil
 cdef void thread_stop(Thread* thread) noexcept

@@ -2,28 +2,34 @@
 
 It may share a core with the event loop, and then goes first (priority.pyx). Commands come through one queue and
 events go back through another, each with an eventfd. Commands are taken before the sockets of a round, so that a
-packet that follows a command meets it; the event of a socket that such a command has closed finds nothing, because
-epoll's data says slot and generation.
+packet that follows a command meets it, and most commands wake nobody: a socket that is in epoll brings them with its
+next packet. What epoll says names a port; whose that is at the moment stands in a table (parking.pyx).
 
 Its clock ticks coarsely, and only while there are sessions: every tick looks at one slice of them for silence.
 """
 from libc.errno cimport EINTR, errno
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from posix.unistd cimport close, write
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memset
+from posix.unistd cimport write
 from sipcore.base.ring cimport (
-    relaxed_add, relaxed_load, relaxed_store, ring_front, ring_listen, ring_must_wake, ring_release,
+    exchange, relaxed_add, relaxed_load, relaxed_store, ring_front, ring_listen, ring_must_wake, ring_release,
 )
 from sipcore.media.clock cimport monotonic_us
+from sipcore.media.counters cimport SideCounters
 from sipcore.media.dtmf cimport DtmfEvent, dtmf_quiet
-from sipcore.media.egress cimport egress_map
+from sipcore.media.egress cimport SPEAKER_NONE, egress_map
 from sipcore.media.forward cimport flow_retarget, forward_one, say_digits, tell
 from sipcore.media.latch cimport latch_aim, latch_target
+from sipcore.media.parking cimport flow_use, port_closed, port_late, port_left, port_taken, port_use
 from sipcore.media.playing cimport playing_begin, playing_end, playing_go_on
 from sipcore.media.priority cimport priority_adjust, priority_begin
 from sipcore.media.session cimport (
-    COMMAND_AIM, COMMAND_BIND, COMMAND_CAPTURE, COMMAND_CLOSE, COMMAND_HEAR, COMMAND_MAP, COMMAND_PLAY, COMMAND_SILENCE,
-    EVENT_CLOSED, EVENT_SILENT, EVENT_TIMEOUT, SIDES, Aim, BoundPair, Command, Flow, Session, Side,
+    COMMAND_AIM, COMMAND_BIND, COMMAND_CAPTURE, COMMAND_CLOSE, COMMAND_DROP, COMMAND_HEAR, COMMAND_INHERIT,
+    COMMAND_MAP, COMMAND_PLAY, COMMAND_PROTECT, COMMAND_RELEASE, COMMAND_SILENCE, EVENT_CLOSED, EVENT_RELEASED,
+    EVENT_SILENT, EVENT_TIMEOUT, NO_SESSION, SIDES, Aim, BoundPair, Command, Flow, Session, Side, side_make,
 )
+from sipcore.media.sidekeys cimport sidekeys_forget, sidekeys_inherit, sidekeys_take
+from sipcore.media.srtp cimport srtp_free
 
 cdef extern from "<sys/epoll.h>" nogil:
     ctypedef union epoll_data_t:
@@ -98,6 +104,12 @@ cdef void thread_wake(Thread* thread) noexcept nogil:
         write(thread.wake_fd, &one, sizeof(one))
 
 
+cdef void thread_wake_later(Thread* thread) noexcept nogil:
+    """The loop has published commands that may wait for the next packet or tick; without a session there is none."""
+    if exchange(&thread.asleep, 0):
+        thread_wake(thread)
+
+
 cdef void thread_starve(Thread* thread) noexcept nogil:
     """The loop holds commands back. The wake-up comes after the flag, so that the thread cannot miss it."""
     cdef uint64_t one = 1
@@ -107,7 +119,8 @@ cdef void thread_starve(Thread* thread) noexcept nogil:
 
 
 cdef void thread_stop(Thread* thread) noexcept:
-    """End the thread, wait for it, and close the sockets of every session, queued ones too."""
+    """End the thread, wait for it, and end every session, queued ones too: events say so. Their sockets stay bound.
+    """
     cdef uint64_t one = 1
     cdef uint32_t number
     if not thread.running:
@@ -120,18 +133,23 @@ cdef void thread_stop(Thread* thread) noexcept:
         _take_commands(thread)
         for number in range(thread.high):
             if thread.generations[number]:
-                _on_close(thread, number)
+                _on_close(thread, number, 0xFF)
 
 
 cdef void* _run(void* argument) noexcept nogil:
     cdef Thread* thread = <Thread*>argument
     cdef epoll_event events[EVENTS_AT_ONCE]
     cdef uint64_t one = 1, now, data
-    cdef uint32_t number
+    cdef uint32_t holder
     cdef int i, n
     prctl(PR_SET_NAME, b"sipedge-media")
     priority_begin(thread)
     while not relaxed_load(&thread.stopping):
+        if thread.live == 0:
+            # What is published after this wakes the thread, what was published before is taken now.
+            exchange(&thread.asleep, 1)
+            _take_commands(thread)
+            _wake_loop(thread)
         n = epoll_wait(thread.epoll_fd, events, EVENTS_AT_ONCE, _timeout_ms(thread))
         if n < 0 and errno != EINTR:
             break
@@ -148,11 +166,13 @@ cdef void* _run(void* argument) noexcept nogil:
                     relaxed_store(&thread.starved, 0)
                     write(thread.told_fd, &one, sizeof(one))
                 continue
-            number = <uint32_t>data >> 3
-            if thread.generations[number] != <uint32_t>(data >> 32):
-                relaxed_add(&thread.counters.stray, 1)
-                continue
-            forward_one(thread, &thread.sessions[number], number, data >> 1 & 3, data & 1)
+            holder = port_use(thread, data).holder
+            if holder:
+                holder -= 1
+                forward_one(thread, &thread.sessions[holder >> 3], holder >> 3, holder >> 1 & 3, holder & 1)
+            elif not thread.shut:
+                port_late(thread, data)
+        thread.shut = False
         if thread.live:
             now = monotonic_us()
             if thread.playing_n and now >= thread.play_at_us:
@@ -161,11 +181,17 @@ cdef void* _run(void* argument) noexcept nogil:
                 thread.tick_at_us = now + thread.tick_us
                 _watch_slice(thread, now)
                 priority_adjust(thread, now)
-        if thread.told:
-            thread.told = False
-            if ring_must_wake(thread.events):
-                write(thread.told_fd, &one, sizeof(one))
+        _wake_loop(thread)
     return NULL
+
+
+cdef void _wake_loop(Thread* thread) noexcept nogil:
+    """Let the loop know of events, where there are any."""
+    cdef uint64_t one = 1
+    if thread.told:
+        thread.told = False
+        if ring_must_wake(thread.events):
+            write(thread.told_fd, &one, sizeof(one))
 
 
 cdef int _timeout_ms(Thread* thread) noexcept nogil:
@@ -183,7 +209,13 @@ cdef void _take_commands(Thread* thread) noexcept nogil:
     cdef Session* session
     command = <Command*>ring_front(thread.commands)
     while command != NULL:
+        if command.kind == COMMAND_DROP:
+            _on_drop(thread, &command.body.pair)
+            ring_release(thread.commands)
+            command = <Command*>ring_front(thread.commands)
+            continue
         session = &thread.sessions[command.session]
+        side_make(session.sides[command.side])
         if thread.generations[command.session] == 0:
             thread.generations[command.session] = command.generation
             thread.live += 1
@@ -192,11 +224,16 @@ cdef void _take_commands(Thread* thread) noexcept nogil:
         if command.kind == COMMAND_BIND:
             _on_bind(thread, session, command)
         elif command.kind == COMMAND_AIM:
-            _on_aim(thread, &session.sides[command.side], &command.body.aim)
+            _on_aim(thread, session.sides[command.side], &command.body.aim)
         elif command.kind == COMMAND_HEAR:
             _on_hear(session, command.body.masks)
         elif command.kind == COMMAND_MAP:
             egress_map(&session.sides[command.side].egress, command.body.payloads, command.n)
+        elif command.kind == COMMAND_PROTECT:
+            sidekeys_take(session.sides[command.side], &command.body.keys)
+        elif command.kind == COMMAND_INHERIT:
+            sidekeys_inherit(session.sides[command.side],
+                             thread.sessions[command.body.origin.session].sides[command.body.origin.side])
         elif command.kind == COMMAND_PLAY:
             playing_begin(thread, session, command.body.place, monotonic_us())
         elif command.kind == COMMAND_SILENCE:
@@ -204,35 +241,34 @@ cdef void _take_commands(Thread* thread) noexcept nogil:
                 playing_end(thread, session, session.sides[command.side].playing - 1, False)
         elif command.kind == COMMAND_CAPTURE:
             session.captured = command.n
+        elif command.kind == COMMAND_RELEASE:
+            _on_release(thread, session, command)
         elif command.kind == COMMAND_CLOSE:
-            _on_close(thread, command.session)
+            _on_close(thread, command.session, command.n)
         ring_release(thread.commands)
         command = <Command*>ring_front(thread.commands)
 
 
 cdef void _on_bind(Thread* thread, Session* session, Command* command) noexcept nogil:
     cdef BoundPair* pair = &command.body.pair
-    cdef Side* side = &session.sides[command.side]
-    cdef epoll_event event
+    cdef Side* side = session.sides[command.side]
     cdef int i
+    side.pool = pair.pool
     side.family = pair.family
     side.flows[0].fd = pair.rtp
     side.flows[1].fd = pair.rtcp
     for i in range(2):
         side.flows[i].port = <unsigned short>(pair.port + i)
         flow_retarget(&side.flows[i], side.family)
-        event.events = EPOLLIN
-        event.data.u64 = <uint64_t>command.generation << 32 | command.session << 3 | command.side << 1 | <uint32_t>i
-        if epoll_ctl(thread.epoll_fd, EPOLL_CTL_ADD, side.flows[i].fd, &event) != 0:
-            relaxed_add(&thread.counters.socket_errors, 1)
+        port_taken(thread, side, i, command.session, command.side)
 
 
 cdef void _on_aim(Thread* thread, Side* side, const Aim* aim) noexcept nogil:
-    cdef uint64_t now = monotonic_us()
+    cdef uint64_t now = aim.since_us
     cdef int i
     for i in range(2):
         latch_aim(&side.flows[i].latch, &aim.rtcp if i else &aim.rtp, &aim.signalling, aim.learning, aim.active,
-                  aim.moved, now, thread.learn_us)
+                  aim.moved or (i and aim.rtcp_moved), now, thread.learn_us)
         flow_retarget(&side.flows[i], side.family)
     if aim.moved or (aim.active and not side.active) or (aim.sends and not side.sends):
         side.watch_us = now
@@ -240,6 +276,12 @@ cdef void _on_aim(Thread* thread, Side* side, const Aim* aim) noexcept nogil:
     side.active = aim.active or (side.active and not aim.moved)
     side.sends = aim.sends
     side.receives = aim.receives
+    side.secure = aim.secure
+    if aim.secure:
+        # One stream, whoever speaks in it: under one key no number may be used for two packets.
+        side.egress.rewrites = True
+    else:
+        sidekeys_forget(side)
     side.mux = aim.mux
     side.payload = aim.payload
     side.event_payload = aim.event_payload
@@ -250,32 +292,78 @@ cdef void _on_aim(Thread* thread, Side* side, const Aim* aim) noexcept nogil:
 cdef void _on_hear(Session* session, const uint8_t* masks) noexcept nogil:
     """Between two packets, so that none meets half of a table."""
     cdef int listener, side
-    for side in range(SIDES):
-        session.heard_by[side] = 0
+    memset(session.heard_by, 0, SIDES)
     for listener in range(SIDES):
         session.hears[listener] = masks[listener]
         for side in range(SIDES):
             if masks[listener] >> side & 1:
+                side_make(session.sides[listener])
                 session.heard_by[side] |= 1 << listener
 
 
-cdef void _on_close(Thread* thread, uint32_t number) noexcept nogil:
-    """Close the sockets; with the event the session is the loop's again."""
+cdef void _close_side(Thread* thread, Session* session, int number, bint kept) noexcept nogil:
+    cdef Side* side = session.sides[number]
+    cdef int i
+    if not side.made:
+        return
+    _look_for_drops(thread, side)
+    if side.playing:
+        playing_end(thread, session, side.playing - 1, False)
+    sidekeys_forget(side)
+    for i in range(2):
+        if side.flows[i].fd >= 0:
+            port_left(thread, side, i, kept)
+
+
+cdef void _on_release(Thread* thread, Session* session, Command* command) noexcept nogil:
+    """Give the sockets of one side up and forget whose they were; nobody hears it any more, nor it anybody.
+
+    Its counters go on, so that sums stay right, but what the far end had said is void.
+    """
+    cdef Side* side = session.sides[command.side]
+    cdef SideCounters* counters = &side.counters
+    cdef uint8_t masks[SIDES]
+    cdef int i
+    _close_side(thread, session, command.side, command.n)
+    for i in range(SIDES):
+        masks[i] = 0 if i == command.side else session.hears[i] & ~(1 << command.side)
+        if session.sides[i].made and session.sides[i].egress.speaker == command.side:
+            # Whoever is on this side next is another source, though its number is the same.
+            session.sides[i].egress.speaker = SPEAKER_NONE
+    _on_hear(session, masks)
+    for i in range(2):
+        memset(&side.flows[i], 0, sizeof(Flow))
+        side.flows[i].fd = -1
+    memset(&side.reception, 0, sizeof(side.reception))
+    memset(&side.egress, 0, sizeof(side.egress))
+    side.egress.speaker = SPEAKER_NONE
+    memset(&side.passages, 0, sizeof(side.passages))
+    memset(&side.digits, 0, sizeof(side.digits))
+    side.active = side.sends = side.receives = side.secure = side.mux = side.silent = False
+    relaxed_store(&counters.round_trip_us, 0)
+    relaxed_store(&counters.far_lost, 0)
+    relaxed_store(&counters.far_fraction, 0)
+    relaxed_store(&counters.far_jitter, 0)
+    tell(thread, command.session, session, EVENT_RELEASED, command.side,
+         <uint64_t>(command.n != 0) << 32 | <uint64_t>command.body.pair.pool << 16 | command.body.pair.port, NULL)
+
+
+cdef void _on_drop(Thread* thread, const BoundPair* pair) noexcept nogil:
+    """Close a pair that no session has."""
+    port_closed(thread, <uint16_t>pair.pool, pair.port, pair.rtp)
+    port_closed(thread, <uint16_t>pair.pool, <uint16_t>(pair.port + 1), pair.rtcp)
+    tell(thread, NO_SESSION, thread.sessions, EVENT_RELEASED, 0, <uint64_t>pair.pool << 16 | pair.port, NULL)
+
+
+cdef void _on_close(Thread* thread, uint32_t number, uint8_t kept) noexcept nogil:
+    """Give the sockets up; with the event the session is the loop's again. kept: bit of each side whose stay bound."""
     cdef Session* session = &thread.sessions[number]
-    cdef Flow* flow
-    cdef int side, i
+    cdef int side
     for side in range(SIDES):
-        _look_for_drops(&session.sides[side])
-        if session.sides[side].playing:
-            playing_end(thread, session, session.sides[side].playing - 1, False)
-        for i in range(2):
-            flow = &session.sides[side].flows[i]
-            if flow.fd >= 0:
-                close(flow.fd)
-                flow.fd = -1
+        _close_side(thread, session, side, kept >> side & 1)
     thread.generations[number] = 0
     thread.live -= 1
-    tell(thread, number, session, EVENT_CLOSED, 0, 0, NULL)
+    tell(thread, number, session, EVENT_CLOSED, 0, kept, NULL)
 
 
 cdef void _watch_slice(Thread* thread, uint64_t now) noexcept nogil:
@@ -300,11 +388,14 @@ cdef void _watch(Thread* thread, uint32_t number, uint64_t now) noexcept nogil:
     cdef bint held = False
     cdef uint8_t i
     for i in range(SIDES):
-        side = &session.sides[i]
-        if side.flows[0].fd < 0:
+        side = session.sides[i]
+        if not side.made or side.flows[0].fd < 0:
             continue
         if thread.sweeps % DROPS_EVERY == 0:
-            _look_for_drops(side)
+            _look_for_drops(thread, side)
+        if side.keys.before != NULL and now >= side.keys.before_until_us:
+            srtp_free(side.keys.before)
+            side.keys.before = NULL
         if side.digits.going:
             say_digits(thread, session, number, i, &digit, dtmf_quiet(&side.digits, now, &digit))
         if not side.active:
@@ -326,7 +417,7 @@ cdef void _watch(Thread* thread, uint32_t number, uint64_t now) noexcept nogil:
         tell(thread, number, session, EVENT_TIMEOUT, SIDES, least // 1000, NULL)
 
 
-cdef void _look_for_drops(Side* side) noexcept nogil:
+cdef void _look_for_drops(Thread* thread, Side* side) noexcept nogil:
     cdef uint64_t drops = 0
     cdef long n
     cdef int i
@@ -334,6 +425,6 @@ cdef void _look_for_drops(Side* side) noexcept nogil:
         if side.flows[i].fd >= 0:
             n = sipcore_socket_drops(side.flows[i].fd)
             if n > 0:
-                drops += <uint64_t>n
+                drops += <uint32_t>n - flow_use(thread, side, i).drops
     if drops:
         relaxed_store(&side.counters.kernel_drops, drops)

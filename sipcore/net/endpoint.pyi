@@ -3,6 +3,7 @@ import socket
 from collections.abc import Callable, Sequence
 
 from sipcore.net.sender import Sender
+from sipcore.net.stream import Streams
 from sipcore.net.udp import UdpSocket
 from sipcore.stack.layer import Layer
 from sipcore.stack.record import Journal
@@ -13,17 +14,20 @@ def wall_offset_ms() -> int: ...
 class Endpoint:
     layer: Layer
     sender: Sender
-    sockets: list[UdpSocket]
+    sockets: list[UdpSocket | None]
+    datagrams: list[UdpSocket]
+    streams: Streams | None
     running: bool
     def __init__(
         self,
         layer: Layer,
-        sockets: Sequence[socket.socket],
+        sockets: Sequence[socket.socket | None],
         *,
         journal: Journal | None = None,
         journal_fd: int = -1,
         message_limit: int = 65535,
         on_trouble: Callable[[str], None] | None = None,
+        streams: Streams | None = None,
     ) -> None: ...
     def start(self, loop: asyncio.AbstractEventLoop) -> None: ...
     def stop(self) -> None: ...

@@ -9,7 +9,8 @@ from libc.stdint cimport uint32_t, uint64_t
 from posix.time cimport CLOCK_MONOTONIC, CLOCK_REALTIME, clock_gettime, nanosleep, timespec
 from posix.unistd cimport write
 from sipcore.net.sender cimport Failed, Sender
-from sipcore.net.udp cimport UDP_BATCH, UdpSocket
+from sipcore.net.stream cimport Streams
+from sipcore.net.udp cimport SERVED, SERVED_AMID, UDP_BATCH, UdpSocket
 from sipcore.stack.layer cimport Layer
 from sipcore.stack.record cimport Journal
 
@@ -29,14 +30,13 @@ cdef enum:
     JOURNAL_MARK = 1 << 15      # bytes after which the journal is written at once
     JOURNAL_MS = 200            # how long a line waits otherwise
     FEW = 8                     # packets of a batch that is worth waiting for more
+    ENOUGH = 12                 # packets that a pause waits for
+    LEAST_PAUSE = 50            # us; the kernel adds its timer slack, 50 us
+    MOST_PAUSE = 250
     WINDOW_MS = 10
     WINDOW_PACKETS = 120        # of one window from which on the edge is busy: 12,000 packets/s
+    MOST_LAG = 60_000_000       # us
     PIPE_CHUNK = 4096           # what a pipe that polls as writable takes without blocking
-
-# The kernel adds its timer slack, 50 us.
-cdef timespec _A_WHILE
-_A_WHILE.tv_sec = 0
-_A_WHILE.tv_nsec = 50_000
 
 
 cdef inline uint64_t _clock(int which) noexcept nogil:
@@ -63,15 +63,20 @@ cdef void _flush_hook(void* context) noexcept nogil:
 cdef class Endpoint:
     """Joins a Layer to bound sockets on a loop.
 
-    sockets: one for each listener of the layer, in their order (from bind_udp). journal: its lines are written to
-    journal_fd, never blocking: what a slow reader does not take waits, and is dropped when the journal is full.
+    sockets: one for each listener of the layer, in their order (from bind_udp), None for those of streams.
+    journal: its lines are written to journal_fd, never blocking: what a slow reader does not take waits, and is dropped
+    when the journal is full.
     """
 
     def __init__(self, Layer layer not None, sockets, *, Journal journal=None, int journal_fd=-1,
-                 uint32_t message_limit=65535, on_trouble=None):
+                 uint32_t message_limit=65535, on_trouble=None, Streams streams=None):
         self.layer = layer
-        self.sockets = [UdpSocket(sock, i, layer, message_limit) for i, sock in enumerate(sockets)]
-        self.sender = Sender(layer.outbox, [(<UdpSocket>sock).fd for sock in self.sockets], on_trouble)
+        self.sockets = [None if sock is None else UdpSocket(sock, i, layer, message_limit)
+                        for i, sock in enumerate(sockets)]
+        self.datagrams = [sock for sock in self.sockets if sock is not None]
+        self.streams = streams
+        self.sender = Sender(layer.outbox, [-1 if sock is None else (<UdpSocket>sock).fd for sock in self.sockets],
+                             on_trouble, streams)
         self.journal = journal
         self.journal_fd = journal_fd
         self.journal_is_file = journal_fd >= 0 and stat.S_ISREG(os.fstat(journal_fd).st_mode)
@@ -83,8 +88,11 @@ cdef class Endpoint:
         self.running = True
         self.layer.outbox.flush = _flush_hook
         self.layer.outbox.context = <void*>self.sender
-        for sock in self.sockets:
+        for sock in self.datagrams:
             loop.add_reader((<UdpSocket>sock).fd, self._on_readable, sock)
+        if self.streams is not None:
+            self.streams.start()
+            loop.add_reader(self.streams.epoll, self._on_streams)
         self.after(_clock(CLOCK_MONOTONIC))
 
     def stop(self):
@@ -95,7 +103,10 @@ cdef class Endpoint:
         self.sender.flush()
         self.layer.outbox.flush = NULL
         self.layer.outbox.context = NULL
-        for sock in self.sockets:
+        if self.streams is not None:
+            self.loop.remove_reader(self.streams.epoll)
+            self.streams.stop(_clock(CLOCK_MONOTONIC))
+        for sock in self.datagrams:
             self.loop.remove_reader((<UdpSocket>sock).fd)
             self.loop.remove_writer((<UdpSocket>sock).fd)
         if self.timer is not None:
@@ -106,8 +117,10 @@ cdef class Endpoint:
     def close(self):
         """Stop, and close the sockets."""
         self.stop()
-        for sock in self.sockets:
+        for sock in self.datagrams:
             sock.close()
+        if self.streams is not None:
+            self.streams.close()
 
     def wake(self):
         """Send what was queued from outside of the pump, and take up its timers."""
@@ -131,21 +144,52 @@ cdef class Endpoint:
     def set_trace(self, trace):
         """Show every message to trace(direction, listener, host, port, bytes); None ends it."""
         self.trace = self.sender.trace = trace
+        if self.streams is not None:
+            self.streams.set_trace(trace)
 
     def statistics(self):
         """Counters of the sockets and of the layer, by name."""
         found = self.layer.statistics()
         found["datagrams_out"] = self.sender.sent
         found["send_errors"] = self.sender.errors
-        found["truncated"] = sum(sock.truncated for sock in self.sockets)
-        found["kernel_drops"] = sum(max(0, sock.drops) for sock in self.sockets)
-        found["network_errors"] = sum(sock.errors for sock in self.sockets)
+        found["truncated"] = sum(sock.truncated for sock in self.datagrams)
+        found["kernel_drops"] = sum(max(0, sock.drops) for sock in self.datagrams)
+        found["deferred"] = sum(sock.backlog.deferred for sock in self.datagrams)
+        found["deferred_dropped"] = sum(sock.backlog.dropped for sock in self.datagrams)
+        found["network_errors"] = sum(sock.errors for sock in self.datagrams)
+        if self.streams is not None:
+            found |= self.streams.statistics()
         if self.journal is not None:
             found["journal_dropped"] = self.journal.dropped
         return found
 
     def _on_readable(self, UdpSocket sock):
         self.pump(sock)
+
+    def _on_backlog(self, UdpSocket sock):
+        sock.coming = False
+        if self.running:
+            self.pump(sock)
+
+    def _on_streams(self):
+        """Connections have something: few messages are answered before the next ones are looked for.
+
+        Not so a storm, of which one wake-up takes no more than one look gives, nor what is no message.
+        """
+        cdef int i, came
+        cdef uint64_t now = 0, before
+        for i in range(BATCHES):
+            now = _clock(CLOCK_MONOTONIC)
+            before = self.streams.counters.messages_in
+            self.streams.receive(now)
+            came = <int>(self.streams.counters.messages_in - before)
+            if not self._is_busy(now, came) or i + 1 == BATCHES or not 0 < came < UDP_BATCH:
+                break
+            if self.layer.outbox.count:
+                self.sender.flush()
+            if came < FEW:
+                nanosleep(&self.pause, NULL)
+        self.after(now)
 
     def _on_writable(self, int fd):
         self.loop.remove_writer(fd)
@@ -155,7 +199,14 @@ cdef class Endpoint:
     def _on_timer(self):
         cdef uint64_t now = _clock(CLOCK_MONOTONIC)
         self.timer = None
+        # A timer that comes late tells of the loop what a packet that waited does.
+        self.layer.note_lag(<uint32_t>min(1000 * (now - self.armed), <uint64_t>MOST_LAG) if now > self.armed else 0,
+                            self.sender.blocked, now)
         self.layer.expire(now)
+        if self.streams is not None and self.streams.again_n:
+            self.streams.receive(now)
+        if self.streams is not None and self.streams.next_deadline() <= now:
+            self.streams.expire(now)
         if self.journal is not None and self.journal.n:
             self.write_journal()
         self.after(now)
@@ -172,28 +223,50 @@ cdef class Endpoint:
                 # Readable with nothing to read, or a send has met it: an error waits.
                 sock.take_errors(now)
                 shaken = True
-            if n > 0 and self.layer.outbox.count:
+            if sock.backlog.count:
+                if n > 0 and self.layer.outbox.count:
+                    self.sender.flush()
+                sock.serve(now, SERVED_AMID if n == UDP_BATCH else SERVED)
+            if self.layer.outbox.count:
                 self.sender.flush()
+            if sock.backlog.count:
+                continue
             if n <= 0 or i + 1 == BATCHES or not (self._is_busy(now, n) or n == UDP_BATCH):
                 break
             if n < FEW:
-                nanosleep(&_A_WHILE, NULL)
+                nanosleep(&self.pause, NULL)
+        if sock.backlog.count:
+            self._come_back(sock)
         if shaken:
             self._watch_again(sock)
         self.after(now)
 
     cdef bint _is_busy(self, uint64_t now, int n) noexcept nogil:
-        """Whether packets come so fast that the next batch is looked for at once, after a moment where few came.
+        """Whether messages come so fast that the next batch is looked for at once, after a moment where few came.
 
         A pass through the loop costs as much as handling several packets, and while a batch was handled others have
-        come. Below 12,000 packets/s nothing ever waits.
+        come. Below 12,000 messages/s nothing ever waits; above, the longer the fewer come, as network cards do it.
         """
+        cdef uint32_t us
         if now - self.window >= WINDOW_MS:
             self.busy = self.arrived > WINDOW_PACKETS and now - self.window < 2 * WINDOW_MS
+            if self.busy:
+                us = 1000 * ENOUGH * WINDOW_MS // self.arrived
+                self.pause.tv_nsec = 1000 * min(max(us, <uint32_t>LEAST_PAUSE), <uint32_t>MOST_PAUSE)
             self.window = now
             self.arrived = 0
         self.arrived += <uint32_t>n
         return self.busy
+
+    cdef void _come_back(self, UdpSocket sock) noexcept:
+        """Have the pump work once more, also where nothing new comes: requests wait in the backlog."""
+        if not self.running or sock.coming:
+            return
+        try:
+            self.loop.call_soon(self._on_backlog, sock)
+            sock.coming = True
+        except Exception as error:
+            self._trouble(f"backlog left alone: {type(error).__name__}: {error}")
 
     cdef void _watch_again(self, UdpSocket sock) noexcept:
         """Take up a socket again that had an error: libuv ends its watch on POLLERR, and uvloop does not tell."""
@@ -217,12 +290,16 @@ cdef class Endpoint:
         for _round in range(3):
             if self.layer.outbox.count:
                 self.sender.flush()
+            elif self.streams is not None:
+                self.streams.flush()
             for i in range(<uint32_t>len(self.sockets)):
                 if self.sender.shaken[i] and self.running:
                     # A send has met an error and cleared it: nothing may be left that wakes the reader.
                     (<UdpSocket>self.sockets[i]).take_errors(now)
                     self._watch_again(<UdpSocket>self.sockets[i])
-            if self.sender.failed_n == 0 and self.layer.outbox.count == 0:
+            if self.streams is not None and (self.streams.ended_n or self.streams.refused_n):
+                self.streams.report(now)
+            elif self.sender.failed_n == 0 and self.layer.outbox.count == 0:
                 break
             for i in range(self.sender.failed_n):
                 failed = &self.sender.failed[i]
@@ -237,6 +314,10 @@ cdef class Endpoint:
             if self.sender.blocked:
                 self.loop.add_writer(self.sender.blocked_fd, self._on_writable, self.sender.blocked_fd)
             due = self.layer.next_deadline()
+            if self.streams is not None:
+                due = min(due, self.streams.next_deadline())
+                if self.streams.again_n or self.streams.ended_n or self.streams.refused_n:
+                    due = now
             if self.journal is not None and self.journal.n and due > now + JOURNAL_MS:
                 due = now + JOURNAL_MS
             if due != <uint64_t>-1 and (self.timer is None or due < self.armed):

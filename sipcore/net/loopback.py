@@ -70,11 +70,15 @@ class Link:
         self._due: list[tuple[int, int, Packet | Callable[[], object]]] = []
         self._order = 0
 
-    def attach(self, core: Layer, listeners: Sequence[Address], public: Address | None = None) -> None:
-        """Join a core that has no listeners yet; they are added here, in this order. public: what they advertise."""
-        self._cores.append((core, list(listeners)))
-        for host, port in listeners:
-            self._listeners[host, port] = core, core.add_listener(host, port, *(public or ()))
+    def attach(self, core: Layer, listeners: "Sequence[Address | tuple[str, int, str]]",
+               public: Address | None = None) -> None:
+        """Join a core that has no listeners yet; they are added here, in this order: address, port, and transport where
+        it is not UDP. What a stream would carry travels as datagrams too; no two may have one port. public: what they
+        advertise."""
+        self._cores.append((core, [(one[0], one[1]) for one in listeners]))
+        for host, port, *transport in listeners:
+            shown = public or (host, port)
+            self._listeners[host, port] = core, core.add_listener(host, port, *shown, *transport)
 
     def open(self, host: str, port: int = 5060) -> Port:
         """A scripted port at this address."""

@@ -2,6 +2,7 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from sipcore.base.outbox cimport Datagram, Outbox
 from sipcore.base.sockname cimport sockaddr_storage
+from sipcore.net.stream cimport Streams
 from sipcore.net.udp cimport UDP_SEND_BATCH, iovec, mmsghdr
 
 cdef enum:
@@ -39,7 +40,8 @@ cdef class Sender:
     cdef Outbox outbox
     cdef object trace                       # callable(direction, listener, host, port, bytes), or None
     cdef object on_trouble                  # callable(text), or None
-    cdef int fds[SENDER_SOCKETS]
+    cdef Streams streams                    # of the listeners that are no UDP sockets, or None
+    cdef int fds[SENDER_SOCKETS]            # -1 where the listener is one of a stream
     cdef bint shaken[SENDER_SOCKETS]        # a send met an error that was queued: the socket's watch may have ended
     cdef bint blocked                       # a socket takes no more; nothing leaves until somebody sets it back
     cdef int blocked_fd
@@ -59,6 +61,7 @@ cdef class Sender:
     cdef uint16_t places[PLACES]            # the latest train with a datagram of a call, by hash of call and flow
 
     cdef void flush(self) noexcept
+    cdef void _hand_over(self) noexcept
     cdef void _arrange(self) noexcept
     cdef uint32_t _form(self, bint across, uint32_t* in_order) noexcept
     cdef uint32_t _end_with_single_ones(self, uint32_t trains) noexcept

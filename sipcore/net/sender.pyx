@@ -61,7 +61,8 @@ cdef inline bint _begins_anew(Flow* flow, uint32_t n) noexcept nogil:
 cdef class Sender:
     """Sends the datagrams of outbox through descriptors, the bound sockets by listener.
 
-    on_trouble: callable(text), told of a trace that fails, or None.
+    on_trouble: callable(text), told of a trace that fails, or None. streams: what sends for the listeners whose
+    descriptor is -1.
     """
 
     def __cinit__(self):
@@ -71,12 +72,13 @@ cdef class Sender:
             raise MemoryError
         self.segmenting = True
 
-    def __init__(self, Outbox outbox not None, descriptors, on_trouble=None):
+    def __init__(self, Outbox outbox not None, descriptors, on_trouble=None, Streams streams=None):
         cdef int i, fd
         if len(descriptors) > SENDER_SOCKETS:
             raise ValueError(f"more than {SENDER_SOCKETS} sockets")
         self.outbox = outbox
         self.on_trouble = on_trouble
+        self.streams = streams
         for i, fd in enumerate(descriptors):
             self.fds[i] = fd
 
@@ -93,11 +95,14 @@ cdef class Sender:
     cdef void flush(self) noexcept:
         """Send what is queued; inside a call in order. Stops where a socket takes no more; the rest stays queued."""
         cdef Outbox outbox = self.outbox
-        cdef uint32_t i, messages, total = outbox.count, done = 0
+        cdef uint32_t i, messages, total, done = 0
         cdef Datagram* first = &outbox.queue[outbox.first]
         cdef int n, fd
         cdef bint segmenting = self.segmenting
-        if self.blocked:
+        if self.streams is not None:
+            self._hand_over()
+        total = outbox.count
+        if self.blocked or total == 0:
             return
         if self.segmenting and total > 1:
             self._arrange()
@@ -139,6 +144,26 @@ cdef class Sender:
             outbox.clear()
         else:
             outbox.discard(done)
+
+    cdef void _hand_over(self) noexcept:
+        """Give the streams what is theirs; what is left keeps its order."""
+        cdef Outbox outbox = self.outbox
+        cdef Datagram* first = &outbox.queue[outbox.first]
+        cdef Datagram* d
+        cdef uint32_t i, kept = 0, total = outbox.count
+        for i in range(total):
+            d = &first[i]
+            if self.fds[d.listener] < 0:
+                self.streams.send(d.listener, &d.to, outbox.arena + d.offset, d.n)
+            else:
+                if kept != i:
+                    first[kept] = d[0]
+                kept += 1
+        if kept == 0:
+            outbox.clear()
+        else:
+            outbox.count = kept
+        self.streams.flush()
 
     cdef void _arrange(self) noexcept:
         """Bring datagrams together that can leave as one send, without changing the order inside a call.

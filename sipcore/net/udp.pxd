@@ -1,6 +1,7 @@
 """One bound UDP socket: batches in, batches out, and the kernel's error queue."""
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from sipcore.base.sockname cimport sockaddr_storage, socklen_t
+from sipcore.net.backlog cimport Backlog
 from sipcore.stack.layer cimport Layer
 
 cdef extern from "sockets.h" nogil:
@@ -26,11 +27,16 @@ cdef extern from "sockets.h" nogil:
     int sendmmsg(int fd, mmsghdr* messages, unsigned int n, int flags)
     ssize_t recvmsg(int fd, msghdr* message, int flags)
     long sipcore_socket_drops(int fd)
+    int sipcore_stamp(int fd)
+    uint64_t sipcore_stamped_ns(msghdr* message)
     int sipcore_queued_error(msghdr* message)
 
 cdef enum:
     UDP_BATCH = 64
     UDP_SEND_BATCH = 512
+    SERVED = 32             # of the backlog, when the socket has been emptied
+    SERVED_AMID = 8         # when it has not: new calls are slow, and not shut out
+    STAMP_ROOM = 64
 
 
 cdef class UdpSocket:
@@ -43,9 +49,18 @@ cdef class UdpSocket:
     cdef mmsghdr received[UDP_BATCH]
     cdef iovec vectors[UDP_BATCH]
     cdef sockaddr_storage* names
+    cdef uint8_t stamp[STAMP_ROOM]      # control data of the first datagram of a batch
+    cdef readonly Backlog backlog       # requests that begin something, while more comes than can be done at once
+    cdef bint coming                    # the pump is to work once more for the backlog
+    cdef uint64_t known_backlog_drops   # as of the last look
+    cdef long known_drops               # the kernel's, as of the last look
+    cdef uint64_t looked                # ms, of that look
     cdef readonly uint64_t datagrams    # received
     cdef readonly uint64_t truncated    # longer than the message limit
     cdef readonly uint64_t errors       # taken from the error queue
 
     cdef int receive(self, uint64_t now, object trace) noexcept
+    cdef void serve(self, uint64_t now, uint32_t most) noexcept
+    cdef uint32_t waited(self) noexcept nogil
+    cdef bint has_lost(self, uint64_t now) noexcept nogil
     cdef int take_errors(self, uint64_t now) noexcept

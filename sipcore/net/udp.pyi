@@ -1,5 +1,6 @@
 from socket import socket as Socket
 
+from sipcore.net.backlog import Backlog
 from sipcore.stack.layer import Layer
 
 def bind_udp(host: str, port: int, *, buffer_bytes: int = ..., send_buffer_bytes: int = ...) -> Socket: ...
@@ -8,6 +9,7 @@ class UdpSocket:
     socket: Socket
     fd: int
     listener: int
+    backlog: Backlog
     datagrams: int
     truncated: int
     errors: int

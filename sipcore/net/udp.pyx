@@ -8,14 +8,18 @@ from libc.errno cimport EHOSTDOWN, EHOSTUNREACH, ENETUNREACH, ECONNREFUSED, ENOP
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
+from posix.time cimport CLOCK_REALTIME, clock_gettime, timespec
 from sipcore.base.address cimport Address, address_host
 from sipcore.base.sockname cimport address_of, sockaddr, sockaddr_storage
+from sipcore.net.backlog cimport Backlog, Waiting, begins_something
 from sipcore.stack.layer cimport Layer
 
 import socket as sockets
 
 cdef enum:
     ERRORS_AT_ONCE = 64
+    LOOK_MS = 50
+    LONGEST_WAIT_NS = 60000000000
     IP_RECVERR = 11
     IPV6_RECVERR = 25
     SO_RCVBUFFORCE = 33
@@ -58,6 +62,7 @@ cdef class UdpSocket:
         self.fd = sock.fileno()
         self.listener = <uint32_t>listener
         self.layer = layer
+        self.backlog = Backlog()
         self.stride = (min(message_limit, <uint32_t>65535) + 2 + 63) & ~<uint32_t>63
         self.buffers = <uint8_t*>calloc(UDP_BATCH, self.stride)
         self.names = <sockaddr_storage*>calloc(UDP_BATCH, sizeof(sockaddr_storage))
@@ -69,6 +74,10 @@ cdef class UdpSocket:
             self.received[i].msg_hdr.msg_iov = &self.vectors[i]
             self.received[i].msg_hdr.msg_iovlen = 1
             self.received[i].msg_hdr.msg_name = &self.names[i]
+
+        # Of the oldest one of a batch alone it is asked how long it has waited.
+        sipcore_stamp(self.fd)
+        self.known_drops = sipcore_socket_drops(self.fd)
 
     def __dealloc__(self):
         free(self.buffers)
@@ -92,12 +101,26 @@ cdef class UdpSocket:
         cdef int i, n
         cdef Address source
         cdef uint8_t* data
+        cdef uint32_t waited
+        cdef const Waiting* first
+        cdef bint behind
         for i in range(UDP_BATCH):
             self.received[i].msg_hdr.msg_namelen = sizeof(sockaddr_storage)
+        self.received[0].msg_hdr.msg_control = self.stamp
+        self.received[0].msg_hdr.msg_controllen = STAMP_ROOM
         n = recvmmsg(self.fd, self.received, UDP_BATCH, MSG_DONTWAIT, NULL)
         if n < 0:
             return -1 if errno in (ECONNREFUSED, EHOSTUNREACH, ENETUNREACH, EHOSTDOWN, EPROTO, ENOPROTOOPT) else 0
         self.datagrams += <uint64_t>n
+        if n == 0:
+            return 0
+        waited = self.waited()
+        behind = n == UDP_BATCH or self.backlog.count > 0
+        if behind:
+            first = self.backlog.front()
+            if first != NULL:
+                waited = max(waited, <uint32_t>min(1000 * (now - first.since), <uint64_t>LONGEST_WAIT_NS // 1000))
+        self.layer.note_lag(waited, self.has_lost(now), now)
         for i in range(n):
             data = self.buffers + i * self.stride
             address_of(<const sockaddr*>&self.names[i], &source)
@@ -106,8 +129,49 @@ cdef class UdpSocket:
                 self.truncated += 1
             if trace is not None:
                 _show(trace, self.listener, &source, data, self.received[i].msg_len)
+            if behind and begins_something(data, self.received[i].msg_len):
+                self.backlog.put(&source, data, self.received[i].msg_len, now - waited // 1000)
+                continue
             self.layer.receive(self.listener, &source, data, self.received[i].msg_len, now)
         return n
+
+    cdef void serve(self, uint64_t now, uint32_t most) noexcept:
+        """Handle requests that were put aside, the oldest ones."""
+        cdef const Waiting* first
+        cdef uint32_t _i
+        for _i in range(most):
+            first = self.backlog.front()
+            if first == NULL:
+                break
+            self.layer.receive(self.listener, &first.source, <const uint8_t*>first + sizeof(Waiting), first.n, now)
+            self.backlog.release()
+
+    cdef uint32_t waited(self) noexcept nogil:
+        """How long the first datagram of the batch waited in the kernel, us; 0 where that is not known or the time of
+        day was set meanwhile."""
+        cdef uint64_t stamped = sipcore_stamped_ns(&self.received[0].msg_hdr)
+        cdef timespec t
+        cdef uint64_t ns
+        if stamped == 0:
+            return 0
+        clock_gettime(CLOCK_REALTIME, &t)
+        ns = <uint64_t>t.tv_sec * 1000000000 + <uint64_t>t.tv_nsec
+        return <uint32_t>((ns - stamped) // 1000) if stamped < ns < stamped + LONGEST_WAIT_NS else 0
+
+    cdef bint has_lost(self, uint64_t now) noexcept nogil:
+        """Whether datagrams were dropped since the last look, by the kernel or for want of room to wait; the kernel is
+        not asked more often than LOOK_MS."""
+        cdef long drops
+        cdef bint lost = self.backlog.dropped != self.known_backlog_drops
+        self.known_backlog_drops = self.backlog.dropped
+        if now - self.looked < LOOK_MS:
+            return lost
+        self.looked = now
+        drops = sipcore_socket_drops(self.fd)
+        if drops <= self.known_drops:
+            return lost
+        self.known_drops = drops
+        return True
 
     cdef int take_errors(self, uint64_t now) noexcept:
         """Hand what came back as undeliverable to its transaction; returns how many errors were taken."""

@@ -37,6 +37,7 @@ cdef class Admission:
 
     cdef int admit(self, uint32_t listener, const Address* source, uint64_t now, int* group) noexcept
     cdef bint may_begin(self, int group, const Address* source, uint64_t now) noexcept
+    cdef bint may_ask(self, int group, const Address* source, uint64_t now) noexcept
     cdef bint may_look(self, const Address* source, uint64_t now) noexcept
     cdef bint may_answer(self, uint64_t now) noexcept
     cdef uint32_t dialog_methods_of(self, int group) noexcept

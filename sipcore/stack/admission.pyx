@@ -88,6 +88,12 @@ cdef class Admission:
             return False
         return rule.rate == 0 or bucket_take(&rule.bucket, now, rule.rate, rule.burst)
 
+    cdef bint may_ask(self, int group, const Address* source, uint64_t now) noexcept:
+        """Whether one more STUN request of this source is answered now. It counts as what the source begins, but not
+        for its group: no call is refused because phones keep their mappings."""
+        cdef object limiter = self.limiters[group]
+        return limiter is None or (<SourceLimiter>limiter).take(source, now)
+
     cdef bint may_look(self, const Address* source, uint64_t now) noexcept:
         """Whether one more message of an unlisted source is looked at now."""
         return self.unlisted.take(source, now)

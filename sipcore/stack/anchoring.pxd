@@ -19,4 +19,5 @@ cdef class Anchoring(Bookkeeper):
                              Verdict verdict, Record* record, bint begins, Slice* body) noexcept
     cdef int _anchor_response(self, uint32_t slot, uint32_t owner, Slice* body) noexcept
     cdef void _void_offer(self, uint32_t owner) noexcept
+    cdef int _refusal_body(self, Slice* body) noexcept
     cdef void _void_unsent(self, uint32_t record_slot) noexcept

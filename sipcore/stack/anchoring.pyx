@@ -8,6 +8,7 @@ from sipcore.stack.record cimport CALL_ID_KEPT, RECORD_UP, Record
 from sipcore.stack.tx cimport NO_RECORD, TX_BEGINS, TX_MEDIA, Tx
 from sipcore.stack.verdict cimport Verdict
 from sipcore.wire.message cimport Msg, index_message, msg_cseq, msg_from, msg_has, msg_to, msg_value
+from sipcore.wire.multipart cimport SDP_ABSENT, find_sdp
 from sipcore.wire.tables cimport H_CALL_ID, H_RSEQ
 
 
@@ -99,6 +100,20 @@ cdef class Anchoring(Bookkeeper):
         if (record.media and index_message(&self.stored, tx.request, tx.request_n, &self.limits) == 0
                 and self._passing(&self.stored, record, tx.method, &p)):
             self.media.on_refused(&p)
+
+    cdef int _refusal_body(self, Slice* body) noexcept:
+        """The body of self.msg, a refusal of what went through the media hook, as it goes back.
+
+        A session description in it says what the far end could have done (RFC 3261 21.4.26), and where it is, which
+        nobody beyond the edge is told: it is left out.
+        """
+        cdef Msg* m = &self.msg
+        cdef Slice sdp
+        body[0] = slice_of(m.base + m.body, m.n - m.body)
+        if body.n == 0 or find_sdp(m, body[0], &sdp) == SDP_ABSENT:
+            return HOOK_LEAVE
+        body.n = 0
+        return HOOK_REPLACE
 
     cdef void _void_unsent(self, uint32_t record_slot) noexcept:
         """self.msg, a request inside the dialog, is taken back after the media hook has seen it."""

@@ -1,11 +1,10 @@
 """What is remembered of the dialogs that are forwarded: calls and how they ended, REFERs and what became of them."""
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
-from sipcore.base.address cimport Address
+from sipcore.base.address cimport Address, SCOPE_FLOW, TRANSPORT_UDP
 from sipcore.base.siphash cimport SipState, siphash_final, siphash_init, siphash_update
 from sipcore.base.slice cimport Slice, slice_from, slice_of
 from sipcore.stack.counters cimport *
-from sipcore.stack.layer cimport Layer
 from sipcore.stack.record cimport (
     CALL_ID_KEPT, ENDED_CALLEE, ENDED_CALLER, ENDED_DURATION, ENDED_MEDIA, ENDED_NOT, ENDED_REFUSED, ENDED_STOP,
     ENDED_TIMEOUT, MAX_REFERS, RECORD_ENDED, RECORD_ENDING, RECORD_FREE, RECORD_RINGING, RECORD_TRYING, RECORD_UP,
@@ -13,18 +12,23 @@ from sipcore.stack.record cimport (
 )
 from sipcore.stack.refer cimport refer_answered, refer_notified, refer_pending, refer_sent, refers_pending
 from sipcore.stack.tx cimport NO_RECORD, TX_BEGINS, TX_CANCELLED, TX_ENDS, TX_REFER, Tx
+from sipcore.stack.useragent cimport UserAgent
 from sipcore.stack.verdict cimport Verdict
 from sipcore.wire.message cimport Msg, msg_to, msg_value
 from sipcore.wire.tables cimport H_CALL_ID, METHOD_BYE, METHOD_NOTIFY, METHOD_REFER
 from sipcore.wire.uri cimport Uri, parse_uri
 
 
-cdef enum:
-    TROUBLES = 100          # texts kept for the log between two takings
+cdef uint8_t _keep_user(uint8_t* to, Slice user) noexcept nogil:
+    """Keep the beginning of a user part; how many bytes. A URI without one has no place either."""
+    cdef uint8_t n = <uint8_t>min(user.n, <uint32_t>USER_KEPT)
+    if n:
+        memcpy(to, user.p, n)
+    return n
 
 
-cdef class Bookkeeper(Layer):
-    """A Layer that keeps a record of each forwarded dialog."""
+cdef class Bookkeeper(UserAgent):
+    """A UserAgent that keeps a record of each forwarded dialog."""
 
     def finish(self, uint64_t now):
         """Write the log lines of the calls that are still up when the edge stops.
@@ -43,24 +47,14 @@ cdef class Bookkeeper(Layer):
     cdef void expire(self, uint64_t now) noexcept:
         cdef uint32_t ids[64]
         cdef int n, i
-        Layer.expire(self, now)
+        UserAgent.expire(self, now)
         n = self.records.wheel.expire(now, ids, 64)
         for i in range(n):
             self._stop_waiting(ids[i])
 
     cdef uint64_t next_deadline(self) noexcept nogil:
-        cdef uint64_t a = Layer.next_deadline(self), b = self.records.wheel.next_deadline()
+        cdef uint64_t a = UserAgent.next_deadline(self), b = self.records.wheel.next_deadline()
         return a if a < b else b
-
-    cdef void _trouble(self, str text) noexcept:
-        if len(self.troubles) < TROUBLES:
-            self.troubles.append(text)
-
-    def take_troubles(self):
-        """Texts about policy mistakes since the last call, for the log."""
-        taken = self.troubles[:]
-        self.troubles.clear()
-        return taken
 
     def end_silent(self, uint32_t record_slot, uint32_t generation, uint64_t now):
         """End the call of a record whose media has stopped: its ports and its place are given back, its line is logged.
@@ -86,15 +80,15 @@ cdef class Bookkeeper(Layer):
         cdef Uri uri
         r.began = self.now
         r.caller = source[0]
+        if verdict.nat and source.transport == TRANSPORT_UDP:
+            r.caller.scope |= SCOPE_FLOW
         r.group = <short>self.group
         r.upstream = <short>verdict.upstream
         r.call_id_n = <uint8_t>min(text.n, CALL_ID_KEPT)
         memcpy(r.call_id, text.p, r.call_id_n)
         if parse_uri(m.from_.uri, &uri) == 0:
-            r.from_n = <uint8_t>min(uri.user.n, USER_KEPT)
-            memcpy(r.from_user, uri.user.p, r.from_n)
-        r.to_n = <uint8_t>min(m.uri.user.n, USER_KEPT)
-        memcpy(r.to_user, m.uri.user.p, r.to_n)
+            r.from_n = _keep_user(r.from_user, uri.user)
+        r.to_n = _keep_user(r.to_user, m.uri.user)
         r.caller_tag = self._tag_hash(m.from_.tag)
         if verdict.max_duration:
             r.expires = self.now + <uint64_t>verdict.max_duration * 1000
@@ -104,6 +98,19 @@ cdef class Bookkeeper(Layer):
         if verdict.note:
             self.notes[record_slot] = verdict.note.encode("utf-8", "replace")
         self._arm_record(record_slot)
+
+    cdef void _count_at(self, uint32_t record_slot, const Address* target) noexcept:
+        """The call of a record is at this target from now on; NULL: it is over."""
+        cdef Record* r = &self.records.slab[record_slot]
+        cdef uint16_t number = self.targets.find(target) if target != NULL else 0
+        if r.target == number:
+            return
+        if r.target:
+            self.targets.cells[r.target].calls -= 1
+        if number:
+            self.targets.cells[number].calls += 1
+            self.targets.cells[number].begun += 1
+        r.target = number
 
     cdef uint32_t _tag_hash(self, Slice tag) noexcept:
         cdef SipState s
@@ -127,6 +134,7 @@ cdef class Bookkeeper(Layer):
         self.notes.pop(record_slot, None)
         if r.media:
             self.media.end(r.media, False)
+        self._count_at(record_slot, NULL)
         self.records.up -= 1
         if 0 <= r.upstream < 256:
             self.records.calls[r.upstream] -= 1
@@ -213,24 +221,9 @@ cdef class Bookkeeper(Layer):
             return
         r = &self.records.slab[tx.record]
         if tx.flags & TX_BEGINS:
-            if status < 200:
-                if not r.rang:
-                    r.rang = True
-                    r.ring_ms = <uint32_t>(self.now - r.began)
-                if r.state == RECORD_TRYING:
-                    r.state = RECORD_RINGING
-            elif status < 300:
-                if r.state < RECORD_UP:
-                    r.state = RECORD_UP
-                    r.status = <uint16_t>status
-                    r.answered = self.now
-                    if msg_to(&self.msg) == 0:
-                        r.callee_tag = self._tag_hash(self.msg.to.tag)
-                    self.counters[C_CALLS_ANSWERED] += 1
-            elif r.state < RECORD_UP:
-                self.counters[C_CALLS_FAILED] += 1
-                self._end_call(tx.record, ENDED_CALLER if tx.flags & TX_CANCELLED
-                               else ENDED_TIMEOUT if status == 408 else ENDED_REFUSED, status)
+            if 200 <= status < 300 and r.state < RECORD_UP and msg_to(&self.msg) == 0:
+                r.callee_tag = self._tag_hash(self.msg.to.tag)
+            self._note_begun(tx.record, status, tx.flags & TX_CANCELLED)
         elif status >= 200 and tx.flags & TX_ENDS:
             if r.state != RECORD_ENDING:
                 return
@@ -250,6 +243,27 @@ cdef class Bookkeeper(Layer):
                 elif refer.state == REFER_REFUSED:
                     self._refer_over(tx.record, refer)
 
+    cdef void _note_begun(self, uint32_t record_slot, uint32_t status, bint cancelled) noexcept:
+        """The INVITE that begins a call was answered, as its caller sees it: it rings, is up, or has failed."""
+        cdef Record* r = &self.records.slab[record_slot]
+        if status < 200:
+            if not r.rang:
+                r.rang = True
+                r.ring_ms = <uint32_t>(self.now - r.began)
+            if r.state == RECORD_TRYING:
+                r.state = RECORD_RINGING
+        elif r.state >= RECORD_UP:
+            return
+        elif status < 300:
+            r.state = RECORD_UP
+            r.status = <uint16_t>status
+            r.answered = self.now
+            self.counters[C_CALLS_ANSWERED] += 1
+        else:
+            self.counters[C_CALLS_FAILED] += 1
+            self._end_call(record_slot, ENDED_CALLER if cancelled
+                           else ENDED_TIMEOUT if status == 408 else ENDED_REFUSED, status)
+
     cdef void _end_call(self, uint32_t record_slot, int by, uint32_t status) noexcept:
         """Log the call, and free its record unless the outcome of a REFER is still awaited."""
         cdef Record* r = &self.records.slab[record_slot]
@@ -260,10 +274,13 @@ cdef class Bookkeeper(Layer):
         if r.media:
             media = self.media.end(r.media, self.records.journal.enabled)
             r.media = 0
+        elif self.figures:
+            media = slice_from(self.figures)
         r.ended_by = <uint8_t>by
         r.status = <uint16_t>status
         note = self.notes.pop(record_slot, b"") if self.notes else b""
         self.records.write_call(r, self.now, slice_from(note), media)
+        self._count_at(record_slot, NULL)
         self.records.up -= 1
         if 0 <= r.upstream < 256:
             self.records.calls[r.upstream] -= 1

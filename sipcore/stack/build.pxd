@@ -12,4 +12,4 @@ cdef enum ResponseForm:
 
 cdef void plan_response(Edit* e, Msg* m, uint32_t status, Slice reason, Slice headers, Slice tag,
                         const Address* source, int form) noexcept nogil
-cdef void plan_sibling(Edit* e, const Msg* invite, Slice method, const Msg* response) noexcept nogil
+cdef void plan_sibling(Edit* e, const Msg* invite, Slice method, const Msg* response, Slice lines) noexcept nogil

@@ -117,10 +117,11 @@ cdef void plan_response(Edit* e, Msg* m, uint32_t status, Slice reason, Slice he
     _keep_headers(e, m, ids, headers)
 
 
-cdef void plan_sibling(Edit* e, const Msg* invite, Slice method, const Msg* response) noexcept nogil:
+cdef void plan_sibling(Edit* e, const Msg* invite, Slice method, const Msg* response, Slice lines) noexcept nogil:
     """The ACK to a final response that is no 2xx, or (response NULL) the CANCEL, of an INVITE as we sent it.
 
     Same request URI, topmost Via, Route set, From, Call-ID and CSeq number; To as the response has it.
+    lines: complete header lines to add, or empty.
     """
     cdef const Header* h
     cdef Slice text
@@ -140,4 +141,4 @@ cdef void plan_sibling(Edit* e, const Msg* invite, Slice method, const Msg* resp
         edit_delete(e, at, invite.headers[i].end - at)
         i = invite.headers[i].next
     _keep_headers(e, invite, _bit(H_VIA) | _bit(H_FROM) | _bit(H_TO) | _bit(H_CALL_ID) | _bit(H_CSEQ)
-                  | _bit(H_ROUTE) | _bit(H_MAX_FORWARDS), slice_of(invite.base, 0))
+                  | _bit(H_ROUTE) | _bit(H_MAX_FORWARDS), lines if lines.n else slice_of(invite.base, 0))

@@ -13,6 +13,7 @@ INVITE (17.1.1, figure 5; RFC 6026 7.2)             non-INVITE (17.1.2, figure 6
   Accepted    2xx           passed
               Timer M       Terminated
 
+On a reliable transport nothing is sent again; a non-INVITE then only says when Timer E would have reached T2.
 Timers D, K and M run as the layer's linger queue of 64*T1 (K is longer than T4 that way: it absorbs more).
 """
 from libc.stdint cimport uint32_t, uint64_t
@@ -27,7 +28,9 @@ cdef void client_on_send(Tx* tx, uint64_t now, bint reliable, const TimerValues*
     """The request is about to be sent for the first time."""
     tx.client = CLIENT_CALLING
     tx.interval = <unsigned short>t.t1
-    tx.next = 0 if reliable else now + t.t1
+    # RFC 4320 4.2: on a reliable transport the sender is told that we are waiting when Timer E would have got to T2,
+    # which is when it fires for the first time at the earliest.
+    tx.next = now + t.t1 if not reliable else 0 if tx.method == METHOD_INVITE else now + max(t.t2 - t.t1, t.t1)
     tx.until = now + 64 * t.t1
 
 
@@ -40,6 +43,8 @@ cdef int client_on_response(Tx* tx, uint32_t status, uint64_t now, const TimerVa
                 # 16.7 step 2: any provisional response but 100 starts Timer C anew.
                 if (status > 100 or tx.client == CLIENT_CALLING) and not tx.flags & TX_CANCEL_SENT:
                     tx.until = now + (<uint64_t>tx.ring * 1000 if tx.ring else t.c)
+            elif tx.target.transport:
+                tx.next = 0
             elif tx.next:
                 tx.interval = <unsigned short>t.t2
                 tx.next = now + t.t2
@@ -71,6 +76,9 @@ cdef int client_on_timer(Tx* tx, uint64_t now, const TimerValues* t) noexcept no
         return STEP_TIMEOUT
     if not tx.next or now < tx.next:
         return STEP_NONE
+    if tx.target.transport:
+        tx.next = 0
+        return STEP_TRYING_100
     doubled = 2 * <uint32_t>tx.interval
     if tx.method != METHOD_INVITE and (tx.client == CLIENT_PROCEEDING or doubled > t.t2):
         doubled = t.t2

@@ -9,7 +9,8 @@ COUNTERS = (
     "cancelled", "transactions_full", "records_full", "buffers_full", "outbox_full", "oversize",
     "oversize_refused", "fragmented", "unroutable", "calls", "calls_answered", "calls_ended", "calls_failed",
     "calls_expired", "calls_refused", "refers", "refers_accepted", "refers_refused", "refers_completed",
-    "refers_failed", "refers_unknown", "media_forgotten",
+    "refers_failed", "refers_unknown", "media_forgotten", "retries_refused", "overload_refused", "scanners", "banned",
+    "stun_answered", "stun_malformed",
 )
 if len(COUNTERS) != C_COUNT:
     raise AssertionError("counters.pyx and counters.pxd list different counters")

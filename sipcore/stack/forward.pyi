@@ -1,12 +1,13 @@
 from collections.abc import Callable, Iterable
 
 from sipcore.stack.admission import Admission
+from sipcore.stack.guarding import Guarding
+from sipcore.stack.handler import Handler
 from sipcore.stack.identity import Identity
 from sipcore.stack.mediahook import MediaHook
-from sipcore.stack.relay import Relay
 from sipcore.stack.verdict import Request, Verdict
 
-class Proxy(Relay):
+class Proxy(Guarding):
     def __init__(
         self,
         identity: Identity | None = None,
@@ -18,6 +19,8 @@ class Proxy(Relay):
         internal: Iterable[str] = (),
         outcome_ms: int = ...,
         media: MediaHook | None = None,
+        handler: Handler | None = None,
+        extensions: Iterable[str] = (),
         transactions: int = ...,
         memory: int = ...,
         t1: int = ...,
@@ -37,8 +40,10 @@ class Proxy(Relay):
         dialog_budget: int = 0,
         groups: Iterable[str] = (),
         upstreams: Iterable[str] = (),
+        realms: Iterable[str] = (),
     ) -> None: ...
     def statistics(self) -> dict[str, int]: ...
-    draining: bool
     busy: int
-    def drain_calls(self) -> None: ...
+    def keep_alive(self, listener: int, host: str, port: int) -> None: ...
+    def drain_calls(self, on: bool = True) -> None: ...
+    def forget_decisions(self) -> None: ...

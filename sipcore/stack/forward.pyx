@@ -8,33 +8,46 @@ Long because one request's passage (admission, Route, loops, decision, plan, sen
 RFC's steps.
 """
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
-from sipcore.base.address cimport Address, TRANSPORT_UDP, address_same_host, parse_ip
+from sipcore.base.address cimport (
+    SCOPE_FLOW, Address, TRANSPORT_TLS, TRANSPORT_UDP, address_from, address_same_host, is_secure, is_websocket,
+)
 from sipcore.base.siphash cimport SipState, siphash_final, siphash_init, siphash_update, siphash_update_word
-from sipcore.base.slice cimport Slice, slice_bytes, slice_from, slice_iis, slice_of
+from sipcore.base.slice cimport Slice, slice_bytes, slice_from, slice_of
 from sipcore.stack.admission cimport ADMIT_FORBID, ADMIT_LISTED, ADMIT_SILENT, Admission
 from sipcore.stack.counters cimport *
-from sipcore.stack.identity cimport BRANCH_TEXT, BranchParts, Identity, NO_SLOT
-from sipcore.stack.relay cimport Relay, Search
+from sipcore.stack.guarding cimport Guarding
+from sipcore.stack.hop cimport HOP_NAME, HOP_OK, default_port
+from sipcore.stack.identity cimport BRANCH_TEXT, BranchParts, Identity, NO_SLOT, TAG_TEXT
+from sipcore.stack.relay cimport Search
 from sipcore.stack.headerfilter cimport HeaderFilter
 from sipcore.stack.mediahook cimport HOOK_LEAVE, HOOK_REPLACE, MediaHook
 from sipcore.stack.plan cimport Passage, plan_request, plan_routing
+from sipcore.stack.realmfilter cimport RealmFilter
 from sipcore.stack.record cimport Record, Records
 from sipcore.stack.tx cimport NO_RECORD, NO_TX, ROLE_PROXY, SERVER_TRYING, TX_BEGINS, TX_MEDIA, Tx
-from sipcore.stack.verdict cimport ACTION_FORWARD, ACTION_LOCAL, ACTION_REJECT, Request, SCOPE_GROUP, Target, Verdict
+from sipcore.stack.targettable cimport TargetTable
+from sipcore.stack.useragent cimport UserAgent
+from sipcore.stack.verdict cimport ACTION_FORWARD, ACTION_LOCAL, ACTION_REJECT, Request, Target, Verdict
 from sipcore.wire.edit cimport edit_size
 from sipcore.wire.fault cimport FAULT_VERSION, fault_text
 from sipcore.wire.message cimport (
-    Msg, NO_HEADER, header_value, index_message, msg_has, msg_max_forwards, msg_value, msg_via,
+    Msg, NO_HEADER, header_value, index_message, msg_has, msg_max_forwards, msg_uri, msg_value, msg_via,
 )
 from sipcore.wire.nameaddr cimport next_value
 from sipcore.wire.tables cimport (
     H_CALL_ID, H_PROXY_AUTHORIZATION, H_PROXY_REQUIRE, H_ROUTE, H_VIA, METHOD_ACK, METHOD_COUNT, METHOD_INVITE,
     METHOD_OTHER, METHOD_PRACK, METHOD_REFER, METHOD_UPDATE,
 )
-from sipcore.wire.uri cimport SCHEME_SIP, SCHEME_SIPS, SCHEME_TEL, Uri, parse_uri
+from sipcore.wire.stun cimport is_stun
+from sipcore.wire.uri cimport SCHEME_SIPS, uri_param
 from sipcore.wire.via cimport Via, parse_via
 
+from sipcore.base.place import Unresolved
 from sipcore.wire.tables import METHODS
+
+cdef object _unheard(object outcome, object now):
+    """For a name that nobody waits for."""
+
 
 cdef bytes _ALLOW = b"Allow: " + ", ".join(name for name in METHODS if name).encode() + b"\r\n"
 
@@ -46,32 +59,39 @@ cdef inline void _hash_header(SipState* s, const Msg* m, uint8_t id) noexcept no
         i = m.headers[i].next
 
 
-cdef class Proxy(Relay):
+cdef class Proxy(Guarding):
     """The edge's core. decide(request) -> Verdict; oversize(request, verdict, size) -> Verdict.
 
     internal: header names or X-Internal-* patterns that never leave to an untrusted peer. outcome_ms: how long the
-    outcome of a forwarded REFER is waited for. media: anchors the media of calls whose verdict asks for it.
+    outcome of a forwarded REFER is waited for. media: anchors the media of calls whose verdict asks for it. handler:
+    a Handler that gets the INVITEs of controlled calls; extensions: option tags that their requests may require.
     """
 
     def __init__(self, Identity identity=None, *, Admission admission not None, decide, oversize=None,
-                 uint32_t dialogs=1 << 18, internal=(), uint32_t outcome_ms=300_000, MediaHook media=None, **_):
+                 uint32_t dialogs=1 << 18, internal=(), uint32_t outcome_ms=300_000, MediaHook media=None,
+                 handler=None, extensions=(), **_):
+        UserAgent.__init__(self, identity, handler=handler, extensions=extensions)
+        self.keyed = True
         self.records = Records(dialogs)
-        self.request = Request()
-        self.troubles = []
+        self.targets = TargetTable()
+        self.asked = Request()
         self.notes = {}
         self.media = media
         self.configure(admission, decide, oversize, internal=internal, outcome_ms=outcome_ms)
 
     def configure(self, Admission admission not None, decide, oversize=None, *, internal=(),
-                  uint32_t outcome_ms=300_000, uint32_t max_calls=0, uint32_t dialog_budget=0, groups=(), upstreams=()):
+                  uint32_t outcome_ms=300_000, uint32_t max_calls=0, uint32_t dialog_budget=0, groups=(), upstreams=(),
+                  realms=()):
         """Take over another configuration: one assignment, calls in progress go on as they were decided.
 
-        dialog_budget: bytes above which a request inside a dialog is decided too; 0 for never.
+        dialog_budget: bytes above which a request inside a dialog is decided too; 0 for never. realms: credentials for
+        them are taken out of what goes on.
         """
         self.admission = admission
         self.decide = decide
         self.oversize = oversize
         self.internal = HeaderFilter(internal) if internal else None
+        self.realms = RealmFilter(realms) if realms else None
         self.outcome_ms = outcome_ms
         self.max_calls = max_calls
         self.dialog_budget = dialog_budget
@@ -79,15 +99,27 @@ cdef class Proxy(Relay):
         self.memo = [None] * (max(1, len(admission.tries)) * max(1, admission.groups) * METHOD_COUNT)
 
     def statistics(self):
-        found = Relay.statistics(self)
+        found = Guarding.statistics(self)
         found["dialogs"] = self.records.live
         found["calls_up"] = self.records.up
+        found["controlled_dialogs"] = len(self.dialogs)
         found["journal_dropped"] = self.records.journal.dropped
         return found
 
-    def drain_calls(self):
-        """Begin nothing any more: what would begin something gets 503; what is under way goes on."""
-        self.draining = True
+    def keep_alive(self, uint32_t listener, str host not None, int port):
+        """Send an empty packet (RFC 5626 3.5.1), so that a NAT on the way keeps its binding."""
+        cdef Address address
+        address_from(host, port, &address)
+        if listener < self.listener_count and self.listeners[listener].bound.transport == TRANSPORT_UDP:
+            self.send(listener, &address, <const uint8_t*>b"\r\n\r\n", 4)
+
+    def drain_calls(self, bint on=True):
+        """Begin nothing any more: what would begin something gets 503; what is under way goes on. on=False ends it."""
+        self.draining = on
+
+    def forget_decisions(self):
+        """Ask the policy again for what its verdict was remembered of: what it reads has changed."""
+        self.memo = [None] * len(self.memo)
 
     @property
     def busy(self):
@@ -99,8 +131,15 @@ cdef class Proxy(Relay):
         cdef int admittance
         self.now = now
         self.counters[C_DATAGRAMS_IN] += 1
-        admittance = self.admission.admit(listener, source, now, &self.group)
-        self.listed = admittance == ADMIT_LISTED
+        if self.proven_group >= 0:
+            # What a client certificate proved goes before the address.
+            self.group = self.proven_group
+            self.proven_group = -1
+            admittance = self.admission.rules[self.group].admittance if self.group < <int>self.admission.groups \
+                else ADMIT_SILENT
+        else:
+            admittance = self.admission.admit(listener, source, now, &self.group)
+        self.listed = self._is_listed(source, admittance == ADMIT_LISTED)
         if not self.listed:
             if admittance == ADMIT_SILENT:
                 self.counters[C_DENIED] += 1
@@ -114,6 +153,9 @@ cdef class Proxy(Relay):
             if not self.admission.may_look(source, now):
                 self.counters[C_RATE_LIMITED] += 1
                 return
+        if source.transport == TRANSPORT_UDP and is_stun(data, n):
+            self._take_stun(listener, source, data, n)
+            return
         self.receive_admitted(listener, source, data, n)
         self.outbox.call = 0
 
@@ -121,13 +163,6 @@ cdef class Proxy(Relay):
         """403 to a request of a group that is denied aloud."""
         if index_message(&self.msg, data, n, &self.limits) == 0 and self.msg.method_text.n \
                 and self.msg.method != METHOD_ACK and msg_via(&self.msg) == 0:
-            self._refuse(listener, source, 403, b"", b"")
-
-    cdef void _stranger(self, uint32_t listener, const Address* source) noexcept:
-        """An unlisted source that proved nothing: silence, or 403 where the configuration wants it."""
-        self.counters[C_UNLISTED_DROPPED] += 1
-        if (self.admission.unlisted_admittance == ADMIT_FORBID and self.msg.method != METHOD_ACK
-                and self.admission.may_answer(self.now)):
             self._refuse(listener, source, 403, b"", b"")
 
     cdef void on_malformed(self, uint32_t listener, const Address* source, int fault) noexcept:
@@ -147,7 +182,16 @@ cdef class Proxy(Relay):
         cdef BranchParts parts
         cdef uint32_t loop, record_slot = NO_RECORD
         cdef bint proven = False
-        cdef int fault = plan_routing(m, &self.routing, self.listeners, self.listener_count)
+        cdef int fault
+        if m.via.alias and self.listed:
+            # RFC 5923 7.2. Whether the connection is one that may be used so is for the streams to say.
+            self.alias_port = m.via.port if m.via.port else default_port(TRANSPORT_TLS)
+        if m.to.tag.n == TAG_TEXT and self.identity.is_own_tag(m.to.tag) and not self._goes_through(m) \
+                and self._request_inside(listener, source, key):
+            return
+        if self._turn_away(listener, source, key):
+            return
+        fault = plan_routing(m, &self.routing, self.listeners, self.listener_count)
         if fault:
             self.counters[C_MALFORMED_REQUESTS] += 1
             self.on_malformed(listener, source, fault)
@@ -199,6 +243,12 @@ cdef class Proxy(Relay):
         else:
             self._forward(listener, source, key, loop, None, record_slot, True)
 
+    cdef bint _goes_through(self, Msg* m) noexcept:
+        """Whether a request for a dialog of our own comes by one that we forward: whom we have called has called on
+        through us, and its Route leads there first (16.4)."""
+        return (msg_has(m, H_ROUTE) and plan_routing(m, &self.routing, self.listeners, self.listener_count) == 0
+                and self.routing.token.n != 0)
+
     cdef bint _offers(self, const Msg* m) noexcept nogil:
         """Whether a request inside a dialog may bring an offer, or ask for one."""
         return m.method == METHOD_INVITE or (m.method == METHOD_UPDATE and m.n > m.body)
@@ -246,31 +296,6 @@ cdef class Proxy(Relay):
             if parse_via(&rest, &via) != 0:
                 return False
 
-    cdef Verdict _decide(self, uint32_t listener, const Address* source, bint in_dialog):
-        """The policy's Verdict, from the memo where it may come from there; None after an error in the policy."""
-        cdef Verdict verdict
-        cdef Py_ssize_t place = -1
-        # What is remembered stands for sip: alone: sips: must not be sent on over UDP, nor tel: without a template.
-        if not in_dialog and self.msg.method and self.msg.uri.scheme == SCHEME_SIP:
-            place = (listener * self.admission.groups + self.group) * METHOD_COUNT + self.msg.method
-            if place < len(self.memo) and self.memo[place] is not None:
-                self.counters[C_DECIDED_BY_MEMO] += 1
-                return <Verdict>self.memo[place]
-        self.counters[C_DECIDED] += 1
-        self.request.point(&self.msg, self.group, <int>listener, source, in_dialog)
-        try:
-            verdict = self.decide(self.request)
-            if verdict is None:
-                raise TypeError("decide returned None, expected a Verdict")
-        except Exception as error:
-            self.counters[C_DECIDE_ERRORS] += 1
-            self._trouble(f"decide failed: {type(error).__name__}: {error}")
-            verdict = None
-        self.request.msg = NULL
-        if verdict is not None and verdict.scope == SCOPE_GROUP and 0 <= place < len(self.memo):
-            self.memo[place] = verdict
-        return verdict
-
     cdef void _begin(self, uint32_t listener, const Address* source, uint64_t key, uint32_t loop) noexcept:
         """A request that begins something: methods, limits, and the decision."""
         cdef Verdict verdict
@@ -289,16 +314,15 @@ cdef class Proxy(Relay):
         verdict = self._decide(listener, source, False)
         self._apply(listener, source, key, loop, verdict, NO_RECORD, False)
 
-    cdef bytes _allow(self, uint32_t methods):
-        return b"Allow: " + ", ".join(
-            METHODS[i] for i in range(1, METHOD_COUNT) if methods >> i & 1).encode() + b"\r\n"
-
     cdef void _apply(self, uint32_t listener, const Address* source, uint64_t key, uint32_t loop, Verdict verdict,
                      uint32_t record_slot, bint in_dialog) noexcept:
         if verdict is None:
             self._refuse(listener, source, 500, b"", b"")
         elif verdict.action == ACTION_FORWARD:
-            self._forward(listener, source, key, loop, verdict, record_slot, in_dialog)
+            if verdict.control and self.msg.method == METHOD_INVITE and not in_dialog:
+                self._control(listener, source, key, verdict)
+            else:
+                self._forward(listener, source, key, loop, verdict, record_slot, in_dialog)
         elif verdict.action == ACTION_REJECT:
             if self.msg.method == METHOD_REFER:
                 self.counters[C_REFERS_REFUSED] += 1
@@ -307,22 +331,59 @@ cdef class Proxy(Relay):
         elif verdict.action == ACTION_LOCAL:
             self._refuse(listener, source, 200, b"", _ALLOW + verdict.headers)
 
-    cdef int _resolve(self, Slice text, Address* out) noexcept:
-        """Where a URI leads (RFC 3263, IP literals only); 0, or the status to answer with."""
-        cdef Uri uri
-        if parse_uri(text, &uri) != 0:
-            return 400
-        if uri.scheme == SCHEME_TEL:
-            return 404
-        if uri.scheme != SCHEME_SIP and uri.scheme != SCHEME_SIPS:
-            return 416
-        if uri.scheme == SCHEME_SIPS or (uri.transport.n and not slice_iis(uri.transport, b"udp", 3)):
-            return 503
-        if parse_ip(uri.maddr if uri.maddr.n else uri.host, out) != 0:
-            return 503
-        out.port = uri.port if uri.port else 5060
-        out.transport = TRANSPORT_UDP
-        return 0
+    cdef int _resolve(self, Slice text, Address* out, Record* record) noexcept:
+        """Where a URI leads, as far as it says so itself; 0, HOP_NAME, or the status to answer with.
+
+        record: of the dialog that the request is inside, NULL for none. Its far end may have connected to us: then the
+        connection is the way there, as long as it stands, and the only one to a WebSocket client: its Contact names no
+        address, or none that is its own, and says ws for wss as well (RFC 7118 5.3, 8.1).
+        """
+        cdef int status = self.where(text, out)
+        cdef Address* end
+        if record != NULL and out.transport == TRANSPORT_UDP and (status == HOP_OK or status == HOP_NAME):
+            end = &record.callee if self._tag_hash(self.msg.from_.tag) == record.caller_tag else &record.caller
+            if end.scope & SCOPE_FLOW and end.transport == TRANSPORT_UDP:
+                # It is behind NAT: only where its requests come from can it be reached.
+                out[0] = end[0]
+                out.scope &= ~SCOPE_FLOW
+                return 0
+        if record != NULL and out.transport != TRANSPORT_UDP and (status == HOP_OK or status == HOP_NAME):
+            end = &record.callee if self._tag_hash(self.msg.from_.tag) == record.caller_tag else &record.caller
+            if end.scope & SCOPE_FLOW and is_websocket(end.transport) and is_websocket(out.transport):
+                out[0] = end[0]
+                return 0
+            if end.transport == out.transport and (
+                    address_same_host(end, out) if status == HOP_OK else end.scope & SCOPE_FLOW != 0):
+                if end.scope & SCOPE_FLOW:
+                    out[0] = end[0]
+                elif out.scope == 0:
+                    # One server, one certificate: what its name was when the dialog began, it still is.
+                    out.scope = end.scope
+                return 0
+        return status
+
+    cdef int _flow(self, Address* to) noexcept:
+        """Where a Path of ours, which comes back in Route, leads (RFC 3327 5.3, RFC 5626 5.3): the listener to send
+        from; -1 where there is none, -2 where it is not ours."""
+        cdef Slice text
+        cdef uint8_t listener
+        if not uri_param(&self.routing.values[0].uri, b"f", 1, &text):
+            return -1
+        if not self.identity.get_flow(text, &listener, to) or listener >= self.listener_count:
+            return -2
+        return listener
+
+    cdef bint _stays_secure(self, const Address* source, const Address* to) noexcept nogil:
+        """Whether what asked for TLS on every hop came and goes that way (RFC 5630 3.1.3, 5.1.1)."""
+        return is_secure(source.transport) and is_secure(to.transport)
+
+    cdef bytes _no_way(self, int status):
+        """The reason phrase of a request that cannot be sent on."""
+        if status == 480:
+            return b"Temporarily Unavailable - sips needs TLS on every hop"
+        if status == 416 and self.msg.uri.scheme == SCHEME_SIPS:
+            return b"SIPS Needs TLS, Which Is Not Available"
+        return b"Service Unavailable - no address or listener for the next hop" if status == 503 else b""
 
     cdef bint _may_go(self, const Address* to, Record* record) noexcept:
         """An unlisted peer's token opens the way to listed peers and to the two ends of its own dialog alone."""
@@ -338,65 +399,80 @@ cdef class Proxy(Relay):
 
     cdef void _forward(self, uint32_t listener, const Address* source, uint64_t key, uint32_t loop,
                        Verdict verdict, uint32_t record_slot, bint in_dialog) noexcept:
-        """RFC 3261 16.6: one copy to the first target, its server transaction opened, 100 for an INVITE."""
+        """RFC 3261 16.6: one copy to the first target, its server transaction opened, 100 for an INVITE; where a name
+        stands there that nobody knows yet, the same without the copy."""
         cdef Msg* m = &self.msg
         cdef Target target = None
+        cdef tuple targets = ()
+        cdef Slice uri
         cdef Address to
-        cdef int status = 0, out, wanted
+        cdef int status = 0, out, wanted, flow = -1
+        cdef bint by_tcp = False
+        cdef Address noted
         cdef uint32_t slot, attempt, n
         cdef Tx* tx
         cdef Record* record = NULL if record_slot == NO_RECORD else &self.records.slab[record_slot]
         cdef bint begins_call = (verdict is not None and verdict.record_route and not in_dialog
                                  and m.method == METHOD_INVITE)
         wanted = self.routing.out if self.routing.out != 255 else -1
-        if verdict is not None and verdict.targets and self.routing.own == self.routing.count:
-            target = <Target>verdict.targets[0]
+        if self.routing.own and not in_dialog:
+            flow = self._flow(&to)
+        if flow >= 0:
+            wanted = flow
+        elif flow == -2:
+            self.counters[C_FORGED_TOKENS] += 1
+            self._refuse(listener, source, 403, b"", b"")
+            return
+        elif verdict is not None and verdict.targets and self.routing.own == self.routing.count:
+            targets = verdict.targets
+        else:
+            uri = self.routing.next_hop
+            if verdict is not None and verdict.uri and self.routing.own == self.routing.count:
+                uri = slice_from(verdict.uri)
+            status = self._resolve(uri, &to, record)
+            if status == HOP_NAME:
+                status = 0
+                targets = (self._named(uri, wanted),)
+        if targets:
+            if m.uri.scheme == SCHEME_SIPS:
+                targets = self._secured(targets)
+            target = <Target>targets[0]
+            if target.place is not None:
+                try:
+                    targets = self._as_known(targets, m)
+                except Unresolved as unresolved:
+                    self.counters[C_UNROUTABLE] += 1
+                    self._refuse(listener, source, unresolved.status, unresolved.reason.encode("ascii", "replace"), b"")
+                    return
+                target = <Target>targets[0]
             to = target.address
             wanted = target.listener
-        elif verdict is not None and verdict.uri and self.routing.own == self.routing.count:
-            status = self._resolve(slice_from(verdict.uri), &to)
-        else:
-            status = self._resolve(self.routing.next_hop, &to)
+            if target.name:
+                to.scope = <uint32_t>self.names.number(target.name)
+            if target.place is not None:
+                self._wait(listener, source, key, loop, verdict, targets, record_slot, begins_call)
+                return
         if status == 0:
             out = self._listener_for(&to, listener, wanted)
             if out < 0:
-                status = 503
+                status = 416 if m.uri.scheme == SCHEME_SIPS else 503
+            elif m.uri.scheme == SCHEME_SIPS and not self._stays_secure(source, &to):
+                status = 480
         if status:
             self.counters[C_UNROUTABLE] += 1
-            self._refuse(listener, source, <uint32_t>status,
-                         b"" if status != 503 else b"Service Unavailable - next hop is no address reached by UDP", b"")
+            self._refuse(listener, source, <uint32_t>status, self._no_way(status), b"")
             return
         if not self.listed and not self._may_go(&to, record):
             self.counters[C_UNLISTED_DROPPED] += 1
             self._refuse(listener, source, 403, b"", b"")
             return
-        if begins_call and (self.max_calls and self.records.up >= self.max_calls
-                            or verdict.max_calls and 0 <= verdict.upstream < 256
-                            and self.records.calls[verdict.upstream] >= verdict.max_calls):
-            self.counters[C_CALLS_REFUSED] += 1
-            self._refuse(listener, source, 503, b"Service Unavailable - concurrent call limit", b"Retry-After: 10\r\n")
-            return
-        slot = self.open(ROLE_PROXY, m.method)
+        slot = self._open_passage(listener, source, verdict, begins_call, &record_slot)
         if slot == NO_TX:
-            self._refuse(listener, source, 503, b"", b"Retry-After: 10\r\n")
             return
-        if begins_call:
-            record_slot = self.records.open()
-            if record_slot == NO_RECORD:
-                self.counters[C_RECORDS_FULL] += 1
-                self.close(slot)
-                self._refuse(listener, source, 503, b"", b"Retry-After: 10\r\n")
-                return
-            self._open_record(record_slot, source, verdict)
-            if verdict.anchor and not self._begin_media(record_slot, verdict.anchor):
-                self._undo(slot, record_slot, True)
-                self._refuse(listener, source, 503, b"Service Unavailable - no room for its media",
-                             b"Retry-After: 10\r\n")
-                return
         tx = &self.slab[slot]
         attempt = slot
-        if target is not None and len(verdict.targets) > 1:
-            attempt = self._open_search(slot, verdict, loop)
+        if len(targets) > 1:
+            attempt = self._open_search(slot, verdict, targets, loop)
             if attempt == NO_TX:
                 self._undo(slot, record_slot, begins_call)
                 self._refuse(listener, source, 503, b"", b"Retry-After: 10\r\n")
@@ -410,19 +486,34 @@ cdef class Proxy(Relay):
                 verdict = self._decide(listener, source, True)
                 if verdict is not None and verdict.action != ACTION_FORWARD:
                     verdict = None
+            # On a stream nothing is fragmented.
             if (status == 0 and verdict is not None and verdict.budget and n > verdict.budget
-                    and self.oversize is not None):
+                    and self.oversize is not None and (to.transport == TRANSPORT_UDP or len(targets) > 1)):
                 verdict = self._shrink(listener, source, verdict, n, in_dialog)
+                if verdict.tcp and not targets:
+                    targets = (self._target_at(&to, out),)
+                by_tcp = verdict.tcp and self._by_tcp(&to, &out, listener)
+                if verdict.tcp and not by_tcp:
+                    verdict = verdict.fallback
                 if verdict.action == ACTION_REJECT:
                     self.counters[C_OVERSIZE_REFUSED] += 1
                     self._undo(slot, record_slot, begins_call)
                     self._refuse(listener, source, <uint32_t>verdict.status,
                                  verdict.reason.encode("ascii", "replace"), verdict.headers)
                     return
-                if verdict.targets and target is not None:
+                if verdict.targets and target is not None and (<Target>verdict.targets[0]).place is None:
                     target = <Target>verdict.targets[0]
-                    if attempt != slot:
-                        (<Search>tx.context).verdict = verdict
+                    targets = verdict.targets
+                if by_tcp and attempt == slot:
+                    attempt = self._open_search(slot, verdict, targets, loop)
+                    if attempt == NO_TX:
+                        raise MemoryError("no room for a request that may have to be sent twice")
+                    self._remember_record(<Search>tx.context, record_slot)
+                if attempt != slot:
+                    (<Search>tx.context).verdict = verdict
+                    (<Search>tx.context).targets = targets
+                if by_tcp:
+                    self._try_tcp_first(<Search>tx.context, verdict, 0)
                 status = self._plan(m, attempt, loop, listener, <uint32_t>out, source, &to, verdict, target,
                                     record_slot, in_dialog)
         except Exception as error:
@@ -440,41 +531,151 @@ cdef class Proxy(Relay):
             self._refuse(listener, source, 503, b"", b"Retry-After: 10\r\n")
             return
         self.counters[C_FORWARDED] += 1
+        if verdict is not None:
+            self.slab[attempt].ring = <uint16_t>min((verdict.ring_timeout + 999) // 1000, 65535)
+        if begins_call:
+            # By TCP for its size alone: the call is with who is reached by UDP.
+            noted = to
+            noted.transport = <uint8_t>(TRANSPORT_UDP if by_tcp else to.transport)
+            self.records.slab[record_slot].callee = noted
+            self._count_at(record_slot, &noted)
+            if flow >= 0 and to.transport == TRANSPORT_UDP:
+                self.records.slab[record_slot].callee.scope |= SCOPE_FLOW
+        self._take_passage(slot, listener, source, key, verdict, record_slot, begins_call)
+        if attempt != slot and len(targets) > 1:
+            self.slab[attempt].until = self.now + self._try_ms(<Search>tx.context)
+        self.rearm(attempt)
+        if m.method == METHOD_INVITE:
+            self.answer(listener, source, 100, slice_of(m.base, 0), slice_of(m.base, 0))
+
+    cdef uint32_t _open_passage(self, uint32_t listener, const Address* source, Verdict verdict, bint begins_call,
+                                uint32_t* record_slot) noexcept:
+        """A head for self.msg, and a record where it begins a call; NO_TX where there is no room, and its sender was
+        told."""
+        cdef uint32_t slot
+        if begins_call and self._is_full(verdict):
+            self.counters[C_CALLS_REFUSED] += 1
+            self._refuse(listener, source, 503, b"Service Unavailable - concurrent call limit", b"Retry-After: 10\r\n")
+            return NO_TX
+        slot = self.open(ROLE_PROXY, self.msg.method)
+        if slot == NO_TX:
+            self._refuse(listener, source, 503, b"", b"Retry-After: 10\r\n")
+            return NO_TX
+        if begins_call:
+            record_slot[0] = self.records.open()
+            if record_slot[0] == NO_RECORD:
+                self.counters[C_RECORDS_FULL] += 1
+                self.close(slot)
+                self._refuse(listener, source, 503, b"", b"Retry-After: 10\r\n")
+                return NO_TX
+            self._open_record(record_slot[0], source, verdict)
+            if verdict.anchor and not self._begin_media(record_slot[0], verdict.anchor):
+                self._undo(slot, record_slot[0], True)
+                self._refuse(listener, source, 503, b"Service Unavailable - no room for its media",
+                             b"Retry-After: 10\r\n")
+                return NO_TX
+        return slot
+
+    cdef void _take_passage(self, uint32_t slot, uint32_t listener, const Address* source, uint64_t key,
+                            Verdict verdict, uint32_t record_slot, bint begins_call) noexcept:
+        """Begin the server side of a head, and note what self.msg begins or ends."""
+        cdef Tx* tx = &self.slab[slot]
+        cdef uint8_t method = self.msg.method
         tx.listener_in = <uint8_t>listener
         self.reply_address(source, &tx.source)
         tx.server = SERVER_TRYING
         self.remember(slot, key)
-        if verdict is not None:
-            self.slab[attempt].ring = <uint16_t>min((verdict.ring_timeout + 999) // 1000, 65535)
         if begins_call:
             tx.flags |= TX_BEGINS | TX_MEDIA if verdict.anchor else TX_BEGINS
             tx.record = record_slot
-            self.records.slab[record_slot].callee = to
             self.records.slab[record_slot].begin_tx = slot
             self.counters[C_CALLS] += 1
-        elif record != NULL:
+        elif record_slot != NO_RECORD:
             self._note_request(slot, record_slot)
-            if record.media and (m.method == METHOD_INVITE or m.method == METHOD_UPDATE or m.method == METHOD_PRACK):
+            if self.records.slab[record_slot].media and (
+                    method == METHOD_INVITE or method == METHOD_UPDATE or method == METHOD_PRACK):
                 tx.flags |= TX_MEDIA
                 tx.record = record_slot
-        if attempt != slot:
-            self.slab[attempt].until = self.now + verdict.try_timeout
-        self.rearm(attempt)
-        if m.method == METHOD_INVITE:
+
+    cdef void _wait(self, uint32_t listener, const Address* source, uint64_t key, uint32_t loop, Verdict verdict,
+                    tuple targets, uint32_t record_slot, bint begins_call) noexcept:
+        """Take self.msg, and let it wait until the name that is its first target is known."""
+        cdef Msg* m = &self.msg
+        cdef uint32_t slot
+        if m.uri.scheme == SCHEME_SIPS and not is_secure(source.transport):
+            self._refuse(listener, source, 480, self._no_way(480), b"")
+            return
+        if not self._may_wait(source):
+            self.counters[C_UNROUTABLE] += 1
+            self._refuse(listener, source, 503, b"Service Unavailable - too many requests wait for names",
+                         b"Retry-After: 5\r\n")
+            return
+        slot = self._open_passage(listener, source, verdict, begins_call, &record_slot)
+        if slot == NO_TX:
+            return
+        if not self.keep_request(&self.slab[slot], m.base + m.start, m.n - m.start):
+            self._undo(slot, record_slot, begins_call)
+            self._refuse(listener, source, 503, b"", b"Retry-After: 10\r\n")
+            return
+        self._take_passage(slot, listener, source, key, verdict, record_slot, begins_call)
+        if not self._seek(slot, verdict, targets, loop, record_slot):
+            self._fail(slot)
+        elif m.method == METHOD_INVITE:
             self.answer(listener, source, 100, slice_of(m.base, 0), slice_of(m.base, 0))
+
+    cdef bint _may_begin(self, uint32_t owner, uint32_t slot, int* out, Address* to, Target target,
+                         Search search) except -1:
+        """What `_forward` looks at where it knows the target from the start: who may send there, and the size."""
+        cdef Tx* tx = &self.slab[owner]
+        cdef uint32_t record_slot = self._record_of(owner, search), n = edit_size(&self.edit)
+        cdef Verdict verdict = search.verdict
+        cdef bint in_dialog
+        if not search.listed and not self._may_go(
+                to, NULL if record_slot == NO_RECORD else &self.records.slab[record_slot]):
+            self.counters[C_UNLISTED_DROPPED] += 1
+            search.status = 403
+            return False
+        if tx.flags & TX_BEGINS and record_slot != NO_RECORD:
+            self.records.slab[record_slot].callee = to[0]
+        in_dialog = self.stored.to.tag.n > 0 and not tx.flags & TX_BEGINS
+        if n <= (verdict.budget if verdict is not None else self.dialog_budget) or self.oversize is None:
+            return True
+        if index_message(&self.msg, tx.request, tx.request_n, &self.limits) != 0 or msg_uri(&self.msg) != 0:
+            raise ValueError("the stored request does not parse")
+        self.group = search.group
+        if verdict is None and in_dialog and self.dialog_budget:
+            verdict = self._decide(tx.listener_in, &tx.source, True)
+            if verdict is not None and verdict.action != ACTION_FORWARD:
+                verdict = None
+        if (verdict is None or verdict.budget == 0 or n <= verdict.budget
+                or (to.transport != TRANSPORT_UDP and search.next == len(search.targets))):
+            return True
+        verdict = self._shrink(tx.listener_in, &tx.source, verdict, n, in_dialog)
+        search.verdict = verdict
+        if verdict.tcp:
+            if self._by_tcp(to, out, tx.listener_in):
+                self._try_tcp_first(search, verdict, search.next - 1)
+            else:
+                search.verdict = verdict = verdict.fallback
+        if verdict.action == ACTION_REJECT:
+            self.counters[C_OVERSIZE_REFUSED] += 1
+            search.refusal = verdict
+            return False
+        return self._plan(&self.stored, slot, search.loop, tx.listener_in, <uint32_t>out[0], &tx.source, to, verdict,
+                          target, record_slot, in_dialog) == 0
 
     cdef Verdict _shrink(self, uint32_t listener, const Address* source, Verdict verdict, uint32_t size,
                          bint in_dialog):
         """Ask the policy for a verdict under which the request fits its budget (transfers.md 4)."""
         cdef Verdict smaller
         self.counters[C_OVERSIZE] += 1
-        self.request.point(&self.msg, self.group, <int>listener, source, in_dialog)
-        self.request.body_replaced = self.body_replaced
-        self.request.body_growth = self.body_growth
+        self.asked.point(&self.msg, self.group, <int>listener, source, in_dialog)
+        self.asked.body_replaced = self.body_replaced
+        self.asked.body_growth = self.body_growth
         try:
-            smaller = self.oversize(self.request, verdict, size)
+            smaller = self.oversize(self.asked, verdict, size)
         finally:
-            self.request.msg = NULL
+            self.asked.msg = NULL
         if smaller is None:
             raise TypeError("oversize returned None, expected a Verdict")
         if smaller.action != ACTION_REJECT and smaller.warn:
@@ -482,6 +683,31 @@ cdef class Proxy(Relay):
         if smaller.note or smaller.warn:
             self._trouble("; ".join(text for text in (smaller.note, smaller.warn) if text))
         return smaller
+
+    cdef bint _ack_way(self, Address* to, Record* record) noexcept:
+        """Where an ACK goes; False where it leads nowhere. It waits for no name: the next one, which the far end's next
+        2xx brings, finds it known."""
+        cdef int status = self._resolve(self.routing.next_hop, to, record)
+        cdef tuple targets
+        cdef Target target
+        if status != HOP_NAME:
+            return status == 0
+        try:
+            targets = (self._named(self.routing.next_hop, -1),)
+            if self.msg.uri.scheme == SCHEME_SIPS:
+                targets = self._secured(targets)
+            target = <Target>self._as_known(targets, &self.msg)[0]
+            if target.place is None:
+                to[0] = target.address
+                if target.name:
+                    to.scope = <uint32_t>self.names.number(target.name)
+                return True
+            self.naming.resolve(target.place, _unheard)
+        except Unresolved:
+            pass
+        except Exception as error:
+            self._trouble(f"ACK not forwarded: {type(error).__name__}: {error}")
+        return False
 
     cdef void on_ack(self, uint32_t listener, const Address* source, uint32_t slot) noexcept:
         """The ACK to a 2xx: forwarded on its token, without a transaction (16.11); any other ends here."""
@@ -493,18 +719,24 @@ cdef class Proxy(Relay):
         cdef int out, outcome
         cdef uint32_t n
         cdef Record* record
+        if m.to.tag.n == TAG_TEXT and self.awaited and not self._goes_through(m) and self._ack_inside():
+            return
         if (plan_routing(m, &self.routing, self.listeners, self.listener_count) != 0 or self.routing.token.n == 0
                 or not self.identity.get_token(self.routing.token, msg_value(m, H_CALL_ID), &parts)
-                or msg_max_forwards(m) != 0 or m.max_forwards == 0 or self._resolve(self.routing.next_hop, &to) != 0):
+                or msg_max_forwards(m) != 0 or m.max_forwards == 0):
+            self.counters[C_STRAY_ACKS] += 1
+            return
+        record = self.records.get(parts.slot, parts.generation) if parts.worker == self.identity.worker else NULL
+        if not self._ack_way(&to, record) or (
+                m.uri.scheme == SCHEME_SIPS and not self._stays_secure(source, &to)):
             self.counters[C_STRAY_ACKS] += 1
             return
         out = self._listener_for(&to, listener, self.routing.out if self.routing.out != 255 else -1)
-        record = self.records.get(parts.slot, parts.generation) if parts.worker == self.identity.worker else NULL
         if out < 0 or (not self.listed and not self._may_go(&to, record)):
             self.counters[C_STRAY_ACKS] += 1
             return
         passage.listener_in = &self.listeners[listener]
-        passage.listener_out = &self.listeners[out]
+        passage.listener_out = passage.listener_route = &self.listeners[out]
         passage.source = source
         # The same ACK again must get the same branch (16.11).
         self.identity.put_branch(self.branch_text, NO_SLOT,

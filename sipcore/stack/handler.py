@@ -11,6 +11,8 @@ class Handler:
     """Called synchronously, inside `feed` and `advance`. What a subclass leaves as it is here is what RFC 3261 asks for
     at least: a method that nobody handles is answered 501 (21.5.2)."""
 
+    __slots__ = ()
+
     def on_request(self, tx: "ServerTransaction") -> None:
         """A request to answer (never ACK or CANCEL). tx.dialog is the Dialog that it belongs to, or None."""
         tx.respond(tx.agent.time, 501)

@@ -1,7 +1,8 @@
 """Keyed identifiers. A branch is the address of its transaction, a token that of its dialog's record; the check
 beside the address is what keeps a stranger from making one up, so no table has to be searched to refuse it."""
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from libc.string cimport memcmp, memcpy
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcmp, memcpy, memset
+from sipcore.base.address cimport Address
 from sipcore.base.base32 cimport BASE32_U64, base32_digit, get_base32_u64, put_base32_u64
 from sipcore.base.siphash cimport (
     SipKey, SipState, key_from, siphash24, siphash24_init, siphash_final, siphash_update, siphash_update_word,
@@ -111,6 +112,81 @@ cdef class Identity:
         out.generation = <uint32_t>(word & 0xFFFFFF)
         out.anchored = word >> 60 == ANCHORED_VERSION
         return out.anchored or word >> 60 == IDENTITY_VERSION
+
+    cdef void put_contact(self, uint8_t* out, uint64_t number) noexcept nogil:
+        """Write TOKEN_TEXT bytes: the token of a Contact of ours, the number's low 52 bits in it.
+
+        It proves that we were there before, and who may look up a dialog; the dialog itself is told by its Call-ID and
+        tags, of which ours nobody can guess.
+        """
+        cdef uint64_t word = (<uint64_t>(<int>CONTACT_VERSION) << 60 | <uint64_t>self.worker << 52
+                              | number & <uint64_t>0xFFFFFFFFFFFFF)
+        put_base32_u64(word, out)
+        put_base32_u64(_token_check(&self.token_keys[0], word, slice_of(out, 0)), out + BASE32_U64)
+
+    cdef bint get_contact(self, Slice text, uint8_t* worker) noexcept nogil:
+        """Whether text is the token of a Contact that a worker with our secret made."""
+        cdef uint64_t word, check
+        if text.n != TOKEN_TEXT:
+            return False
+        if get_base32_u64(text.p, &word) or get_base32_u64(text.p + BASE32_U64, &check):
+            return False
+        if word >> 60 != CONTACT_VERSION:
+            return False
+        worker[0] = <uint8_t>(word >> 52 & 0xFF)
+        return (_token_check(&self.token_keys[0], word, slice_of(text.p, 0)) == check
+                or _token_check(&self.token_keys[1], word, slice_of(text.p, 0)) == check)
+
+    cdef uint32_t put_flow(self, uint8_t* out, uint32_t listener, const Address* address) noexcept nogil:
+        """Write FLOW_TEXT bytes at most: where a request came from, so that others can be sent there (RFC 5626 5.2);
+        returns how many."""
+        cdef uint64_t word = (<uint64_t>(<int>FLOW_VERSION) << 60 | <uint64_t>(listener & 0xFF) << 52
+                              | <uint64_t>address.family << 48 | <uint64_t>(address.transport & 15) << 44
+                              | <uint64_t>address.port << 28)
+        cdef uint64_t words[3]
+        cdef uint32_t i, n = 1 if address.family == 4 else 3
+        words[0] = words[1] = 0
+        memcpy(words, address.ip, 4 if n == 1 else 16)
+        if n == 1:
+            words[0] |= <uint64_t>address.scope << 32
+        words[2] = address.scope
+        put_base32_u64(word, out)
+        for i in range(n):
+            put_base32_u64(words[i], out + (i + 1) * BASE32_U64)
+        put_base32_u64(_token_check(&self.token_keys[0], word, slice_of(out + BASE32_U64, n * BASE32_U64)),
+                       out + (n + 1) * BASE32_U64)
+        return (n + 2) * BASE32_U64
+
+    cdef bint get_flow(self, Slice text, uint8_t* listener, Address* out) noexcept nogil:
+        """Whether text is a flow that a worker with our secret wrote; the listener and the address then."""
+        cdef uint64_t word, check
+        cdef uint64_t words[3]
+        cdef uint32_t i, n = 1 if text.n == 3 * BASE32_U64 else 3
+        cdef Slice rest
+        if text.n != (n + 2) * BASE32_U64:
+            return False
+        rest = slice_of(text.p + BASE32_U64, n * BASE32_U64)
+        if get_base32_u64(text.p, &word) or get_base32_u64(rest.p + rest.n, &check):
+            return False
+        for i in range(n):
+            if get_base32_u64(rest.p + i * BASE32_U64, &words[i]):
+                return False
+        if (_token_check(&self.token_keys[0], word, rest) != check
+                and _token_check(&self.token_keys[1], word, rest) != check):
+            return False
+        listener[0] = <uint8_t>(word >> 52 & 0xFF)
+        memset(out, 0, sizeof(Address))
+        out.family = <uint8_t>(word >> 48 & 15)
+        out.transport = <uint8_t>(word >> 44 & 15)
+        out.port = <uint16_t>(word >> 28 & 0xFFFF)
+        memcpy(out.ip, words, 4 if n == 1 else 16)
+        out.scope = <uint32_t>(words[0] >> 32) if n == 1 else <uint32_t>words[2]
+        return word >> 60 == FLOW_VERSION and (out.family == 4) == (n == 1)
+
+    cdef bint is_own_tag(self, Slice text) noexcept nogil:
+        """Whether text has the form of a tag of this worker; a far end's may have it by chance."""
+        cdef uint64_t word
+        return text.n == TAG_TEXT and get_base32_u64(text.p, &word) == 0 and word >> 56 == self.worker
 
     cdef void put_tag(self, uint8_t* out, uint64_t seed) noexcept nogil:
         """Write TAG_TEXT bytes; the same seed gives the same tag, so that a stateless answer repeats itself."""

@@ -2,25 +2,14 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from sipcore.base.address cimport Address
 from sipcore.base.slice cimport Slice
+from sipcore.stack.listener cimport Listener
 from sipcore.stack.verdict cimport Target, Verdict
 from sipcore.wire.edit cimport Edit
 from sipcore.wire.message cimport Msg
 from sipcore.wire.uri cimport Uri
 
 cdef enum:
-    MAX_LISTENERS = 32
     MAX_ROUTES = 32         # Route values looked at in one request
-    LISTENER_TEXT = 160
-
-cdef struct Listener:
-    Address bound
-    Address advertised      # what we write into Via and Record-Route, and recognise in Route
-    uint16_t via_n
-    uint16_t record_route_n
-    uint16_t contact_n
-    uint8_t via[LISTENER_TEXT]              # "Via: SIP/2.0/UDP host:port;branch="
-    uint8_t record_route[LISTENER_TEXT]     # "Record-Route: <sip:host:port;lr;t="
-    uint8_t contact[LISTENER_TEXT]          # "host:port"
 
 cdef struct RouteValue:
     Slice item              # the value, within its header line
@@ -44,14 +33,13 @@ cdef struct Routing:
 cdef struct Passage:
     const Listener* listener_in
     const Listener* listener_out
+    const Listener* listener_route  # whose Record-Route it gets: listener_out, unless this request alone leaves by that
     const Address* source
     Slice branch            # BRANCH_TEXT bytes
     Slice token             # TOKEN_TEXT bytes, or empty: no Record-Route
     const Slice* body       # takes the place of the message's and of the verdict's; NULL: none does
 
 
-cdef int make_listener(Listener* listener, Address* bound, Address* advertised) except -1
-cdef int find_listener(const Listener* listeners, uint32_t count, const Uri* uri) noexcept nogil
 cdef int plan_routing(Msg* m, Routing* r, const Listener* listeners, uint32_t count) noexcept nogil
 cdef int plan_request(Edit* e, Msg* m, const Routing* r, const Passage* passage, Verdict verdict,
                       Target target) except -1

@@ -4,13 +4,14 @@ What is done to every request: our Via on top, received and rport on the sender'
 own Route values taken off, folds and space before a colon brought to the plain form. What a verdict adds:
 Record-Route, another request URI, headers put in, replaced and taken out, short names, another body.
 """
-from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcpy, memset
 from sipcore.base.address cimport (
-    ADDRESS_TEXT, Address, address_from, address_same_host, parse_ip, render_ip,
+    ADDRESS_TEXT, Address, address_from, address_same_host, parse_ip, render_ip, transport_number,
 )
-from sipcore.base.slice cimport Slice, slice_equal, slice_from, slice_of
+from sipcore.base.slice cimport Slice, slice_equal, slice_from, slice_iis, slice_of
 from sipcore.stack.identity cimport BRANCH_TEXT, TOKEN_TEXT
+from sipcore.stack.listener cimport MAX_LISTENERS, Listener, choose_listener, find_listener, make_listener
 from sipcore.stack.verdict cimport Request, Target, Verdict
 from sipcore.wire.edit cimport (
     Edit, edit_begin, edit_delete, edit_insert, edit_number, edit_replace, edit_room, edit_size, edit_text,
@@ -23,48 +24,12 @@ from sipcore.wire.nameaddr cimport NameAddr, next_value, parse_name_addr
 from sipcore.wire.tables cimport (
     H_CONTENT_LENGTH, H_MAX_FORWARDS, H_RECORD_ROUTE, H_ROUTE, H_VIA, header_compact,
 )
-from sipcore.wire.uri cimport SCHEME_SIP, SCHEME_SIPS, Uri, parse_uri, uri_param
+from sipcore.wire.uri cimport parse_uri, uri_param
 from sipcore.wire.via cimport RPORT_ABSENT
 cimport sipcore.stack.verdict as verdict_module
 
 cdef Slice _CRLF = slice_of(<const uint8_t*>b"\r\n", 2)
 cdef Slice _SPACE = slice_of(<const uint8_t*>b" ", 1)
-
-
-cdef int make_listener(Listener* listener, Address* bound, Address* advertised) except -1:
-    """Fill a Listener and the texts that name it; advertised may equal bound."""
-    cdef uint8_t host[ADDRESS_TEXT]
-    cdef bytes name
-    memset(listener, 0, sizeof(Listener))
-    listener.bound = bound[0]
-    listener.advertised = advertised[0]
-    name = (<const char*>host)[:render_ip(advertised, host, True)] + b":%d" % advertised.port
-    listener.via_n = _write(listener.via, b"Via: SIP/2.0/UDP " + name + b";branch=")
-    listener.record_route_n = _write(listener.record_route, b"Record-Route: <sip:" + name + b";lr;t=")
-    listener.contact_n = _write(listener.contact, name)
-    return 0
-
-
-cdef uint16_t _write(uint8_t* out, bytes text) noexcept:
-    memcpy(out, <const char*>text, len(text))
-    return <uint16_t>len(text)
-
-
-cdef int find_listener(const Listener* listeners, uint32_t count, const Uri* uri) noexcept nogil:
-    """The listener that a URI names by its advertised or bound address; -1: it is not us."""
-    cdef Address a
-    cdef uint32_t i
-    cdef uint16_t port = uri.port if uri.port else 5060
-    if uri.scheme != SCHEME_SIP and uri.scheme != SCHEME_SIPS:
-        return -1
-    if parse_ip(uri.host, &a) != 0:
-        return -1
-    for i in range(count):
-        if listeners[i].advertised.port == port and address_same_host(&listeners[i].advertised, &a):
-            return <int>i
-        if listeners[i].bound.port == port and address_same_host(&listeners[i].bound, &a):
-            return <int>i
-    return -1
 
 
 cdef int plan_routing(Msg* m, Routing* r, const Listener* listeners, uint32_t count) noexcept nogil:
@@ -176,6 +141,7 @@ cdef void plan_via_source(Edit* e, Msg* m, const Address* source) noexcept nogil
     cdef uint8_t* o
     cdef Slice text
     sent_by.family = 0
+    sent_by.transport = source.transport
     differs = parse_ip(m.via.host, &sent_by) != 0 or not address_same_host(&sent_by, source)
     if m.via.received_text.n:
         # Whatever the sender claims, only we know where it came from.
@@ -258,17 +224,26 @@ cdef void _compact(Edit* e, const Msg* m) noexcept nogil:
             edit_replace(e, m.headers[i].name, m.headers[i].name_n, short)
 
 
-cdef void _put_record_route(Edit* e, uint32_t at, const Listener* listener, Slice token) noexcept nogil:
-    cdef uint8_t* room = edit_room(e, listener.record_route_n + TOKEN_TEXT + 3)
+cdef void _put_record_route(Edit* e, uint32_t at, const Listener* listener, Slice token, bint secure) noexcept nogil:
+    cdef bint sips = secure and listener.secure_route_n > 0
+    cdef uint32_t n = listener.secure_route_n if sips else listener.record_route_n
+    cdef uint8_t* room = edit_room(e, n + TOKEN_TEXT + 3)
     cdef uint8_t* o = room
     if room == NULL:
         return
-    memcpy(o, listener.record_route, listener.record_route_n)
-    o += listener.record_route_n
+    if sips:
+        memcpy(o, listener.secure_route, n)
+    else:
+        memcpy(o, listener.record_route, n)
+    o += n
     memcpy(o, token.p, token.n)
     o += token.n
     memcpy(o, b">\r\n", 3)
     edit_insert(e, at, edit_text(e, room, o + 3))
+
+
+cdef inline bint _is_sips(Slice uri) noexcept nogil:
+    return uri.n > 5 and slice_iis(slice_of(uri.p, 5), b"sips:", 5)
 
 
 cdef int plan_request(Edit* e, Msg* m, const Routing* r, const Passage* passage, Verdict verdict,
@@ -283,6 +258,7 @@ cdef int plan_request(Edit* e, Msg* m, const Routing* r, const Passage* passage,
     cdef uint8_t* o
     cdef Slice text, uri
     cdef bint short_names = verdict is not None and verdict.compact
+    cdef bint secure
     cdef bytes name, value
     edit_begin(e, m.base, m.start, m.n)
 
@@ -315,10 +291,11 @@ cdef int plan_request(Edit* e, Msg* m, const Routing* r, const Passage* passage,
         memcpy(o, b"\r\n", 2)
         edit_insert(e, at, edit_text(e, room, o + 2))
     if passage.token.n:
-        _put_record_route(e, at, passage.listener_out, passage.token)
-        if passage.listener_in != passage.listener_out:
+        secure = _is_sips(m.uri_text) or _is_sips(text) or _is_sips(r.next_hop)
+        _put_record_route(e, at, passage.listener_route, passage.token, secure)
+        if passage.listener_in != passage.listener_route:
             # RFC 5658: one for each side, the side that the request left by on top.
-            _put_record_route(e, at, passage.listener_in, passage.token)
+            _put_record_route(e, at, passage.listener_in, passage.token, secure)
     plan_via_source(e, m, passage.source)
 
     if msg_has(m, H_MAX_FORWARDS):
@@ -372,6 +349,7 @@ cdef uint32_t _planned_size(Request request, Verdict verdict, int i) except? 0:
     cdef Msg* m = <Msg*>request.msg
     cdef Target target = verdict.targets[i] if i < len(verdict.targets) else None
     cdef uint8_t filler[BRANCH_TEXT]
+    cdef int out
     cdef uint32_t listener = _listener_count if request.listener < 0 else <uint32_t>request.listener
     if listener >= _listener_count:
         raise ValueError(f"no listener of number {request.listener}")
@@ -380,13 +358,11 @@ cdef uint32_t _planned_size(Request request, Verdict verdict, int i) except? 0:
     memset(filler, c'-', BRANCH_TEXT)
     passage.listener_in = &_listeners[listener]
     passage.listener_out = passage.listener_in
-    if target is not None and 0 <= target.listener < <int>_listener_count:
-        passage.listener_out = &_listeners[target.listener]
-    elif target is not None and target.address.family != passage.listener_in.bound.family:
-        for listener in range(_listener_count):
-            if _listeners[listener].bound.family == target.address.family:
-                passage.listener_out = &_listeners[listener]
-                break
+    if target is not None:
+        out = choose_listener(_listeners, _listener_count, &target.address, listener, target.listener)
+        if out >= 0:
+            passage.listener_out = &_listeners[out]
+    passage.listener_route = passage.listener_out
     passage.source = &request.source_address
     passage.branch = slice_of(filler, BRANCH_TEXT)
     passage.token = slice_of(filler, TOKEN_TEXT if verdict.record_route and not request.in_dialog else 0)
@@ -423,15 +399,16 @@ cdef uint32_t _listener_count = 0
 
 
 def use_listeners(listeners):
-    """Set the (bound host, port, advertised host, port) list that Request.size_with reckons with."""
+    """Set the (bound host, port, advertised host, port[, transport]) list that Request.size_with reckons with."""
     global _listener_count
     cdef Address bound, advertised
     cdef uint32_t n = 0
-    for host, port, public_host, public_port in listeners:
+    for host, port, public_host, public_port, *transport in listeners:
         if n == MAX_LISTENERS:
             raise ValueError(f"more than {MAX_LISTENERS} listeners")
         address_from(host, port, &bound)
         address_from(public_host, public_port, &advertised)
+        bound.transport = <uint8_t>transport_number(transport[0]) if transport else 0
         make_listener(&_listeners[n], &bound, &advertised)
         n += 1
     _listener_count = n

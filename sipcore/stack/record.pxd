@@ -25,6 +25,7 @@ cdef enum EndedBy:
     ENDED_DURATION          # max_duration, without a BYE
     ENDED_STOP              # the edge stopped
     ENDED_MEDIA             # no audio from either side for too long
+    ENDED_TRANSFER          # by the edge, after a transfer: the caller is elsewhere, or that was the rule
 
 cdef enum ReferState:
     REFER_NONE = 0
@@ -39,7 +40,7 @@ cdef enum ReferState:
 cdef enum:
     MAX_REFERS = 2          # followed at a time in one dialog
     CALL_ID_KEPT = 56
-    USER_KEPT = 26
+    USER_KEPT = 25
 
 cdef struct Refer:
     uint32_t cseq
@@ -70,6 +71,7 @@ cdef struct Record:
     uint8_t call_id[CALL_ID_KEPT]
     uint8_t from_user[USER_KEPT]
     uint8_t to_user[USER_KEPT]
+    uint16_t target         # number of the target that it counts for, 0: none
     uint32_t ring_ms
     uint32_t begin_tx       # transactions that tell this record something, as long as they name it
     uint32_t end_tx

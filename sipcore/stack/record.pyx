@@ -16,11 +16,11 @@ import os
 import struct
 
 # In the order of EndedBy and ReferState.
-ENDS = ("open", "caller", "callee", "refused", "timeout", "duration", "stop", "media")
+ENDS = ("open", "caller", "callee", "refused", "timeout", "duration", "stop", "media", "transfer")
 REFER_STATES = ("none", "sent", "accepted", "progress", "completed", "failed", "refused", "unknown")
 
-cdef const char* _ends[8]
-_ends[:] = [b"open", b"caller", b"callee", b"refused", b"timeout", b"duration", b"stop", b"media"]
+cdef const char* _ends[9]
+_ends[:] = [b"open", b"caller", b"callee", b"refused", b"timeout", b"duration", b"stop", b"media", b"transfer"]
 cdef const char* _refer_states[8]
 _refer_states[:] = [b"none", b"sent", b"accepted", b"progress", b"completed", b"failed", b"refused", b"unknown"]
 
@@ -132,6 +132,17 @@ cdef class Journal:
         self.n -= n
         if self.n:
             memmove(self.text, self.text + n, self.n)
+
+    def write(self, uint64_t at, bytes fields not None):
+        """A line of somebody else's. at: ms since 1970; fields: JSON members without braces, as ASCII."""
+        cdef uint32_t n = <uint32_t>len(fields)
+        cdef uint8_t* o = self.begin(n + 64)
+        if o == NULL:
+            return
+        o = _put_time(put_text(o, b'{"time":'), at)
+        o[0] = c','
+        memcpy(o + 1, <const char*>fields, n)
+        self.end(put_text(o + 1 + n, b"}\n"))
 
     @property
     def waiting(self):

@@ -62,7 +62,8 @@ cdef int server_on_response(Tx* tx, uint32_t status, uint64_t now, const TimerVa
             return STEP_PASS | STEP_LINGER
         tx.server = SERVER_COMPLETED
         tx.interval = <unsigned short>t.t1
-        tx.next = now + t.t1
+        # Timer G runs on an unreliable transport only (table 4).
+        tx.next = 0 if tx.source.transport else now + t.t1
         tx.until = now + 64 * t.t1
         return STEP_PASS
     if tx.server == SERVER_ACCEPTED and 200 <= status < 300:

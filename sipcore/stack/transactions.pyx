@@ -282,7 +282,7 @@ cdef class Transactions:
         self._hold(tx, &tx.request, &tx.request_n, TX_LARGE_REQUEST, &b)
         tx.listener_out = <uint8_t>listener
         tx.target = to[0]
-        client_on_send(tx, self.now, False, &self.timers)
+        client_on_send(tx, self.now, to.transport != 0, &self.timers)
         return True
 
     cdef bint keep_request(self, Tx* tx, const uint8_t* p, uint32_t n) noexcept nogil:

@@ -49,6 +49,9 @@ cdef enum TxFlag:
     TX_HEARD = 1024         # no INVITE: answered provisionally within try_timeout, so no other target is tried
     TX_LARGE_REQUEST = 2048     # the short message stands in a medium buffer: the pool had no small one
     TX_LARGE_RESPONSE = 4096
+    TX_PROBE = 16384        # ROLE_UAC: its handler alone judges what it says of the target
+    TX_HEARD_OF = 32768     # an answer was told to who judges the target
+    TX_BEGUN = 8192         # ROLE_UAS: a request without To tag; `target` holds the hash that merged ones share
 
 cdef enum:
     NO_TX = 0xFFFFFFFF
@@ -58,11 +61,11 @@ cdef struct Tx:
     uint64_t key            # keyed hash that a retransmission, an ACK or a CANCEL is matched by
     uint64_t next           # ms: next retransmission (A, E, G), 0 for none
     uint64_t until          # ms: when this state ends (B, C, F, H, or the try_timeout), 0 for none
-    Address source          # responses go here (RFC 3261 18.2.2, RFC 3581)
-    Address target          # the request went here
+    Address source          # responses go here (RFC 3261 18.2.2, RFC 3581); ROLE_UAC: where the ACK to a 2xx went
+    Address target          # the request went here; ROLE_UAS: see TX_BEGUN
     uint8_t* request        # as it was sent; as it was received where this head has no client side
-    uint8_t* response       # as it was last sent
-    void* context           # Search (proxy, more than one target) or the user agent's object; a reference is held
+    uint8_t* response       # as it was last sent; ROLE_UAC: the ACK to a 2xx
+    void* context           # Search (proxy, more than one target); ROLE_UAC: Handler of late 2xx; a reference is held
     uint32_t hash_next      # next head of the same table bucket
     uint32_t generation     # low 24 bits stand in the branch
     uint32_t record         # dialog record of TX_BEGINS, TX_ENDS, TX_REFER and TX_MEDIA, or NO_RECORD

@@ -1,23 +1,36 @@
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
+from sipcore.stack.alarms import Alarm
+from sipcore.stack.callrecord import CallRecord
 from sipcore.stack.dialog import Dialog, DialogId
 from sipcore.stack.handler import Handler
+from sipcore.stack.hop import Hop
 from sipcore.stack.identity import Identity
 from sipcore.stack.layer import Layer
+from sipcore.stack.naming import Naming
 from sipcore.stack.outgoing import Headers, Outgoing
+from sipcore.stack.verdict import Verdict
 from sipcore.wire.message import Message
 
-class ServerTransaction:
+CREDENTIALS: frozenset[str]
+
+class Transaction:
     agent: UserAgent
-    request: Message
     listener: int
-    tag: str
     status: int
-    cancelled: bool
-    dialog: Dialog | None
     handler: Handler
+
+class ServerTransaction(Transaction):
+    request: Message
+    tag: str
+    cancelled: bool
+    why: str | None
+    dialog: Dialog | None
+    verdict: Verdict | None
+    group: int
+    record: CallRecord | None
     @property
-    def source(self) -> tuple[str, int]: ...
+    def source(self) -> Hop: ...
     @property
     def waiting(self) -> bool: ...
     def respond(
@@ -31,20 +44,23 @@ class ServerTransaction:
         content_type: str = ...,
     ) -> bool: ...
 
-class ClientTransaction:
-    agent: UserAgent
+class ClientTransaction(Transaction):
     request: Outgoing
     data: bytes
-    status: int
-    listener: int
-    handler: Handler
+    target: Hop
+    @property
+    def acknowledged(self) -> int: ...
     @property
     def pending(self) -> bool: ...
-    def cancel(self, now: int) -> bool: ...
-    def ack(self, now: int, out: Outgoing, to: tuple[str, int], to_tag: str) -> None: ...
+    def cancel(self, now: int, headers: Headers = ()) -> bool: ...
+    def give_up(self, now: int) -> None: ...
+    def ack(
+        self, now: int, out: Outgoing, to: Hop, to_tag: str, *, late: Handler | None = None, listener: int = -1
+    ) -> None: ...
 
 class UserAgent(Layer):
     handler: Handler
+    naming: Naming
     dialogs: dict[DialogId, Dialog]
     extensions: frozenset[str]
     troubles: list[str]
@@ -64,11 +80,13 @@ class UserAgent(Layer):
     @property
     def time(self) -> int: ...
     def take_troubles(self) -> list[str]: ...
+    def call_at(self, at: int, callback: Callable[[], object]) -> Alarm: ...
     def new_tag(self) -> str: ...
     def new_call_id(self) -> str: ...
-    def contact(self, user: str = "", listener: int = 0) -> str: ...
+    def contact(self, user: str = "", listener: int = 0, secure: bool = False) -> str: ...
     def add(self, dialog: Dialog, owner: Handler) -> None: ...
     def remove(self, dialog: Dialog) -> None: ...
     def request(
-        self, now: int, out: Outgoing, to: tuple[str, int], handler: Handler | None = None, *, listener: int = 0
+        self, now: int, out: Outgoing, to: Hop, handler: Handler | None = None, *, listener: int = 0,
+        timeout: int = 0,
     ) -> ClientTransaction: ...

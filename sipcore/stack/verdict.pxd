@@ -1,5 +1,5 @@
 """What the stack asks the policy, and what the policy answers."""
-from libc.stdint cimport uint32_t
+from libc.stdint cimport uint32_t, uint64_t
 from sipcore.base.address cimport Address
 from sipcore.stack.headerfilter cimport HeaderFilter
 from sipcore.wire.message cimport Msg
@@ -16,9 +16,11 @@ cdef enum Scope:
 
 
 cdef class Target:
-    cdef Address address
+    cdef Address address            # of a name that has to be looked up: its family is 0
+    cdef readonly object place      # Place of such a name; None where there is an address
     cdef readonly int listener      # to send from; -1: the first that fits
     cdef readonly bytes uri         # request URI for this target; empty: the verdict's, or as it came
+    cdef readonly str name          # server name that a TLS target's certificate must show; empty: its IP address
 
 
 cdef class Verdict:
@@ -34,7 +36,11 @@ cdef class Verdict:
     cdef readonly object body       # bytes that replace the body, or None
     cdef readonly bint compact      # write header names in their short form
     cdef readonly bint record_route
+    cdef readonly bint nat          # REGISTER: Path; INVITE: the caller is reached where it came from
     cdef readonly uint32_t budget   # bytes above which `oversize` is asked; 0: never
+    cdef readonly bint tcp          # what would go by UDP goes by TCP, this request alone: it is too big
+    cdef readonly object fallback   # Verdict under which it is sent where no connection comes about, or None
+    cdef readonly bint control      # INVITE: the edge is an end of the dialog itself, see UserAgent
     cdef readonly int anchor        # profile that the media is anchored with, from 1; 0: it goes end to end
     cdef readonly int upstream      # index in the configuration, -1: none
     cdef readonly uint32_t max_calls        # concurrent calls of that upstream; 0: no limit
@@ -42,6 +48,7 @@ cdef class Verdict:
     cdef readonly uint32_t ring_timeout     # ms, Timer C
     cdef readonly uint32_t max_duration     # s, of the dialog; 0: no limit
     cdef readonly int scope         # Scope
+    cdef readonly str precall       # with control: what is asked before the call is routed; empty: nothing
     cdef readonly str note          # for the call's log line
     cdef readonly str warn          # what the user should know about this message
     cdef HeaderFilter removals      # of `remove`, None where that is empty
@@ -55,6 +62,7 @@ cdef class Request:
     cdef readonly int group
     cdef readonly int listener
     cdef readonly bint in_dialog
+    cdef readonly uint64_t now      # ms, of the decision
     cdef Address source_address
     cdef bint body_replaced         # anchoring changes the body
     cdef int body_growth            # and adds so many bytes to it

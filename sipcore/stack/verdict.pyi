@@ -1,12 +1,25 @@
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+from sipcore.base.place import Place
+
 class Target:
     listener: int
     uri: bytes
     host: str
     port: int
-    def __init__(self, host: str, port: int = 5060, listener: int = -1, uri: bytes = b"") -> None: ...
+    transport: str
+    name: str
+    place: Place | None
+    def __init__(
+        self,
+        host: str,
+        port: int = 5060,
+        listener: int = -1,
+        uri: bytes = b"",
+        transport: str = "udp",
+        name: str = "",
+    ) -> None: ...
 
 class Verdict:
     FORWARD: ClassVar[int]
@@ -25,6 +38,8 @@ class Verdict:
     body: bytes | None
     compact: bool
     record_route: bool
+    nat: bool
+    control: bool
     budget: int
     anchor: int
     upstream: int
@@ -33,6 +48,9 @@ class Verdict:
     ring_timeout: int
     max_duration: int
     scope: int
+    precall: str
+    tcp: bool
+    fallback: Verdict | None
     note: str
     warn: str
     def __init__(
@@ -50,6 +68,8 @@ class Verdict:
         body: bytes | None = ...,
         compact: bool = ...,
         record_route: bool = ...,
+        nat: bool = ...,
+        control: bool = ...,
         budget: int = ...,
         anchor: int = ...,
         upstream: int = ...,
@@ -58,6 +78,9 @@ class Verdict:
         ring_timeout: int = ...,
         max_duration: int = ...,
         scope: int = ...,
+        precall: str = ...,
+        tcp: bool = ...,
+        fallback: Verdict | None = ...,
         note: str = ...,
         warn: str = ...,
     ) -> None: ...
@@ -68,6 +91,7 @@ class Request:
     group: int
     listener: int
     in_dialog: bool
+    now: int
     method: str
     source: tuple[str, int]
     uri: str
@@ -89,6 +113,7 @@ class Request:
         listener: int = 0,
         source: Sequence[Any] = ...,
         in_dialog: bool = False,
+        now: int = 0,
     ) -> Request: ...
     def header(self, name: str) -> str | None: ...
     def headers(self, name: str) -> list[str]: ...

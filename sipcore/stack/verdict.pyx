@@ -3,9 +3,9 @@
 A Request is a view over the message that is being decided; it is valid only until `decide` returns. A Verdict is
 immutable, and what the configuration makes constant is one prebuilt Verdict for all calls.
 """
-from libc.stdint cimport uint8_t
+from libc.stdint cimport uint8_t, uint16_t, uint64_t
 from libc.stdlib cimport free, malloc
-from sipcore.base.address cimport Address, address_from, address_host
+from sipcore.base.address cimport Address, address_from, address_host, transport_name, transport_number
 from sipcore.base.slice cimport Slice, slice_bytes, slice_from, slice_iequal, slice_of
 from sipcore.stack.headerfilter cimport HeaderFilter
 from sipcore.wire.fault cimport fault_text
@@ -17,6 +17,7 @@ from sipcore.wire.nameaddr cimport next_value
 from sipcore.wire.tables cimport H_CALL_ID, H_OTHER, HEADER_LIST, header_flags, header_id
 
 from sipcore.base.errors import MalformedMessage
+from sipcore.base.place import Place, valid_host
 from sipcore.wire.tables import canonical_name
 
 planned_size = NULL
@@ -26,24 +27,42 @@ cdef enum:
 
 
 cdef class Target:
-    """Where a request goes: Target(host, port, listener=-1, uri=b""). host is an IP literal."""
+    """Where a request goes: Target(host, port, listener=-1, uri=b"", transport="udp", name="").
 
-    def __init__(self, str host not None, int port=5060, int listener=-1, bytes uri not None=b""):
-        address_from(host, port, &self.address)
+    host is an IP literal, or a name, which is looked up before the target is tried; port 0 and transport "" leave to
+    DNS what they are then (RFC 3263).
+    """
+
+    def __init__(self, str host not None, int port=5060, int listener=-1, bytes uri not None=b"",
+                 str transport not None="udp", str name not None=""):
+        try:
+            address_from(host, port, &self.address)
+        except ValueError:
+            if not valid_host(host) or not 0 <= port <= 65535:
+                raise
+            self.place = Place.of(host, port, transport)
+            self.address.port = <uint16_t>port
+        self.address.transport = <uint8_t>transport_number(transport or "udp")
+        self.name = name
         _check_value(uri)
         self.listener = listener
         self.uri = uri
 
     @property
     def host(self):
-        return address_host(&self.address)
+        return address_host(&self.address) if self.place is None else self.place.host
 
     @property
     def port(self):
         return self.address.port
 
+    @property
+    def transport(self):
+        return transport_name(self.address.transport)
+
     def __repr__(self):
-        return f"Target({self.host!r}, {self.port}, listener={self.listener}, uri={self.uri!r})"
+        secure = f", transport={self.transport!r}, name={self.name!r}" if self.address.transport else ""
+        return f"Target({self.host!r}, {self.port}, listener={self.listener}, uri={self.uri!r}{secure})"
 
 
 cdef class Verdict:
@@ -60,10 +79,12 @@ cdef class Verdict:
     def __init__(self, *, int action=ACTION_FORWARD, int status=0, str reason not None="",
                  bytes headers not None=b"", tuple targets not None=(), bytes uri not None=b"",
                  bytes insert not None=b"", tuple remove not None=(), tuple replace not None=(), body=None,
-                 bint compact=False, bint record_route=True, int budget=0, int anchor=0, int upstream=-1,
-                 int max_calls=0,
+                 bint compact=False, bint record_route=True, bint nat=False,
+                 bint control=False, int budget=0, int anchor=0,
+                 int upstream=-1, int max_calls=0,
                  int try_timeout=2000, int ring_timeout=180_000, int max_duration=0, int scope=SCOPE_REQUEST,
-                 str note not None="", str warn not None=""):
+                 str precall not None="", str note not None="", str warn not None="",
+                 bint tcp=False, Verdict fallback=None):
         if action == ACTION_REJECT and not 300 <= status <= 699:
             raise ValueError(f"a rejection needs a status of 300..699, not {status}")
         _check_lines(headers)
@@ -88,6 +109,10 @@ cdef class Verdict:
         self.body = body
         self.compact = compact
         self.record_route = record_route
+        self.nat = nat
+        self.tcp = tcp
+        self.fallback = fallback
+        self.control = control
         self.budget = <uint32_t>budget
         self.anchor = anchor
         self.upstream = upstream
@@ -96,6 +121,7 @@ cdef class Verdict:
         self.ring_timeout = <uint32_t>ring_timeout
         self.max_duration = <uint32_t>max_duration
         self.scope = scope
+        self.precall = precall
         self.note = note
         self.warn = warn
         self.removals = _filter(remove) if remove else None
@@ -127,6 +153,10 @@ cdef class Verdict:
         copy.body = self.body
         copy.compact = self.compact
         copy.record_route = self.record_route
+        copy.nat = self.nat
+        copy.tcp = self.tcp
+        copy.fallback = self.fallback
+        copy.control = self.control
         copy.budget = self.budget
         copy.anchor = self.anchor
         copy.upstream = self.upstream
@@ -135,6 +165,7 @@ cdef class Verdict:
         copy.ring_timeout = self.ring_timeout
         copy.max_duration = self.max_duration
         copy.scope = SCOPE_REQUEST
+        copy.precall = self.precall
         copy.note = self.note
         copy.warn = self.warn
         copy.removals = self.removals
@@ -156,8 +187,9 @@ cdef class Verdict:
 
 
 _FIELDS = ("action", "status", "reason", "headers", "targets", "uri", "insert", "remove", "replace", "body",
-           "compact", "record_route", "budget", "anchor", "upstream", "max_calls", "try_timeout", "ring_timeout",
-           "max_duration", "scope", "note", "warn")
+           "compact", "record_route", "nat", "control", "budget", "anchor", "upstream", "max_calls", "try_timeout",
+           "ring_timeout", "max_duration", "scope", "precall", "note", "warn",
+           "tcp", "fallback")
 
 
 cdef int _check_value(bytes value) except -1:
@@ -219,7 +251,8 @@ cdef class Request:
         self.body_growth = 0
 
     @staticmethod
-    def parse(bytes data not None, *, int group=0, int listener=0, source=("127.0.0.1", 5060), bint in_dialog=False):
+    def parse(bytes data not None, *, int group=0, int listener=0, source=("127.0.0.1", 5060), bint in_dialog=False,
+              uint64_t now=0):
         """A Request over its own bytes, for tests and checks. MalformedMessage where the bytes are no request."""
         cdef Request request = Request()
         cdef Address address
@@ -237,6 +270,7 @@ cdef class Request:
         if fault or request.own.kind != KIND_REQUEST:
             raise MalformedMessage(fault_text(fault) if fault else "not a request", status=400)
         request.point(request.own, group, listener, &address, in_dialog)
+        request.now = now
         return request
 
     cdef Msg* _message(self) except NULL:

@@ -4,6 +4,7 @@
 A `Msg` borrows its bytes: it is valid as long as they stay where they are. Values are parsed when one of the
 `msg_*` functions asks, and once.
 """
+from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from sipcore.base.slice cimport Slice
 from sipcore.wire.nameaddr cimport NameAddr
@@ -110,6 +111,16 @@ cdef inline Slice header_text(const Msg* m, uint32_t i) noexcept nogil:
     return s
 
 
+cdef inline str slice_text(Slice s):
+    """Bytes of a message as text: UTF-8, and what is none as surrogates, so that it can go out as it came."""
+    return PyUnicode_DecodeUTF8(<const char*>s.p, s.n, b"surrogateescape")
+
+
 cdef class Message:
     cdef readonly bytes data
-    cdef Msg msg
+    cdef Msg* msg               # over data; only as many headers as there are
+
+    cdef int _adopt(self, const Msg* m, bytes data) except -1
+
+    @staticmethod
+    cdef Message of(const Msg* m)

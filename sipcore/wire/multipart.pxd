@@ -1,7 +1,7 @@
 """The session description in a message's body: the whole of it, or one part of a multipart body."""
 from libc.stdint cimport uint32_t
 from sipcore.base.slice cimport Slice
-from sipcore.wire.message cimport Msg
+from sipcore.wire.message cimport Message, Msg
 
 cdef enum SdpBody:
     SDP_ABSENT = 0
@@ -10,4 +10,5 @@ cdef enum SdpBody:
     SDP_FAULTY = 3          # a multipart body whose parts cannot be told apart, or with two session descriptions
 
 
+cpdef bytes description(Message message)
 cdef SdpBody find_sdp(const Msg* m, Slice body, Slice* sdp) noexcept nogil

@@ -1,18 +1,20 @@
 """Multipart bodies (RFC 2046 5.1, RFC 5621), read as far as finding the session description asks for.
 
-A part is told by its Content-Type; nested multiparts are not entered. Bounds: 16 parts, 70 bytes of boundary.
+A part is told by its Content-Type, and a multipart inside is entered. Bounds: 16 parts in all, 4 levels, 70 bytes of
+boundary.
 """
 from libc.stdint cimport uint32_t
 from libc.string cimport memcmp
 from sipcore.base.slice cimport Slice, slice_at, slice_bytes, slice_from, slice_iequal, slice_iis, slice_of
 from sipcore.wire.fault cimport fault_text
-from sipcore.wire.message cimport DEFAULT_LIMITS, Msg, index_message, msg_has, msg_value
+from sipcore.wire.message cimport DEFAULT_LIMITS, Message, Msg, index_message, msg_has, msg_value
 from sipcore.wire.tables cimport H_CONTENT_ENCODING, H_CONTENT_TYPE
 
 from sipcore.base.errors import MalformedMessage
 
 cdef enum:
     MAX_PARTS = 16
+    MAX_DEPTH = 4
     MAX_BOUNDARY = 70           # RFC 2046 5.1.1
 
 
@@ -102,11 +104,16 @@ cdef int _delimiter(Slice body, uint32_t start, Slice boundary, uint32_t* begin,
     return 0
 
 
-cdef SdpBody _part(Slice part, Slice* sdp) noexcept nogil:
+cdef bint _is_multipart(Slice type) noexcept nogil:
+    return type.n > 10 and slice_iequal(slice_of(type.p, 10), slice_of(<const unsigned char*>b"multipart/", 10))
+
+
+cdef SdpBody _part(Slice part, Slice* sdp, uint32_t depth, uint32_t* parts) noexcept nogil:
     """Look at one part: its headers, an empty line, its content."""
     cdef uint32_t i = 0, start, length
-    cdef Slice line, name
-    cdef bint is_sdp = False, encoded = False
+    cdef Slice line, name, content
+    cdef Slice type = slice_of(part.p, 0)
+    cdef bint encoded = False
     while True:
         start = i
         while i < part.n and slice_at(part, i) != c'\n':
@@ -120,7 +127,9 @@ cdef SdpBody _part(Slice part, Slice* sdp) noexcept nogil:
         line = slice_of(part.p + start, length)
         name = _trim(_until(&line, c':'))
         if slice_iis(name, b"content-type", 12) or slice_iis(name, b"c", 1):
-            is_sdp = is_sdp or _is_type(line, b"application/sdp", 15)
+            # Where there are two, whoever reads the other one must not find what was not looked at.
+            if type.n == 0 or not _is_type(type, b"application/sdp", 15):
+                type = _trim(line)
         elif slice_iis(name, b"content-encoding", 16) or slice_iis(name, b"e", 1):
             encoded = not slice_iis(_trim(line), b"identity", 8)
         elif slice_iis(name, b"content-transfer-encoding", 25):
@@ -128,45 +137,66 @@ cdef SdpBody _part(Slice part, Slice* sdp) noexcept nogil:
             encoded = encoded or slice_iis(line, b"base64", 6) or slice_iis(line, b"quoted-printable", 16)
         if i >= part.n:
             break
-    if not is_sdp:
+    content = slice_of(part.p + i, part.n - i)
+    if _is_multipart(type):
+        return SDP_ENCODED if encoded else _parts(type, content, sdp, depth + 1, parts)
+    if not _is_type(type, b"application/sdp", 15):
         return SDP_ABSENT
-    sdp[0] = slice_of(part.p + i, part.n - i)
+    sdp[0] = content
     return SDP_ENCODED if encoded else SDP_FOUND
+
+
+cdef SdpBody _parts(Slice type, Slice body, Slice* sdp, uint32_t depth, uint32_t* parts) noexcept nogil:
+    """The one session description among the parts of a multipart body. parts: those that were looked at before."""
+    cdef Slice boundary = _boundary(type), found_sdp
+    cdef uint32_t begin = 0, end = 0, start
+    cdef SdpBody found = SDP_ABSENT, kind
+    cdef int delimiter
+    if boundary.n == 0 or depth > MAX_DEPTH:
+        return SDP_FAULTY
+    delimiter = _delimiter(body, 0, boundary, &begin, &end)
+    while delimiter == 1:
+        start = end
+        parts[0] += 1
+        delimiter = _delimiter(body, start, boundary, &begin, &end)
+        if parts[0] > MAX_PARTS or delimiter == 0:
+            return SDP_FAULTY
+        kind = _part(slice_of(body.p + start, begin - start), &found_sdp, depth, parts)
+        if kind == SDP_FAULTY or (kind != SDP_ABSENT and found != SDP_ABSENT):
+            return SDP_FAULTY
+        if kind != SDP_ABSENT:
+            found = kind
+            sdp[0] = found_sdp
+    return found
 
 
 cdef SdpBody find_sdp(const Msg* m, Slice body, Slice* sdp) noexcept nogil:
     """The session description in body, which stands for the message's own."""
-    cdef Slice type, boundary, part
-    cdef uint32_t begin = 0, end = 0, start, parts = 0
-    cdef SdpBody found = SDP_ABSENT, kind
-    cdef int delimiter
+    cdef Slice type
+    cdef uint32_t parts = 0
+    cdef SdpBody found = SDP_ABSENT
     if body.n == 0 or not msg_has(m, H_CONTENT_TYPE):
         return SDP_ABSENT
     type = msg_value(m, H_CONTENT_TYPE)
     if _is_type(type, b"application/sdp", 15):
         sdp[0] = body
         found = SDP_FOUND
-    elif type.n > 10 and slice_iequal(slice_of(type.p, 10), slice_of(<const unsigned char*>b"multipart/", 10)):
-        boundary = _boundary(type)
-        if boundary.n == 0:
-            return SDP_FAULTY
-        delimiter = _delimiter(body, 0, boundary, &begin, &end)
-        while delimiter == 1:
-            start = end
-            parts += 1
-            delimiter = _delimiter(body, start, boundary, &begin, &end)
-            if parts > MAX_PARTS or delimiter == 0:
-                return SDP_FAULTY
-            kind = _part(slice_of(body.p + start, begin - start), &part)
-            if kind != SDP_ABSENT:
-                if found != SDP_ABSENT:
-                    return SDP_FAULTY
-                found = kind
-                sdp[0] = part
+    elif _is_multipart(type):
+        found = _parts(type, body, sdp, 1, &parts)
     if found == SDP_FOUND and msg_has(m, H_CONTENT_ENCODING) and not slice_iis(
             msg_value(m, H_CONTENT_ENCODING), b"identity", 8):
         return SDP_ENCODED
     return found
+
+
+cpdef bytes description(Message message):
+    """The session description of a message, out of a multipart body too; empty where there is none. Raises what
+    sdp_of does."""
+    cdef Msg* m = message.msg
+    cdef Slice body = slice_of(m.base + m.body, m.n - m.body)
+    if body.n == 0 or (body.n > 1 and body.p[0] == c'v' and body.p[1] == c'='):
+        return slice_bytes(body)
+    return sdp_of(message.data) or b""
 
 
 def sdp_of(bytes message not None):

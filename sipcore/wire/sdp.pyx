@@ -251,6 +251,8 @@ cdef int index_sdp(Slice text, SdpIndex* out) noexcept nogil:
         length = stop - i - (1 if end != NULL else 0)
         if length and slice_at(text, i + length - 1) == c'\r':
             length -= 1
+            # Half a line end, of a body that was cut, is none: what is put behind the line brings a whole one.
+            stop -= end == NULL
         if length == 0:
             return _blank_tail(text, stop, out)
         if out.lines == SDP_MAX_LINES:

@@ -26,6 +26,7 @@ cdef struct Via:
     uint8_t host_kind       # HostKind (scan.pxd)
     uint8_t rport           # Rport
     bint protocol_ok        # SIP/2.0
+    bint alias              # RFC 5923: requests may come back by this connection
     bint cookie             # branch begins with z9hG4bK and goes on
 
 

@@ -92,6 +92,8 @@ cdef int _keep_param(Param* param, Via* out) noexcept nogil:
         if value.n >= 2 and slice_at(value, 0) == c'[' and slice_at(value, value.n - 1) == c']':
             value = slice_of(value.p + 1, value.n - 2)
         out.received = value
+    elif n == 5 and slice_iis(param.name, b"alias", 5):
+        out.alias = True
     elif n == 5 and slice_iis(param.name, b"maddr", 5):
         if out.maddr.n:
             return FAULT_VIA_PARAM_TWICE

@@ -21,6 +21,10 @@ BAD = {
     "no address": (b"v=0\r\no=- 1 1 IN IP4 127.0.0.2\r\ns=-\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n", "301"),
     "multicast": (sdp("239.1.1.1", 4000), "330"),
     "DTLS": (sdp("127.0.0.2", 4000, media="UDP/TLS/RTP/SAVPF 0"), "302"),
+    "DTLS as it was written before": (sdp("127.0.0.2", 4000, "a=fingerprint:sha-256 AA:BB", "a=setup:actpass",
+                                          media="RTP/SAVPF 0"), "302"),
+    "DTLS for all sections": (sdp("127.0.0.2", 4000, media="RTP/SAVP 0").replace(
+        b"t=0 0\r\n", b"t=0 0\r\na=fingerprint:sha-256 AA:BB\r\n"), "302"),
     "a port beyond the last": (sdp("127.0.0.2", 70000), "399"),
     "no port for RTCP": (sdp("127.0.0.2", 65535), "399"),
 }
@@ -36,6 +40,9 @@ def test_an_offer_that_makes_no_sense(bench: AnchorBench, name: str) -> None:
     assert str(final.header("Warning")).startswith(f'{warning} sipedge "')
     assert call.bob.names() == []
     assert bench.anchor.statistics()["media_refused"] == 1
+    told, = bench.proxy.take_troubles()
+    assert told.startswith("session description refused with 488: Not Acceptable Here - ")
+    assert told.endswith("; Call-ID c1")
     bench.empty()
 
 
@@ -58,6 +65,8 @@ def test_an_answer_that_makes_no_sense(bench: AnchorBench, name: str) -> None:
     bench.run()
     final = call.alice.take("100", "488")
     assert str(final.header("Warning")).startswith(BAD[name][1])
+    told, = bench.proxy.take_troubles()
+    assert told.startswith("session description refused with 488: Not Acceptable Here - ")
     call.alice.ack(invite, final)
     bench.empty()
 
@@ -127,4 +136,17 @@ def test_an_answer_of_another_kind_than_its_offer(bench: AnchorBench, media: str
     final = call.alice.take("100", "488")
     assert final.header("Warning") == '399 sipedge "a media section is answered by one of another kind"'
     call.alice.ack(invite, final)
+    bench.empty()
+
+
+def test_a_refusal_with_a_description_names_no_address_of_the_far_end(bench: AnchorBench) -> None:
+    """RFC 3261 21.4.26: a 488 may say what would have been acceptable."""
+    call = Call(bench)
+    call.alice.request("INVITE", call.bob.uri, headers=SDP_TYPE, body=call.offer())
+    bench.run()
+    call.bob.answer(call.bob.take("INVITE"), 488,
+                    headers=(*SDP_TYPE, ("Warning", '305 bob "no G.722"')), body=call.answer())
+    bench.run()
+    final = call.alice.take("100", "488")
+    assert (final.message.body, final.header("Warning")) == (b"", '305 bob "no G.722"')
     bench.empty()

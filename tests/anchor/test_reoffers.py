@@ -67,6 +67,42 @@ def test_media_that_moves(bench: AnchorBench) -> None:
     call.bye()
 
 
+def test_reports_that_move_while_the_audio_stays(bench: AnchorBench) -> None:
+    """A re-INVITE that changes a=rtcp alone (RFC 3605): reports go to where they are wanted, and come from there."""
+    call = Call(bench)
+    before, after, other = bench.talker("127.0.0.2"), bench.talker("127.0.0.2"), bench.talker("127.0.0.3")
+    answer = f"a=rtcp:{other.port}"
+    call.ring(call.offer(f"a=rtcp:{before.port}"), call.answer(answer))
+    call.talk()
+    for_alice, for_bob = (call.edge_alice[0], call.edge_alice[1] + 1), (call.edge_bob[0], call.edge_bob[1] + 1)
+    assert before.report(for_alice) == other.hear()
+    assert other.report(for_bob) == before.hear()
+    reinvite(call, 0, call.offer(f"a=rtcp:{after.port}", version=2), 200, call.answer(answer))
+    assert other.report(for_bob) == after.hear()
+    assert after.report(for_alice) == other.hear()
+    # Nobody who has moved away takes the reports back, and the audio never knew of it.
+    before.report(for_alice)
+    assert other.report(for_bob) == after.hear()
+    assert before.heard_nothing()
+    # On hold with the address of nobody they stay where they were.
+    reinvite(call, 0, sdp("0.0.0.0", call.at_alice.port, version=3), 200, call.answer("a=recvonly", answer))
+    assert other.report(for_bob) == after.hear()
+    reinvite(call, 0, call.offer(f"a=rtcp:{after.port}", version=4), 200, call.answer(answer))
+    call.talk()
+    call.bye()
+
+
+@pytest.mark.parametrize("method", ["INVITE", "UPDATE"])
+def test_what_a_refusal_says_of_the_far_end_stays_there(bench: AnchorBench, method: str) -> None:
+    call = Call(bench).ring()
+    _, refused = reinvite(call, 0, call.offer(version=2), 488, call.answer(), method)
+    assert refused == b""
+    if method == "INVITE":
+        call.bob.take("ACK")
+    call.talk()
+    call.bye()
+
+
 @pytest.mark.parametrize("method", ["INVITE", "UPDATE"])
 def test_a_refused_offer_changes_nothing_and_gives_its_ports_back(bench: AnchorBench, method: str) -> None:
     bench.anchor.configure([(0,)], [(1, 1 << AUDIO | 1 << VIDEO, 0)])

@@ -124,6 +124,51 @@ def test_ice_goes_and_is_counted(bench: AnchorBench) -> None:
     assert bench.anchor.statistics()["ice_removed"] == 3
 
 
+DTLS = ("a=fingerprint:sha-256 AA:BB", "a=setup:actpass", "a=tls-id:abc3de65cddef001be82")
+
+
+@pytest.mark.parametrize("media", ["RTP/AVP 0 101", "RTP/AVPF 0 101"])
+def test_keys_over_dtls_beside_plain_rtp_go(bench: AnchorBench, media: str) -> None:
+    """RFC 8643: whoever cannot agree on keys talks without; the relay lets no DTLS through."""
+    call = Call(bench)
+    head = b"t=0 0\r\n", b"t=0 0\r\na=fingerprint:sha-256 CC:DD\r\n"
+    call.alice.request("INVITE", call.bob.uri, headers=SDP_TYPE, body=sdp(
+        ALICE, call.at_alice.port, *DTLS, "a=x:1", media=media).replace(*head))
+    bench.run()
+    invite = call.bob.take("INVITE")
+    call.bob.answer(invite, 200, headers=SDP_TYPE, body=sdp(BOB, call.at_bob.port, *DTLS, media=media).replace(*head))
+    bench.run()
+    for description in (invite.message.body, call.alice.take("100", "200").message.body):
+        assert not [line for line in description.splitlines() if line[:8] in (b"a=finger", b"a=setup:", b"a=tls-id")]
+        assert media.encode() in description
+    assert b"a=x:1\r\n" in invite.message.body
+    assert bench.anchor.statistics()["ice_removed"] == 0
+
+
+def test_a_section_that_passes_keeps_the_fingerprint_of_the_session(opened) -> None:
+    bench = AnchorBench(other=PASS)
+    opened.append(bench)
+    call = Call(bench)
+    call.alice.request("INVITE", call.bob.uri, headers=SDP_TYPE, body=sdp(
+        ALICE, call.at_alice.port, *DTLS, "m=video 5000 UDP/TLS/RTP/SAVPF 96", "a=setup:actpass").replace(
+            b"t=0 0\r\n", b"t=0 0\r\na=fingerprint:sha-256 CC:DD\r\n"))
+    bench.run()
+    body = call.bob.take("INVITE").message.body
+    assert b"t=0 0\r\na=fingerprint:sha-256 CC:DD\r\n" in body
+    assert body.count(b"a=fingerprint") == body.count(b"a=setup") == 1
+
+
+@pytest.mark.parametrize("lines", [(f"a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{'A' * 40}", *DTLS), ()])
+def test_srtp_with_keys_that_do_not_come_over_dtls_passes(bench: AnchorBench, lines: tuple[str, ...]) -> None:
+    call = Call(bench)
+    call.alice.request("INVITE", call.bob.uri, headers=SDP_TYPE,
+                       body=sdp(ALICE, call.at_alice.port, *lines, media="RTP/SAVP 0"))
+    bench.run()
+    body = call.bob.take("INVITE").message.body
+    assert (b"a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:" in body) == bool(lines)
+    assert b"fingerprint" not in body
+
+
 def test_a_call_that_is_not_anchored(opened) -> None:
     bench = AnchorBench(verdict=Verdict())
     opened.append(bench)

@@ -1,4 +1,5 @@
 """A baresip phone for tests: it plays a tone of its own, records what it hears, and says what happens to it."""
+import array
 import json
 import os
 import shutil
@@ -20,6 +21,10 @@ FIRST, LAST = 22000, 31999
 PORTS = 10
 SECOND = 16_000
 """Bytes of a recorded second: 8000 samples of 16 bits."""
+BLOCK = 160
+"""Samples of a packet."""
+QUIET = 300
+"""No sample of a tone's packet stays below this."""
 PURE = 0.9
 """The share of a tone in all that is heard; what is missing is the codec's noise."""
 
@@ -45,9 +50,12 @@ def _is_free(port: int) -> bool:
 
 
 class Phone:
-    """A running baresip. user: its name; tone: Hz; more: lines of its configuration."""
+    """A running baresip. user: its name; tone: Hz; more: lines of its configuration; answers: at once, by itself; srtp:
+    its `mediaenc`, "srtp" (RTP/AVP with keys) or "srtp-mand" (RTP/SAVP). account: its line in baresip's `accounts`, for
+    a phone that registers."""
 
-    def __init__(self, clients: Path, folder: Path, user: str, tone: int, more: str = ""):
+    def __init__(self, clients: Path, folder: Path, user: str, tone: int, more: str = "", answers: bool = True,
+                 srtp: str = "", account: str = ""):
         command = shutil.which("baresip")
         if command is None:
             pytest.skip("baresip is not installed (Debian package baresip-core)")
@@ -55,9 +63,15 @@ class Phone:
         self.user, self.tone, self.address = user, tone, ("127.0.0.1", base)
         self._clients, self._folder = clients, folder
         subprocess.run([sys.executable, str(clients / "baresip.py"), str(folder), user, str(base), str(base + 2),
-                        f"{base + 4}-{base + 9}", str(tone)], check=True, timeout=SECONDS)
+                        f"{base + 4}-{base + 9}", str(tone), "auto" if answers else "manual"], check=True,
+                       timeout=SECONDS)
         with (folder / "config").open("a") as lines:
-            lines.write(more)
+            lines.write(more + ("module srtp.so\n" if srtp else ""))
+        if srtp:
+            accounts = folder / "accounts"
+            accounts.write_text(accounts.read_text().rstrip() + f";mediaenc={srtp}\n")
+        if account:
+            (folder / "accounts").write_text(f"{account}\n")
         self._screen = (folder / "screen").open("wb")
         self._process = subprocess.Popen([command, "-f", str(folder), "-t", LIFE], stdin=subprocess.DEVNULL,
                                          stdout=self._screen, stderr=subprocess.STDOUT)
@@ -134,6 +148,21 @@ class Phone:
             return name == str(tone) and float(share) >= PURE
 
         wait_until(heard, f"{self.user} hears {tone} Hz", SECONDS)
+
+    def silence(self, begin: int) -> tuple[float, float]:
+        """Seconds that arrived from a byte of the recording on, and the longest of them without a sound."""
+        recordings = self._recordings()
+        path = max(recordings, key=lambda path: path.stat().st_mtime_ns)
+        samples = array.array("h", path.read_bytes()[begin // 2 * 2:recordings[path] // 2 * 2])
+        longest = quiet = 0
+        for start in range(0, len(samples), BLOCK):
+            quiet = quiet + 1 if max(map(abs, samples[start:start + BLOCK])) < QUIET else 0
+            longest = max(longest, quiet)
+        return 2 * len(samples) / SECOND, 2 * longest * BLOCK / SECOND
+
+    def recorded(self) -> int:
+        """Bytes of the last recording."""
+        return max(self._recordings().items(), key=lambda one: one[0].stat().st_mtime_ns)[1]
 
     def _recordings(self) -> dict[Path, int]:
         """The files with what arrived, and their sizes."""

@@ -86,14 +86,17 @@ def test_an_unknown_table_names_its_line_and_the_known_ones():
     ('[[listener]]\nname = "b"\nbind = "udp:0.0.0.0:5060"\n',
      '3: listener[1].bind: "udp:0.0.0.0:5060" is a wildcard; expected `advertise` with the address that peers can '
      "reach"),
+    ('[[listener]]\nname = "b"\nbind = "sctp:192.0.2.1:5060"\n',
+     '3: listener[1].bind: expected transport (udp, tcp, tls, ws, wss), address and port such as '
+     '"udp:127.0.0.1:5060", found "sctp:192.0.2.1:5060"'),
     ('[[listener]]\nname = "b"\nbind = "tls:192.0.2.1:5061"\n',
-     '3: listener[1].bind: only "udp" in this version, found "tls"'),
+     '1: listener[1].tls: "tls:192.0.2.1:5061" needs a certificate; expected the name of a [[tls]]'),
     ('[[listener]]\nname = "b"\nbind = "192.0.2.1:5061"\n',
-     '3: listener[1].bind: expected transport, address and port such as "udp:127.0.0.1:5060", found '
-     '"192.0.2.1:5061"'),
-    ('[[upstream]]\nname = "b"\ntargets = [\n  {address = "192.0.2.7"},\n  {address = "pbx.example.com"},\n]\n',
-     '5: upstream[1].targets[1].address: expected an IP address and port such as "192.0.2.10:5060" or '
-     '"[2001:db8::10]:5060", found "pbx.example.com"'),
+     '3: listener[1].bind: expected transport (udp, tcp, tls, ws, wss), address and port such as '
+     '"udp:127.0.0.1:5060", found "192.0.2.1:5061"'),
+    ('[[upstream]]\nname = "b"\ntargets = [\n  {address = "192.0.2.7"},\n  {address = "pbx_.example.300"},\n]\n',
+     '5: upstream[1].targets[1].address: expected an IP address such as "192.0.2.10:5060" or "[2001:db8::10]:5060", or '
+     'a host name such as "pbx.example.com", found "pbx_.example.300"'),
     ('[[upstream]]\nname = "b"\ntargets = [{address = "192.0.2.7", wieght = 1}]\n',
      '3: upstream[1].targets[0].wieght: unknown key; did you mean "weight"?'),
     ('[[upstream]]\nname = "b"\ntargets = []\n', "3: upstream[1].targets: is empty; expected one target at least"),
@@ -132,7 +135,7 @@ def test_an_unknown_table_names_its_line_and_the_known_ones():
      "addresses are all in a trusted group"),
     ('[internal]\nheaders = ["X Internal"]\n',
      '2: internal.headers[0]: expected a header name or a beginning such as "X-Internal-*", found "X Internal"'),
-    ('[[refer]]\naction = "run"\n', '2: refer[0].action: expected one of "forward", "refuse", found "run"'),
+    ('[[refer]]\naction = "carry"\n', '2: refer[0].action: expected one of "forward", "refuse", "run", found "carry"'),
     ('[[refer]]\ntargets = ["trunk"]\n',
      '2: refer[0].targets[0]: no upstream is called "trunk"; expected one of: "pbx"'),
     ("[timers]\nt1 = 5\nt2 = 1\n", "3: timers.t2: expected at least t1 (5.0), found 1.0"),

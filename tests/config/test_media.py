@@ -79,6 +79,11 @@ def test_audio_passes_where_nothing_is_said():
      '3: route[1].learning: acts on anchored media only; expected media = "anchor" beside it'),
     ('[[route]]\nto = "pbx"\nrecord = "calls"\n',
      '3: route[1].record: acts on anchored media only; expected media = "anchor" beside it'),
+    ('[[route]]\nto = "pbx"\nsrtp = "never"\n',
+     '3: route[1].srtp: acts on anchored media only; expected media = "anchor" beside it'),
+    ('[[upstream]]\nname = "far"\nsrtp = "require"\ntargets = [{address = "192.0.2.8"}]\n[[route]]\nto = "far"\n',
+     '5: route[1].media: upstream "far" has srtp = "require", which acts on anchored media only; expected "anchor"'),
+    ('[relay]\nsrtp_suites = []\n', "2: relay.srtp_suites: expected an array of length >= 1, found an array of 0"),
     ('[[route]]\nto = "pbx"\nmedia = "anchored"\n',
      '3: route[1].media: expected one of "anchor", "pass", found "anchored"'),
 ])

@@ -9,9 +9,11 @@ from rich.console import Console
 
 from proxy.demo import run_demo
 from proxy.demo.cast import PORT
+from proxy.demo.forwarded import INTENT, NAME
 from proxy.demo.phone import Phone
-from proxy.demo.play import INTENT, NAME, SECRET_HEADER, Play
+from proxy.demo.play import Play
 from proxy.demo.report import Report
+from proxy.demo.stage import SECRET_HEADER
 from sipcore.wire.message import Message
 
 from .edge import NETWORK, Edge
@@ -36,6 +38,9 @@ class Wire:
 
     def audio(self, text):
         self.paths.append(text)
+
+    def verdict(self, text):
+        pass
 
     def headers(self, title, message, budget):
         pass

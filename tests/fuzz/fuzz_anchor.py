@@ -26,8 +26,8 @@ METHODS = {b"u": "UPDATE", b"p": "PRACK", b"k": "ACK", b"y": "BYE"}
 STATUS = {b"1": 183, b"2": 200, b"3": 183, b"4": 488, b"5": 503, b"7": 487}
 # Longer than all steps together.
 DURATION = 60
-# What the log is told where a description is not taken, and the message that had it cannot be refused.
-TOLD = ("answer in ACK left out: ", "provisional response not forwarded: ")
+# What the log is told where a description is not taken.
+TOLD = ("answer in ACK left out: ", "provisional response not forwarded: ", "session description refused with ")
 # Longer than the duration of a call, Timer C and the states that linger behind it.
 QUIET_MS = 600_000
 

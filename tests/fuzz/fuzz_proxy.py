@@ -1,7 +1,8 @@
 """A whole Proxy under virtual time: any messages from two peers, answered to what it forwards, then silence.
 
 The input is a script of steps that end with a line holding one dot. A step is one letter and the rest:
-`a` or `b` and a message from the caller or the callee, `u` and one from a stranger, `t` and a number of ms that
+`a` or `b` and a message from the caller or the callee, `u` and one from a stranger; `A`, `B` and `S` the same over
+connections, by TCP and (the caller's) by TLS; `x`: what was sent last cannot be delivered; `t` and a number of ms that
 pass. Placeholders of the shared messages become real: our branch and token are those that the edge made last.
 """
 import re
@@ -13,11 +14,20 @@ from proxy.app import build_proxy
 from proxy.config import Config, decode
 from proxy.policy.validate import problems_of
 from sipcore.stack.forward import Proxy
+from sipcore.stack.hop import Hop
 from sipcore.wire.message import Message
 from tests.fuzz import harness
 
 CALLER, CALLEE, STRANGER = ("192.0.2.10", 5060), ("203.0.113.20", 5060), ("198.51.100.200", 5060)
 SOURCES = {b"a": CALLER, b"b": CALLEE, b"u": STRANGER}
+FLOW = 0x80000000
+STREAMS: dict[bytes, tuple[int, tuple[str, int, str, int]]] = {
+    b"A": (1, ("192.0.2.10", 40000, "tcp", FLOW + 1)), b"B": (1, ("203.0.113.20", 40000, "tcp", FLOW + 2)),
+    b"S": (2, ("192.0.2.10", 40001, "tls", FLOW + 3)),
+}
+"""Listener and Hop of those that have connected."""
+VIAS = ("SIP/2.0/UDP 198.51.100.5:5060;branch=", "SIP/2.0/TCP 198.51.100.5:5060;branch=",
+        "SIP/2.0/TLS 198.51.100.5:5061;branch=")
 END = b"\n.\n"
 STEPS = 40
 # Longer than Timer C and the lingering states behind it, or than a transfer's outcome is waited for.
@@ -26,6 +36,17 @@ FILE = """
 [[listener]]
 name = "edge"
 bind = "udp:198.51.100.5:5060"
+[[listener]]
+name = "tcp"
+bind = "tcp:198.51.100.5:5060"
+[[listener]]
+name = "tls"
+bind = "tls:198.51.100.5:5061"
+tls = ["any"]
+[[tls]]
+name = "any"
+certificate = "cert.pem"
+key = "key.pem"
 [[group]]
 name = "agents"
 addresses = ["192.0.2.0/24"]
@@ -60,6 +81,7 @@ dialogs = 16
 memory = 16
 sources = 64
 """
+ROUTE = re.compile(rb"Record-Route: <sips?:198\.51\.100\.5:506[01](?:;transport=t[cl][ps])?;lr;t=([0-9a-v]+)>")
 METHOD = re.compile(rb"[A-Za-z0-9\-.!%*_+`'~]+ ")
 
 
@@ -79,23 +101,29 @@ class Run:
         self.proxy: Proxy = build_proxy(config, secret=b"a secret for the fuzz target")
         self.now = 1_000_000
         self.fed = 0
-        self.branch = self.token = b""
+        self.branch = self.token = self.last = b""
 
     def play(self, data: bytes) -> None:
         for kind, rest in steps(data):
             if kind in SOURCES:
                 self.feed(rest, SOURCES[kind])
+            elif kind in STREAMS:
+                listener, hop = STREAMS[kind]
+                self.feed(rest, hop, listener)
+            elif kind == b"x" and self.last:
+                self.proxy.unreachable(self.last, self.now)
+                self.look()
             elif kind == b"t" and rest[:6].isdigit():
                 self.wait(int(rest[:6]))
         self.wait(QUIET_MS)
         self.end()
 
-    def feed(self, message: bytes, source: tuple[str, int]) -> None:
+    def feed(self, message: bytes, source: Hop, listener: int = 0) -> None:
         if self.branch:
             message = message.replace(b"z9hG4bK1x00a4c7f2e09d3b5c1aa7", self.branch)
         if self.token:
             message = message.replace(b"t=5f1c09ae", b"t=" + self.token)
-        self.proxy.feed(message[:65535], source, self.now)
+        self.proxy.feed(message[:65535], source, self.now, listener)
         self.fed += 1
         self.look()
 
@@ -116,15 +144,15 @@ class Run:
     def look(self) -> None:
         """What leaves can be read again, and nothing went wrong inside."""
         for listener, _host, port, data in self.proxy.drain():
-            assert listener == 0
+            self.last = data
             assert 0 < port <= 65535
             assert data.startswith(b"SIP/2.0 ") or METHOD.match(data)
             message = Message(data, not data.startswith(b"SIP/2.0 "))
             if message.is_request:
                 self.branch = message.branch.encode()
-                assert message.headers("Via")[0].startswith("SIP/2.0/UDP 198.51.100.5:5060;branch=")
+                assert message.headers("Via")[0].startswith(VIAS[listener])
                 assert not any(name.lower().startswith("x-internal-") for name, _ in message.items())
-            token = re.search(rb"Record-Route: <sip:198\.51\.100\.5:5060;lr;t=([0-9a-v]+)>", data)
+            token = ROUTE.search(data)
             self.token = token[1] if token else self.token
         assert self.proxy.take_troubles() == []
 

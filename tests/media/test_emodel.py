@@ -33,6 +33,20 @@ def test_codecs_and_loss():
     assert mos(0.05) == pytest.approx(3.9, abs=0.05)
 
 
+@pytest.mark.parametrize(("codec", "values"), [
+    ("PCMA", [(0, 0), (1, 5), (2, 7), (3, 10), (5, 15), (7, 20), (10, 25), (15, 35), (20, 45)]),
+    ("G729", [(0, 11), (0.5, 13), (1, 15), (1.5, 17), (2, 19), (3, 23), (4, 26), (8, 36), (16, 49)]),
+    ("G723", [(0, 15), (0.5, 17), (1, 19), (1.5, 22), (2, 24), (3, 27), (4, 32), (8, 41), (16, 55)]),
+    ("GSM-EFR", [(0, 5), (1, 16), (2, 21), (3, 26), (5, 33)]),
+])
+def test_codecs_lose_what_the_tables_of_g_113_say(codec, values):
+    """The Ie by percent of random loss, with loss concealed, that Ie and Bpl were fitted to: the provisional planning
+    values of ITU-T G.113 Appendix I (1999)."""
+    for percent, impairment in values:
+        lost = rating(0) - rating(percent / 100, codec=codec)
+        assert lost == pytest.approx(impairment, abs=3.1), percent
+
+
 fractions, delays = st.floats(0, 1), st.floats(0, 2000)
 
 

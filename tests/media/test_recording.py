@@ -108,6 +108,17 @@ def test_a_long_silence_and_the_limit(tmp_path):
     assert share(left[-1600:], 500) > 0.9
 
 
+def test_whoever_a_transfer_brings_in_is_on_the_right(tmp_path):
+    """Side 1 until 2 s, side 2 from 1 s on: both in between."""
+    recording, left, right, _ = record(
+        tmp_path / "a.wav", packets(0, 500, 3), packets(1, 1100, 2), packets(2, 1700, 2, start_ms=1000))
+    assert share(left, 500) > 0.97
+    assert share(right[:7000], 1100) > 0.97
+    assert share(right[9000:15_000], 1100) > 0.45 < share(right[9000:15_000], 1700)
+    assert share(right[17_000:], 1700) > 0.97
+    assert (recording.late, recording.duplicates, recording.unknown, recording.beyond) == (0, 0, 0, 0)
+
+
 def test_what_is_no_audio_is_left_out(tmp_path):
     good = packets(0, 500, 0.2)
     bad = [
@@ -116,7 +127,7 @@ def test_what_is_no_audio_is_left_out(tmp_path):
             b"\x90" + rtp(1, 5)[1:12], b"\xa0" + rtp(1, 5)[1:-1] + b"\xff", b"\x9f" + rtp(1, 5)[1:40],
         )
     ]
-    other = [good[0]._replace(side=2), good[0]._replace(sent=True), good[0]._replace(rtcp=True)]
+    other = [good[0]._replace(sent=True), good[0]._replace(rtcp=True)]
     recording, left, right, _ = record(tmp_path / "a.wav", good, bad, other)
     assert recording.unknown == len(bad)
     assert len(left) == 1600

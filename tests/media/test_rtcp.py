@@ -116,6 +116,41 @@ def test_rewriting_changes_what_the_egress_changes():
     assert rewrite_rtcp(compound, (A, 0xA0), (B, 0xB0), 2**32 - 1, 10) == expected
 
 
+def extended(*blocks: bytes, ssrc: int = A, padding: int = 0) -> bytes:
+    """An extended report (RFC 3611 2)."""
+    end = bytes(padding - 1) + bytes([padding]) if padding else b""
+    found = bytearray(packet(207, 0, struct.pack("!I", ssrc) + b"".join(blocks) + end))
+    found[0] |= 0x20 if padding else 0
+    return bytes(found)
+
+
+def xr_block(kind: int, *words: int) -> bytes:
+    return struct.pack(f"!BBH{len(words)}I", kind, 0, len(words), *words)
+
+
+@pytest.mark.parametrize("padding", [0, 4])
+def test_extended_reports_name_the_sources_as_their_reader_knows_them(padding):
+    def report(ssrc: int, source: int, first: int, last: int) -> bytes:
+        numbers = (first & 0xFFFF) << 16 | last & 0xFFFF
+        return extended(
+            xr_block(1, source, numbers, 0xC0DE0000), xr_block(2, OTHER, 0x00050009), xr_block(3, source, numbers, 7),
+            xr_block(4, source, 1), xr_block(5, source, 1, 2, OTHER, 3, 4, source, 5, 6),
+            xr_block(6, source, numbers, *range(7)), xr_block(7, source, *range(7)), xr_block(15, source, 1, 2),
+            xr_block(99), ssrc=ssrc, padding=padding)
+
+    found = rewrite_rtcp(report(A, B, 5, 20), (A, 0xA0), (B, 0xB0), 0, 10)
+    # A receiver's own time (4) is about no source, whatever it looks like.
+    assert found == report(0xA0, 0xB0, -5, 10).replace(xr_block(4, 0xB0, 1), xr_block(4, B, 1))
+
+
+@pytest.mark.parametrize("broken", [
+    packet(207, 0, struct.pack("!IBBHI", A, 1, 0, 2, B)),  # a block longer than the report
+    bytes([0xA0]) + packet(207, 0, struct.pack("!IBBHI", A, 1, 0, 1, 200))[1:],  # padding longer than the report
+])
+def test_extended_reports_that_do_not_add_up_are_refused(broken):
+    assert rewrite_rtcp(broken, (A, 1), (B, 2)) is None
+
+
 def test_rewriting_there_and_back_changes_nothing():
     compound = sender_report(block(B)) + sdes(A) + APP + BYE
     there = rewrite_rtcp(compound, (A, 7), (B, 8), 12345)

@@ -2,6 +2,7 @@
 import sipcore.stack.plan  # noqa: F401  (gives Request its size_with)
 from proxy.config import decode
 from proxy.policy.engine import Policy
+from proxy.policy.references import LENGTH, NOBODY, Keeper, Token
 from proxy.policy.validate import problems_of
 from sipcore.stack.verdict import Request
 
@@ -29,6 +30,14 @@ name = "pbx"
 targets = [{address = "127.0.0.4:5070"}]
 """
 
+REFERENCE = """\
+[reference]
+key_env = "CONTEXT_KEYS"
+[api]
+bind = "127.0.0.1:8080"
+"""
+"""What the step `reference` needs."""
+
 SDP = """\
 v=0
 o=- 1 1 IN IP4 192.0.2.1
@@ -43,8 +52,27 @@ a=fmtp:101 0-16
 """
 
 
-def policy(text: str, base: str = BASE) -> Policy:
-    return Policy(decode(base + text, problems_of, file="edge.toml"))
+class Shelf:
+    """A Keeper: what is kept stands in `kept` by the token that is sent. full: why nothing is kept."""
+
+    def __init__(self, full: str = ""):
+        self.full = full
+        self.made: list[str] = []
+        self.kept: dict[str, dict[str, str]] = {}
+
+    def make(self) -> tuple[str, Token]:
+        text = f"{len(self.made):0{LENGTH}}"
+        self.made.append(text)
+        return text, Token(text, 1)
+
+    def keep(self, token: Token, headers: dict[str, str]) -> str:
+        if not self.full:
+            self.kept[token.name] = headers
+        return self.full
+
+
+def policy(text: str, base: str = BASE, keeper: Keeper = NOBODY) -> Policy:
+    return Policy(decode(base + text, problems_of, file="edge.toml"), keeper=keeper)
 
 
 def request(method: str = "INVITE", uri: str = "sip:2001@127.0.0.1:5060", *lines: str, group: int = CALLERS,

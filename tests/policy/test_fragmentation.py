@@ -5,26 +5,30 @@ from hypothesis import strategies as st
 
 from proxy.policy.engine import Policy
 from proxy.policy.fragmentation import Budget
+from proxy.policy.references import NOBODY, Keeper
 from sipcore.stack.verdict import Request, Verdict
 from sipcore.wire.sdp import Sdp
 
-from .sample import AGENTS, SDP, header_set, policy, refer, request
+from .sample import AGENTS, REFERENCE, SDP, Shelf, header_set, policy, refer, request
 
 SET = header_set('name = "X-Low", value = "' + "l" * 100 + '"', 'name = "X-High", value = "' + "h" * 100
                  + '", priority = 9', 'name = "X-Mid", value = "' + "m" * 100 + '", priority = 5')
+VALUES = {"X-High": 100 * "h", "X-Mid": 100 * "m", "X-Low": 100 * "l"}
 PADDING = "User-Agent: " + "u" * 200
 BIG = tuple(f"Extra-{number}: {'e' * 90}" for number in range(12))
 
 
-def edge(steps: str, budget: int, more: str = "") -> Policy:
+def edge(steps: str, budget: int, more: str = "", keeper: Keeper = NOBODY) -> Policy:
     return policy(f'[[upstream]]\nname = "pbx"\ntargets = [{{address = "127.0.0.4:5070"}}]\nmtu = {budget + 200}\n'
-                  f'size_policy = {steps}\n{more}' + SET + '[[route]]\nto = "pbx"\nheaders = ["set"]\n')
+                  f'size_policy = {steps}\n{more}' + SET + '[[route]]\nto = "pbx"\nheaders = ["set"]\n' + REFERENCE,
+                  keeper=keeper)
 
 
-def walk(steps: str, message: Request, *, over: int, more: str = "") -> tuple[Verdict, int, Policy]:
+def walk(steps: str, message: Request, *, over: int, more: str = "",
+         keeper: Keeper = NOBODY) -> tuple[Verdict, int, Policy]:
     """The verdict for a request that is so many bytes over the budget, its size, and the policy."""
     size = _size(edge(steps, 4000, more), message)
-    tight = edge(steps, size - over, more)
+    tight = edge(steps, size - over, more, keeper)
     verdict = tight.oversize(message, tight.decide(message), size)
     return verdict, message.size_with(verdict) if verdict.action == Verdict.FORWARD else 0, tight
 
@@ -104,11 +108,19 @@ def test_codecs_leaves_what_it_cannot_shorten(message):
     assert "codecs" not in verdict.note
 
 
-@pytest.mark.parametrize("step", ["tcp", "reference"])
-def test_steps_of_later_versions_keep_their_place_and_are_noted(step):
-    verdict, _, _ = walk(f'["{step}", "compact", "refuse"]', request(), over=10)
-    assert verdict.compact
-    assert f": {step} (not in this version), compact header names; now" in verdict.note
+def test_by_tcp_where_a_listener_is_and_what_follows_where_no_connection_comes_about():
+    listener = '[[listener]]\nname = "tcp"\nbind = "tcp:127.0.0.1:5060"\n'
+    verdict, _, _ = walk('["tcp", "compact", "refuse"]', request(), over=10, more=listener)
+    assert verdict.tcp
+    assert not verdict.compact
+    assert ": by TCP; now" in verdict.note
+    assert verdict.fallback is not None
+    assert verdict.fallback.compact
+    assert not verdict.fallback.tcp
+    assert ": tcp (the connection failed), compact header names; now" in verdict.fallback.note
+    verdict, _, _ = walk('["tcp", "compact", "refuse"]', request(), over=10)
+    assert not verdict.tcp
+    assert ": tcp (no listener is bound to tcp), compact header names; now" in verdict.note
 
 
 def test_refuse_is_513():
@@ -185,11 +197,14 @@ def test_a_request_inside_a_dialog_is_checked_too():
     assert fitted.status == 513 or fitted.body is not None
 
 
-@given(st.permutations(["compact", "drop", "codecs", "tcp", "reference"]), st.integers(1, 500), st.booleans())
-def test_whatever_the_policy_the_result_fits_or_says_why_not(steps, over, refuse):
+@given(st.permutations(["compact", "drop", "codecs", "tcp", "reference"]), st.integers(1, 500), st.booleans(),
+       st.booleans())
+def test_whatever_the_policy_the_result_fits_or_says_why_not(steps, over, refuse, kept):
     steps = [*steps, "refuse" if refuse else "fragment"]
     message = request("INVITE", "sip:1@h", PADDING, body=SDP)
-    verdict, size, policy = walk(str(steps).replace("'", '"'), message, over=over, more='codecs = ["PCMA"]\n')
+    shelf = Shelf("" if kept else "full")
+    verdict, size, policy = walk(str(steps).replace("'", '"'), message, over=over, more='codecs = ["PCMA"]\n',
+                                 keeper=shelf)
     assert verdict.note
     if verdict.action == Verdict.REJECT:
         assert refuse
@@ -197,6 +212,12 @@ def test_whatever_the_policy_the_result_fits_or_says_why_not(steps, over, refuse
     elif size > policy.peers["pbx"].budget.limit:
         assert not refuse
         assert verdict.warn
+    if verdict.action == Verdict.FORWARD:
+        tokens = [line.partition(b": ")[2].decode() for line in verdict.insert.splitlines() if line[:9] == b"X-Context"]
+        assert tokens == list(shelf.kept)
+        lost = {name: text for name, text in VALUES.items() if f"{name}: ".encode() not in verdict.insert}
+        # Where `reference` is in the policy, nothing is dropped for good unless a token does not fit either.
+        assert not lost or tokens or "reference (" in verdict.note
 
 
 def test_inside_a_dialog_the_budget_is_that_of_the_upstream_that_the_uri_names():

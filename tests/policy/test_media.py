@@ -1,9 +1,11 @@
 """Which calls are anchored, and how."""
-from proxy.policy.media import Profile, profiles
+from proxy.config import Srtp, decode
+from proxy.policy.media import Profile, profiles, without_keys
 
 from .sample import PBX, header_set, policy, refer, request
 
 MEDIA = '[[media]]\nname = "local"\nbind = "127.0.0.1"\n'
+PASSES: tuple[Srtp, Srtp] = ("pass", "pass")
 ROUTES = PBX + MEDIA + """\
 [[route]]
 to = "pbx"
@@ -33,7 +35,7 @@ record = "calls"
 def test_the_verdict_names_the_route_s_profile():
     edge = policy(ROUTES)
     assert profiles(edge.config) == [
-        Profile("signalled-first", ""), Profile("any", ""), Profile("signalled-first", "calls")]
+        Profile("signalled-first", "", PASSES), Profile("any", "", PASSES), Profile("signalled-first", "calls", PASSES)]
     found = [edge.decide(request(uri=f"sip:{number}00@127.0.0.1")).anchor for number in range(1, 6)]
     assert found == [1, 0, 2, 1, 3]
 
@@ -41,6 +43,21 @@ def test_the_verdict_names_the_route_s_profile():
 def test_the_relay_s_learning_holds_where_a_route_says_nothing():
     edge = policy(ROUTES + '[relay]\nlearning = "off"\n')
     assert [profile.learning for profile in profiles(edge.config)] == ["off", "any", "signalled-first", "off"]
+
+
+def test_srtp_is_as_the_route_and_its_upstream_say():
+    secure = PBX.replace('name = "pbx"\n', 'name = "pbx"\nsrtp = "require"\n')
+    assert secure != PBX
+    edge = policy(secure + MEDIA + '[[route]]\nto = "pbx"\nmedia = "anchor"\nsrtp = "never"\n'
+                  '[[route]]\nto = "request-uri"\nmedia = "anchor"\nprefixes = ["9"]\nsrtp = "offer"\n')
+    assert [profile.srtp for profile in profiles(edge.config)] == [("never", "require"), ("offer", "pass")]
+    assert edge.decide(request()).anchor == 1
+    assert without_keys(edge.config) == []
+    strict = policy(secure + MEDIA + '[[route]]\nto = "pbx"\nmedia = "anchor"\n[relay]\nsrtp_signalling = "tls"\n')
+    assert without_keys(strict.config) == [0]
+    tls = decode('[[listener]]\nname = "t"\nbind = "tls:127.0.0.1:5061"\n[[listener]]\nname = "w"\n'
+                 'bind = "ws:127.0.0.1:80"\n[relay]\nsrtp_signalling = "tls"\n', lambda config: [], file="edge.toml")
+    assert without_keys(tls) == [1]
 
 
 def test_only_invites_are_anchored():

@@ -8,7 +8,7 @@ from proxy.policy.engine import Policy
 from proxy.policy.outline import outline
 from sipcore.stack.verdict import Verdict
 
-from .sample import PBX, header_set, policy, refer, request
+from .sample import PBX, REFERENCE, header_set, policy, refer, request
 
 ROOT = Path(__file__).parents[2]
 DEFAULT = ROOT / "proxy" / "default.toml"
@@ -44,10 +44,13 @@ def test_over_budget_it_says_which_steps_act():
     assert line.endswith("over budget: dropped X-A, refused")
 
 
-def test_steps_of_later_versions_and_steps_that_do_nothing_are_named():
-    (line,) = lines(PBX + 'size_policy = ["tcp", "codecs", "reference", "refuse"]\n[[route]]\nto = "pbx"\n')
-    assert line.endswith("(tcp acts in a later version) (reference acts in a later version) "
-                         "(codecs: no list, the step does nothing)")
+def test_what_would_go_by_reference_and_steps_that_do_nothing_are_named():
+    steps = 'mtu = 900\nsize_policy = ["codecs", "reference", "refuse"]\n'
+    (line,) = lines(PBX + steps + header_set(f'name = "X-A", value = "{"a" * 200}"') + REFERENCE
+                    + '[[route]]\nto = "pbx"\nheaders = ["set"]\n')
+    assert ": 1," in line
+    assert "over budget: X-A by reference, refused" in line
+    assert line.endswith("(codecs: no list, the step does nothing)")
 
 
 @pytest.mark.parametrize("file", [DEFAULT, *sorted((ROOT / "benchmarks" / "seats").glob("*.toml"))])
@@ -87,3 +90,26 @@ class TestDefault:
     def test_only_the_agent_s_side_may_transfer(self, edge):
         assert edge.decide(refer("<sip:2001@127.0.0.1>", group=self.CALLERS)).status == 603
         assert edge.decide(refer("<sip:2001@evil.example>", group=self.AGENTS)).status == 603
+
+
+TCP = '[[listener]]\nname = "t"\nbind = "tcp:{}"\n'
+
+
+@pytest.mark.parametrize(("target", "listener", "remark"), [
+    ('address = "192.0.2.1"', "", "no listener is bound to tcp"),
+    ('address = "192.0.2.1"', "203.0.113.5:5060", ""),
+    ('address = "2001:db8::1"', "203.0.113.5:5060", "no listener of tcp reaches [2001:db8::1]:5060"),
+    ('address = "2001:db8::1"', "[2001:db8::5]:5060", ""),
+    ('address = "pbx.example.com"', "203.0.113.5:5060", ""),
+    ('address = "192.0.2.1", transport = "tcp"', "203.0.113.5:5060", "no target is reached by UDP"),
+], ids=["no listener", "ipv4", "another family", "ipv6", "name", "by tcp already"])
+def test_a_tcp_step_without_a_way_by_tcp_is_named(target, listener, remark):
+    upstream = f'[[upstream]]\nname = "big"\ntargets = [{{{target.replace("2001:db8::1", "[2001:db8::1]")}}}]\n'
+    text = (upstream + 'mtu = 1000\nsize_policy = ["tcp", "refuse"]\n'
+            + header_set(f'name = "X-A", value = "{"a" * 200}"') + '[[route]]\nto = "big"\nheaders = ["set"]\n')
+    (line,) = lines((TCP.format(listener) if listener else "") + text)
+    if remark:
+        assert line.endswith(f"over budget: tcp ({remark}), refused (tcp: {remark}, the step does nothing)")
+    else:
+        assert "over budget: by TCP, then 1," in line
+        assert "does nothing" not in line

@@ -11,7 +11,7 @@ from proxy.policy.refusals import Refused
 from sipcore.stack.verdict import Verdict
 from sipcore.wire.nameaddr import NameAddress
 
-from .sample import AGENTS, CALLERS, PBX, UNLISTED, header_set, policy, refer, request
+from .sample import AGENTS, BASE, CALLERS, PBX, UNLISTED, header_set, policy, refer, request
 
 ANY = "[[refer]]\n"
 
@@ -229,3 +229,34 @@ def test_any_refer_to_is_read_or_refused(value):
 
 def test_an_invite_is_not_a_transfer():
     assert policy(PBX + ANY + '[[route]]\nto = "pbx"\n').decide(request("INVITE", "sip:1@h")).replace == ()
+
+
+class TestRulesThatRunATransfer:
+    RUN = ('[[route]]\nto = "pbx"\ncontrol = true\n[[transfer]]\nname = "desk"\nmode = "blind"\n'
+           '[[refer]]\naction = "run"\ntransfer = "desk"\n')
+
+    def test_on_a_controlled_call_the_action_is_named(self):
+        rule, target = policy(PBX + self.RUN).refer(refer("<sip:2001@127.0.0.4>"))
+        assert (rule.action, rule.transfer, target.user) == ("run", "desk", "2001")
+
+    def test_on_a_forwarded_call_it_is_refused(self):
+        verdict = policy(PBX + self.RUN).decide(refer("<sip:2001@127.0.0.4>"))
+        assert (verdict.status, verdict.reason) == (603, "Decline")
+
+    def test_no_rule_and_a_refusing_rule(self):
+        for text in (PBX, PBX + '[[refer]]\naction = "refuse"\n'):
+            with pytest.raises(Refused) as refused:
+                policy(text).refer(refer("<sip:2001@127.0.0.4>"))
+            assert refused.value.status == 603
+
+    def test_a_group_without_the_method(self):
+        closed = BASE.replace('name = "callers"', 'name = "callers"\ndialog_methods = ["BYE"]')
+        with pytest.raises(Refused) as refused:
+            policy(PBX + self.RUN, closed).refer(refer("<sip:2001@127.0.0.4>", group=CALLERS))
+        assert refused.value.status == 405
+
+    def test_a_bare_extension_is_the_action_s_to_resolve(self):
+        rule, target = policy(PBX + self.RUN).refer(refer("internal-ext-123"))
+        assert (rule.transfer, target.scheme, target.user) == ("desk", "raw", "internal-ext-123")
+        with pytest.raises(Refused, match="A Raw Transfer Target Needs Custom Telephony"):
+            policy(PBX + ANY).refer(refer("internal-ext-123"))

@@ -1,51 +1,16 @@
 """Targets: priority, then weight by Call-ID; the request URI by template."""
-from collections import Counter
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.config import Upstream, UpstreamTarget
+from proxy.config import Upstream
 from proxy.policy.addresses import Address
-from proxy.policy.upstreams import SLOTS, Members
 from proxy.policy.uris import Uri, check_uri_template
 from sipcore.wire.uri import URI
 
 from .sample import policy, request
 
 ROUTE = '[[route]]\nto = "pbx"\n'
-
-
-def members(*targets: tuple[int, int]) -> Members:
-    return Members(Upstream(name="u", targets=tuple(
-        UpstreamTarget(address=f"192.0.2.{index}", priority=priority, weight=weight)
-        for index, (priority, weight) in enumerate(targets))))
-
-
-def test_lower_priority_first_in_every_order():
-    for order in members((2, 1), (1, 5), (1, 5), (0, 1)).orders:
-        assert order[0].host == "192.0.2.3"
-        assert {address.host for address in order[1:3]} == {"192.0.2.1", "192.0.2.2"}
-        assert order[3].host == "192.0.2.0"
-
-
-@pytest.mark.parametrize("weights", [(1, 1), (3, 1), (100, 50, 50), (1, 2, 3, 4), (7, 0, 7), (1000, 1)])
-def test_weights_are_the_shares_of_the_calls(weights):
-    orders = members(*((0, weight) for weight in weights)).orders
-    firsts = Counter(int(order[0].host.rpartition(".")[2]) for order in orders)
-    for index, weight in enumerate(weights):
-        assert abs(firsts[index] - SLOTS * weight / sum(weights)) <= 1
-    assert all(len(set(order)) == len(weights) for order in orders)
-
-
-def test_the_calls_of_a_failed_target_spread_by_weight():
-    orders = members((0, 60), (0, 30), (0, 10)).orders
-    seconds = Counter(order[1].host for order in orders if order[0].host == "192.0.2.0")
-    assert 0.6 < seconds["192.0.2.1"] / sum(seconds.values()) < 0.9
-
-
-def test_weight_zero_comes_last():
-    assert all(order[-1].host == "192.0.2.0" for order in members((0, 0), (0, 1), (0, 5)).orders)
 
 
 def test_the_order_is_a_function_of_the_call_id():
@@ -117,3 +82,10 @@ def test_a_well_formed_user_stays_as_it_is(user):
 def test_templates_that_give_no_uri(text):
     with pytest.raises(ValueError, match="expected"):
         check_uri_template(text)
+
+
+def test_the_domain_may_be_an_ipv6_address():
+    edge = policy('[[upstream]]\nname = "d"\ntargets = [{address = "192.0.2.1"}]\nuri = "sip:{user}@{domain}"\n'
+                  '[[route]]\nto = "d"\n')
+    (target,) = edge.decide(request("INVITE", "sip:2001@[2001:db8::1]:5062")).targets
+    assert target.uri == b"sip:2001@[2001:db8::1]"

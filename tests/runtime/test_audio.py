@@ -190,7 +190,7 @@ def test_a_call_whose_picture_stopped_goes_on_while_there_is_audio(tmp_path, ear
 def test_new_ports_are_for_new_calls(tmp_path, ears):
     one, other = ears
     with AnchoredEdge(tmp_path) as edge, Ear(f"{NETWORK}.2") as third, Ear(f"{NETWORK}.3") as fourth:
-        _, for_one, _ = call(edge, one, other)
+        _, for_one, for_other = call(edge, one, other)
         edge.file.write_text(edge.text.replace(f"{FIRST}-{LAST}", f"{LAST + 1}-{LAST + 40}"))
         edge.signal(signal.SIGHUP)
         edge.event("worker ready", epoch=1)
@@ -199,13 +199,43 @@ def test_new_ports_are_for_new_calls(tmp_path, ears):
         for ear, far, to in ((one, other, for_one), (third, fourth, for_third)):
             ear.send(to, b"still here")
             assert far.hear()[0] == b"still here"
+        # What was kept ready of the old ones is anybody's again.
+        end = time.monotonic() + WAIT
+        for port in set(range(FIRST, LAST + 1, 2)) - {for_one[1], for_other[1]}:
+            while not can_be_bound(f"{NETWORK}.1", port):
+                assert time.monotonic() < end, f"port {port} is still taken"
+
+
+def can_be_bound(host: str, port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
+
+
+def test_more_ports_are_room_for_more_calls(tmp_path, ears):
+    """Where `sessions` says nothing the ports alone bound the calls, also those of another configuration."""
+    one_call = f"{FIRST}-{FIRST + 3}"
+    with (AnchoredEdge(tmp_path, media=MEDIA.replace(f"{FIRST}-{LAST}", one_call)) as edge,
+          Ear(f"{NETWORK}.2") as third, Ear(f"{NETWORK}.3") as fourth):
+        dialog, _, _ = call(edge, *ears)
+        edge.file.write_text(edge.text.replace(one_call, f"{FIRST}-{LAST}"))
+        edge.signal(signal.SIGHUP)
+        edge.event("worker ready", epoch=1)
+        second, for_third, _ = call(edge, third, fourth)
+        third.send(for_third, b"room")
+        assert fourth.hear()[0] == b"room"
+        for each in (dialog, second):
+            edge.hang_up(each)
 
 
 @pytest.mark.parametrize(("old", "new", "reason"), [
     ("[relay]\n", "[relay]\nsilence_seconds = 7\n",
      "relay.silence_seconds cannot change while the edge runs: restart it"),
     (f'bind = "{NETWORK}.1"', 'bind = "192.0.2.77"', '"192.0.2.77" cannot be bound on this machine'),
-])
+], ids=["silence", "address"])
 def test_what_cannot_change_while_it_runs(tmp_path, ears, old, new, reason):
     with AnchoredEdge(tmp_path) as edge:
         edge.file.write_text(edge.text.replace(old, new))
@@ -238,8 +268,11 @@ def test_a_killed_worker_leaves_no_port_behind(tmp_path, ears):
         _, for_one, _ = call(edge, *ears)
         os.kill(edge.ready["pid"], signal.SIGKILL)
         edge.event("worker ready")
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
-            free.bind(for_one)
+        # The next one has bound it as one of those that it keeps ready.
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken, pytest.raises(OSError, match="in use"):
+            taken.bind(for_one)
+        found = edge.until("media_ports_free", 20)
+        assert (found["media_ports_used"], found["media_ports_taken"]) == (0, 0)
         edge.hang_up(call(edge, *ears)[0])
 
 

@@ -12,10 +12,10 @@ from .test_audio import AnchoredEdge, Ear, call, ears  # noqa: F401 the fixture
 FRAMES = 25
 
 
-def capture(edge: RunningEdge, call_id: str, file: Path, *more: str) -> subprocess.Popen[str]:
-    """`sipedge capture`."""
+def capture(edge: RunningEdge, call_id: str, file: Path, *more: str, command: str = "capture") -> subprocess.Popen[str]:
+    """`sipedge capture`, or `record`."""
     return subprocess.Popen(
-        [sys.executable, "-m", "proxy", "capture", "-c", str(edge.file), "--call-id", call_id, "--output", str(file),
+        [sys.executable, "-m", "proxy", command, "-c", str(edge.file), "--call-id", call_id, "--output", str(file),
          *more], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
 
 
@@ -117,14 +117,57 @@ def test_a_route_s_calls_are_recorded_caller_left_callee_right(tmp_path, ears): 
         (file,) = (tmp_path / "calls" / "today").iterdir()
         assert told["file"] == str(file)
         assert file.name.endswith(f"Z-{dialog.call_id}.wav")
+    assert_each_on_its_side(file)
+
+
+def assert_each_on_its_side(file: Path) -> None:
+    """What `talk` says: in mu-law bytes below 0x80 are negative, those above positive (or the other zero)."""
     with wave.open(str(file)) as sound:
         assert (sound.getnchannels(), sound.getframerate()) == (2, 8000)
         frames = struct.unpack(f"<{2 * sound.getnframes()}h", sound.readframes(sound.getnframes()))
-    # In mu-law bytes below 0x80 are negative, those above positive (or the other zero).
     assert min(frames[0::2]) < -1000
     assert max(frames[0::2]) <= 0
     assert max(frames[1::2]) > 1000
     assert min(frames[1::2]) >= 0
+
+
+def test_a_call_in_progress_is_recorded_on_demand_until_it_ends(tmp_path, ears):  # noqa: F811
+    one, other = ears
+    with AnchoredEdge(tmp_path) as edge, Ear(f"{NETWORK}.2") as third, Ear(f"{NETWORK}.3") as fourth:
+        dialog, for_one, for_other = call(edge, one, other)
+        second, for_third, for_fourth = call(edge, third, fourth)
+        process = capture(edge, dialog.call_id, tmp_path / "call.wav", command="record")
+        edge.event("recording", call_id=dialog.call_id)
+        talk(fourth, for_fourth, third, for_third, 3)
+        talk(one, for_one, other, for_other)
+        edge.hang_up(second)
+        edge.hang_up(dialog)
+        shown, errors = process.communicate(timeout=WAIT)
+        assert (process.returncode, errors) == (0, "")
+        assert shown.startswith(f"{tmp_path / 'call.wav'}: ")
+        assert shown.endswith(" s\n")
+    assert_each_on_its_side(tmp_path / "call.wav")
+
+
+def test_a_recording_on_demand_ends_by_time_and_by_its_asker_and_says_what_cannot_be(tmp_path, ears):  # noqa: F811
+    one, other = ears
+    with AnchoredEdge(tmp_path) as edge:
+        dialog, for_one, for_other = call(edge, one, other)
+        file = tmp_path / "call.wav"
+        by_time = capture(edge, dialog.call_id, file, "--seconds", "0.2", command="record")
+        assert by_time.communicate(timeout=WAIT) == (f"{file}: nothing was said\n", "")
+        by_asker = capture(edge, dialog.call_id, file, command="record")
+        edge.event("recording", call_id=dialog.call_id)
+        edge.event("recording", call_id=dialog.call_id)
+        talk(one, for_one, other, for_other)
+        by_asker.send_signal(signal.SIGINT)
+        shown, errors = by_asker.communicate(timeout=WAIT)
+        assert (by_asker.returncode, errors) == (0, "")
+        assert shown.endswith(" s\n")
+        assert_each_on_its_side(file)
+        nobody = capture(edge, "nobody@nowhere", file, command="record")
+        assert nobody.communicate(timeout=WAIT) == ("", "no call in progress has the Call-ID nobody@nowhere\n")
+        edge.hang_up(dialog)
 
 
 def test_a_folder_that_cannot_be_written_to_starts_nothing(tmp_path):
@@ -154,3 +197,29 @@ def test_a_stop_ends_what_is_kept(tmp_path, ears):  # noqa: F811
         found = datagrams(tmp_path / "call.pcap")
         assert shown == f"{tmp_path / 'call.pcap'}: {len(found)} packets\n"
         assert 8 <= len(found) <= 16
+
+
+def test_a_capture_of_a_controlled_call_has_the_messages_of_both_legs_and_the_audio(tmp_path, ears):  # noqa: F811
+    one, other = ears
+    edge = AnchoredEdge(tmp_path)
+    edge.text = edge.text.replace('media = "anchor"\n', 'media = "anchor"\ncontrol = true\n')
+    edge.file.write_text(edge.text)
+    with edge:
+        dialog, for_one, for_other = call(edge, one, other)
+        process = capturing(edge, dialog.call_id, tmp_path / "call.pcap")
+        talk(one, for_one, other, for_other, 4)
+        talk(one, for_one, other, for_other)
+        edge.hang_up(dialog)
+        shown, errors = process.communicate(timeout=WAIT)
+        assert (process.returncode, errors) == (0, "")
+        found = datagrams(tmp_path / "call.pcap")
+        assert shown == f"{tmp_path / 'call.pcap'}: {len(found)} packets\n"
+    audio = [packet for packet in found if packet[2][0] == 0x80]
+    assert 4 * FRAMES <= len(audio) <= 4 * FRAMES + 16
+    assert {packet[:2] for packet in audio} == {
+        ((one.host, one.port), for_one), (for_other, (other.host, other.port)),
+        ((other.host, other.port), for_other), (for_one, (one.host, one.port))}
+    messages = [packet[2] for packet in found if packet[2][0] != 0x80]
+    call_ids = {line for message in messages for line in message.split(b"\r\n") if line.startswith(b"Call-ID")}
+    assert len(call_ids) == 2
+    assert [message.split()[0] for message in messages].count(b"BYE") == 2

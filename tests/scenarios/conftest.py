@@ -1,12 +1,16 @@
 """One edge for all scenarios that can share it, and the stage on which two SIPp processes meet through an edge."""
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.edge import NETWORKS, EdgeProcess, network, start_edge  # noqa: F401
-from tests.scenarios.sipp import Sipp
+from tests.api import Api
+from tests.edge import NETWORKS, START_SECONDS, EdgeProcess, network, start_edge, wait_until  # noqa: F401
+from tests.scenarios.controlled import configuration as controlled_calls
+from tests.scenarios.script import Script
+from tests.scenarios.sipp import SECONDS, Sipp
 
 CONFIGURATION = """
 [[listener]]
@@ -140,25 +144,49 @@ class Stage:
         self.net, self.edge, self._work = net, edge, work
         self._running: list[Sipp] = []
 
-    def callee(self, scenario: str, host: int = 3, **options: Any) -> Sipp:
+    def callee(self, scenario: str | Script, host: int = 3, **options: Any) -> Sipp:
         """Start a side that waits."""
         self._running.append(Sipp(scenario, (f"{self.net}.{host}", 5070), self._work, **options))
         return self._running[-1]
 
-    def caller(self, scenario: str, user: str = "2000", host: int = 2, **options: Any) -> Sipp:
+    def start(self, scenario: str | Script, user: str = "2000", host: int = 2, port: int = 5080,
+              **options: Any) -> Sipp:
+        """Start a side that calls."""
+        self._running.append(Sipp(scenario, (f"{self.net}.{host}", port), self._work, remote=(f"{self.net}.1", 5060),
+                                  user=user, **options))
+        return self._running[-1]
+
+    def caller(self, scenario: str | Script, user: str = "2000", host: int = 2, **options: Any) -> Sipp:
         """Start a side that calls, and wait until its scenario and those of the waiting sides are through."""
-        caller = Sipp(scenario, (f"{self.net}.{host}", 5080), self._work, remote=(f"{self.net}.1", 5060), user=user,
-                      **options)
-        self._running.append(caller)
-        for part in reversed(self._running):
+        caller = self.start(scenario, user, host, **options)
+        self.finish()
+        return caller
+
+    def finish(self) -> None:
+        """Wait until all scenarios are through, or one of them is not as written."""
+        wait_until(lambda: any(part.failed for part in self._running) or all(part.ended for part in self._running),
+                   "the scenarios are through", 2 * SECONDS)
+        broken = [part for part in self._running if part.failed]
+        if broken:
+            pytest.fail("\n".join(part.ladder() for part in self._running) + f"\n{broken[0].errors()}")
+        for part in self._running:
             part.finish()
         self._running.clear()
         self.edge.assert_unharmed()
-        return caller
 
     def close(self) -> None:
         for part in self._running:
             part.kill()
+
+
+class ControlledStage(Stage):
+    """A stage around an edge that runs transfers."""
+
+    def finish(self) -> None:
+        """The same, and nothing of the calls is left on the edge."""
+        super().finish()
+        api = Api(self.net)
+        wait_until(lambda: not api.get("/v1/calls")["calls"], "the calls are over")
 
 
 @pytest.fixture(scope="module")
@@ -175,3 +203,48 @@ def stage(shared_edge: tuple[str, EdgeProcess], tmp_path: Path) -> Iterator[Stag
     built = Stage(net, edge, tmp_path)
     yield built
     built.close()
+
+
+@pytest.fixture
+def counted(stage: Stage) -> Callable[[str], int]:
+    """Counters that rose during the test: counted("failovers")."""
+    before = stage.edge.stats()
+    return lambda name: stage.edge.stats()[name] - before[name]
+
+
+@pytest.fixture(scope="session")
+def controlling_edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, EdgeProcess]]:
+    net = NETWORKS.take()
+    folder = tmp_path_factory.mktemp("edge")
+    with EdgeProcess(folder, controlled_calls(net, folder)) as edge:
+        wait_until(Api(net).is_ready, "the API answers", START_SECONDS)
+        yield net, edge
+        edge.wait_stats(lambda stats: not stats["media_ports_used"], "every port is back")
+
+
+@pytest.fixture
+def controlled(controlling_edge: tuple[str, EdgeProcess], tmp_path: Path) -> Iterator[Stage]:
+    """A stage for calls that the edge controls."""
+    net, edge = controlling_edge
+    built = ControlledStage(net, edge, tmp_path)
+    yield built
+    built.close()
+
+
+@pytest.fixture
+def api(controlled: Stage) -> Api:
+    """That edge's API."""
+    return Api(controlled.net)
+
+
+@pytest.fixture
+def records(api: Api) -> Callable[..., list[dict]]:
+    """records(2): the first two records of transfers that the test began, as soon as there are so many."""
+    since = time.time_ns() // 1_000_000
+
+    def found(count: int = 1) -> list[dict]:
+        path = f"/v1/records/transfers?since={since}"
+        wait_until(lambda: len(api.get(path)["records"]) >= count, f"{count} records of transfers")
+        return list(reversed(api.get(path)["records"]))
+
+    return found

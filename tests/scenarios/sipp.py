@@ -8,18 +8,19 @@ from pathlib import Path
 import pytest
 
 from tests.edge import wait_until
+from tests.scenarios.script import Script
 
 FOLDER = Path(__file__).parent
 SECONDS = 12
 MEDIA_PORT = 30000
 """For the audio of all calls of a SIPp, off the ports that the system gives away."""
 _RULE = re.compile(rb"^-{40,} \d{4}-\d\d-\d\d.*\n", re.MULTILINE)
-_LOGGED = re.compile(rb"UDP message (received|sent) [\[(](\d+)\]? bytes\)? ?:\n\n")
+_LOGGED = re.compile(rb"(?:UDP|TCP) message (received|sent) [\[(](\d+)\]? bytes\)? ?:\n\n")
 
 
 @dataclass(frozen=True)
 class Seen:
-    """A message as SIPp logged it. size: bytes of the datagram."""
+    """A message as SIPp logged it. size: in bytes."""
 
     received: bool
     size: int
@@ -36,33 +37,39 @@ class Seen:
 
 
 class Sipp:
-    """A running SIPp. scenario: `folder/side`; address: where it is bound; remote: where a caller sends to.
+    """A running SIPp. scenario: `folder/side` or a Script; address: where it is bound; remote: where a caller sends to.
 
     tolerant: messages that the scenario does not name are passed over. echo: audio is sent back to where it came from.
+    transport: SIPp's `-t`: u1 for UDP; t1 for TCP with one connection, tn with one a call.
     """
 
-    def __init__(self, scenario: str, address: tuple[str, int], work: Path, *, remote: tuple[str, int] | None = None,
-                 user: str = "2000", calls: int = 1, rate: int = 10, tolerant: bool = False,
-                 echo: bool = False):
+    def __init__(self, scenario: str | Script, address: tuple[str, int], work: Path, *,
+                 remote: tuple[str, int] | None = None, user: str = "2000", calls: int = 1, rate: int = 10,
+                 tolerant: bool = False, echo: bool = False, transport: str = "u1",
+                 media_port: int = MEDIA_PORT):
         command = shutil.which("sipp")
         if command is None:
             pytest.skip("sipp is not installed (Debian package sip-tester)")
-        self.scenario = scenario
-        name = f"{scenario.replace('/', '-')}-{address[0]}"
+        self.scenario = scenario if isinstance(scenario, str) else scenario.name
+        file = FOLDER / f"{scenario}.xml" if isinstance(scenario, str) else scenario.write(work)
+        name = f"{self.scenario.replace('/', '-')}-{address[0]}-{transport}"
+        stream = transport[0] == "t"
+        if stream:
+            file = _over_tcp(file, work / f"{name}.xml")
         self._messages, self._errors = work / f"{name}.messages", work / f"{name}.errors"
         self._screen = (work / f"{name}.screen").open("wb")
         arguments = [
-            command, *([f"{remote[0]}:{remote[1]}"] if remote else []), "-sf", str(FOLDER / f"{scenario}.xml"),
-            "-i", address[0], "-p", str(address[1]), "-s", user, "-m", str(calls), "-r", str(rate), "-nostdin",
-            "-timeout", str(SECONDS), "-timeout_error", "-trace_msg", "-message_file", str(self._messages),
+            command, *([f"{remote[0]}:{remote[1]}"] if remote else []), "-sf", str(file),
+            "-t", transport, "-i", address[0], "-p", str(address[1]), "-s", user, "-m", str(calls), "-r", str(rate),
+            "-nostdin", "-timeout", str(SECONDS), "-timeout_error", "-trace_msg", "-message_file", str(self._messages),
             "-trace_err", "-error_file", str(self._errors),
-            *(["-default_behaviors", "all,-abortunexp"] if tolerant else []), "-mp", str(MEDIA_PORT),
-            *(["-rtp_echo"] if echo else [])]
+            *(["-default_behaviors", "all,-abortunexp"] if tolerant else []), "-mp", str(media_port),
+            *(["-rtp_echo"] if echo else []), *(["-max_socket", "1000"] if transport == "tn" else [])]
         self._process = subprocess.Popen(arguments, cwd=work, stdin=subprocess.DEVNULL, stdout=self._screen,
                                          stderr=subprocess.STDOUT)
         if remote is None:
             try:
-                wait_until(lambda: _is_bound(address), f"sipp listens on {address}")
+                wait_until(lambda: is_bound(address, stream), f"sipp listens on {address}")
             except AssertionError:
                 self.kill()
                 raise
@@ -71,8 +78,25 @@ class Sipp:
         """Wait for the end of the scenario, and assert that everything in it went as written."""
         status = self._process.wait(SECONDS + 10)
         self._screen.close()
-        errors = self._errors.read_text(errors="replace") if self._errors.exists() else ""
-        assert status == 0, f"{self.scenario}: status {status}\n{errors[:4000]}"
+        assert status == 0, f"{self.scenario}: status {status}\n{self.ladder()}\n{self.errors()}"
+
+    def errors(self) -> str:
+        """What it did not expect."""
+        return self._errors.read_text(errors="replace")[:4000] if self._errors.exists() else ""
+
+    @property
+    def failed(self) -> bool:
+        """Whether it has ended, and not as written."""
+        return bool(self._process.poll())
+
+    @property
+    def ended(self) -> bool:
+        return self._process.poll() is not None
+
+    def ladder(self) -> str:
+        """The messages, a line each."""
+        return "\n".join(f"{self.scenario} {'<-' if message.received else '->'} {message.first_line} "
+                         f"({', '.join(message.values('CSeq'))})" for message in self.seen())
 
     def kill(self) -> None:
         """End it where the test has no more use for it."""
@@ -94,6 +118,15 @@ class Sipp:
         return [message for message in self.seen() if message.received and message.text.startswith(start)]
 
 
-def _is_bound(address: tuple[str, int]) -> bool:
+def is_bound(address: tuple[str, int], stream: bool) -> bool:
+    """Whether somebody has bound a port, of TCP for connections."""
     number = int.from_bytes(bytes(map(int, address[0].split("."))), "little")
-    return f" {number:08X}:{address[1]:04X} " in Path("/proc/net/udp").read_text()
+    listening = " 00000000:0000 0A" if stream else " "
+    return f" {number:08X}:{address[1]:04X}{listening}" in Path(f"/proc/net/{'tcp' if stream else 'udp'}").read_text()
+
+
+def _over_tcp(scenario: Path, file: Path) -> Path:
+    """The same scenario with Vias and Contacts of TCP."""
+    text = scenario.read_text().replace("SIP/2.0/UDP", "SIP/2.0/TCP")
+    file.write_text(text.replace("@[local_ip]:[local_port]>\n", "@[local_ip]:[local_port];transport=tcp>\n"))
+    return file

@@ -4,13 +4,6 @@ import pytest
 from tests.scenarios.conftest import Stage, configuration
 
 
-@pytest.fixture
-def counted(stage: Stage):
-    """Counters that rose during the test: counted("failovers")."""
-    before = stage.edge.stats()
-    return lambda name: stage.edge.stats()[name] - before[name]
-
-
 @pytest.mark.parametrize("behaviour", ["basic", "rejected", "cancelled", "cancel-crossing", "reinvite", "update",
                                        "prack"])
 def test_both_sides_go_through_as_written(stage, behaviour):

@@ -19,11 +19,13 @@ _ports = itertools.count(30000, 2)
 
 
 def configuration(relay: str = "", first: int = FIRST, last: int = LAST) -> str:
-    """The edge of the other attacks, with audio anchored; who calls 6000 reaches a PBX over IPv6.
+    """The edge of the other attacks, with audio anchored; who calls 6000 reaches a PBX over IPv6, who calls 7000 must
+    have SRTP, which the PBX has not. No port is bound but those of calls, so that the kernel tells which ones have come
+    back.
 
     relay: lines of [relay]. first, last: the media ports.
     """
-    route = '[[route]]\ngroups = ["peers", "limited"]\nto = "pbx"\n'
+    route = '[[route]]\ngroups = ["peers", "limited", "asked"]\nto = "pbx"\n'
     assert route in CONFIGURATION
     anchored = CONFIGURATION.replace(route, f'{route}media = "anchor"\n')
     return anchored.replace("[[route]]", _IPV6, 1) + _MEDIA.format(first=first, last=last, relay=relay)
@@ -47,6 +49,12 @@ users = ["6000"]
 to = "pbx6"
 media = "anchor"
 
+[[route]]
+users = ["7000"]
+to = "pbx"
+media = "anchor"
+srtp = "require"
+
 [[route]]"""
 _MEDIA = f"""
 [[media]]
@@ -61,6 +69,7 @@ ports = "{{first}}-{{last}}"
 
 [relay]
 quarantine_seconds = 0
+ready = 0
 {{relay}}
 """
 

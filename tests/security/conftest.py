@@ -8,7 +8,7 @@ import pytest
 from tests.edge import EdgeProcess
 from tests.security.audio import Studio
 from tests.security.namespace import Namespace
-from tests.security.range import CONFIGURATION, Range
+from tests.security.range import CONFIGURATION, USERS, Range
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +24,14 @@ def namespace() -> Iterator[Namespace]:
         pytest.skip(f"no network namespace can be made: {error}")
     yield made
     made.close()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def users() -> Iterator[None]:
+    """The environment that every edge of these tests inherits, and the check of its configuration with it."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("RANGE_USERS", USERS)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -24,11 +24,14 @@ PEER = ("192.0.2.10", 5060)
 PBX = ("192.0.2.20", 5060)
 PHONE = ("192.0.2.30", 5060)
 TORTURER = ("192.0.2.13", 5060)
+ASKED = ("192.0.2.14", 5060)
 STRANGER = ("198.18.0.1", 5060)
 VICTIMS = "198.18"
 GROWTH = 16 << 20
 """Bytes of memory that a worker may take more after an attack: pages touched for the first time, and no more."""
 SECONDS = 15.0
+USERS = "ann:{PLAIN}secret"
+"""What the environment variable RANGE_USERS holds."""
 CONFIGURATION = """
 [[listener]]
 name = "edge"
@@ -49,6 +52,19 @@ burst = 5
 name = "torturers"
 addresses = ["192.0.2.13"]
 methods = ["INVITE", "OPTIONS", "REGISTER", "MESSAGE", "SUBSCRIBE", "PUBLISH"]
+
+[[realm]]
+name = "asked"
+realm = "example.com"
+users_env = "RANGE_USERS"
+algorithms = ["MD5"]
+nonces = 64
+
+[[group]]
+name = "asked"
+addresses = ["192.0.2.14"]
+rate = 0
+auth = "asked"
 
 [[group]]
 name = "pbx"
@@ -71,7 +87,7 @@ size_policy = ["refuse"]
 mtu = 20000
 
 [[route]]
-groups = ["peers", "limited"]
+groups = ["peers", "limited", "asked"]
 to = "pbx"
 headers = ["edge"]
 
@@ -84,6 +100,10 @@ to = "pbx"
 name = "edge"
 on = ["INVITE"]
 add = [{ name = "X-Edge", value = "edge" }]
+
+# The guesses of one test must not ban the source of the next one.
+[abuse]
+strikes = 1000
 
 [limits]
 transactions = 20000

@@ -4,6 +4,7 @@ import itertools
 import pytest
 
 from tests.security.range import EDGE, PBX, PEER, STRANGER, VICTIMS, request
+from tests.wire.test_stun import stun
 
 FLOOD = 3000
 PORTION = 200
@@ -123,3 +124,24 @@ def test_a_pbx_that_is_gone_and_comes_back(ground):
     ground.edge.wait_stats(lambda stats: stats["transport_errors"] >= 200, "every refusal was heard of")
     ground.pbx = ground.party(PBX)
     ground.hang_up(ground.call()[1])
+
+
+def test_stun_reflects_nothing(ground):
+    """Forged sources get no answer; a listed one, no more than its rate, and little more than it sent."""
+    victims = ground.party(("0.0.0.0", 5062))
+    _, answer = ground.call()
+    for number, source in enumerate(sources(FLOOD)):
+        ground.raw(stun(), source=source)
+        if number % PORTION == 0:
+            ground.mark()
+    ground.mark()
+    assert ground.rose("unlisted_dropped") + ground.rose("rate_limited") == FLOOD
+    assert victims.take() == []
+    limited = ground.party(("192.0.2.12", 5060))
+    for _ in range(500):
+        ground.raw(stun(), source=limited.address)
+    ground.mark()
+    assert 1 <= ground.rose("stun_answered") < 100
+    # STUN begins with two zero bits (RFC 7983); what else may still come answers requests of tests before.
+    assert {len(data) for data in limited.take() if data[0] < 64} == {32}
+    ground.hang_up(answer)

@@ -7,21 +7,6 @@ from tests.endpoints import METHODS, Bench, build
 
 
 @pytest.fixture
-def bench():
-    return Bench()
-
-
-@pytest.fixture
-def alice(bench):
-    return bench.phone("alice", "127.0.0.2")
-
-
-@pytest.fixture
-def bob(bench):
-    return bench.phone("bob", "127.0.0.3")
-
-
-@pytest.fixture
 def guarded():
     """127.0.0.0/24 may do all, 127.0.1.0/24 is denied, 127.0.2.0/24 forbidden, the rest unlisted."""
     admission = Admission([Trie([("127.0.0.0/24", 0), ("127.0.1.0/24", 1), ("127.0.2.0/24", 2)])])

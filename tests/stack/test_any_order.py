@@ -129,6 +129,7 @@ class Network(RuleBasedStateMachine):
         assert found["transactions"] <= 64
         assert found["dialogs"] <= 16
         taken = found["keepalives"] + found["requests_in"] + found["responses_in"]
+        taken += found["stun_answered"] + found["stun_malformed"]
         assert taken + found["rate_limited"] + found["denied"] >= found["datagrams_in"]
         ended = found["calls_ended"] + found["calls_failed"] + found["calls_expired"]
         assert found["calls"] == ended + found["calls_up"]

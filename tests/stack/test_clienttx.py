@@ -5,21 +5,6 @@ from sipcore.net.loopback import Conditions, Link
 from tests.endpoints import Bench, Received
 
 
-@pytest.fixture
-def bench():
-    return Bench()
-
-
-@pytest.fixture
-def alice(bench):
-    return bench.phone("alice", "127.0.0.2")
-
-
-@pytest.fixture
-def bob(bench):
-    return bench.phone("bob", "127.0.0.3")
-
-
 def times(phone, start, name=""):
     """When messages arrived, in ms since start."""
     return [one.at - start for one in phone.received() if name in ("", one.name)]

@@ -241,7 +241,7 @@ def test_a_line_break_in_a_refer_to_header_cannot_become_a_header():
         invite(headers=target.headers).render(VIA)
 
 
-@pytest.mark.parametrize(("target", "status"), [("mailto:a@b.example", 416), ("<sips:a@b.example>", 416)])
+@pytest.mark.parametrize(("target", "status"), [("mailto:a@b.example", 416), ("<urn:service:sos>", 416)])
 def test_targets_that_cannot_be_called(target, status):
     uac, _ = pair()
     with pytest.raises(MalformedMessage) as caught:
@@ -253,3 +253,20 @@ def test_a_refer_has_exactly_one_refer_to():
     uac, _ = pair()
     with pytest.raises(MalformedMessage, match="exactly one"):
         refer_to(received(uac.request("REFER")))
+
+
+def test_a_copy_with_other_fields():
+    out = invite(headers=(("X-A", "1"),))
+    other = out.changed(cseq=2, headers=(), compact=True)
+    assert (other.cseq, other.headers, other.compact, other.call_id) == (2, (), True, out.call_id)
+    assert (out.cseq, out.headers) == (7, (("X-A", "1"),))
+    assert out.changed() == out
+    with pytest.raises(TypeError, match="colour"):
+        out.changed(colour="blue")
+
+
+@pytest.mark.parametrize("field", ["uri", "call_id", "local", "local_tag", "remote", "body", "content_type"])
+def test_a_part_that_is_missing_is_no_crash(field):
+    fields = {"body": b"x", field: None}
+    with pytest.raises(BadText):
+        invite(**fields).render(VIA)

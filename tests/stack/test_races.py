@@ -8,21 +8,6 @@ from sipcore.stack.verdict import Target, Verdict
 from tests.endpoints import Bench, Received
 
 
-@pytest.fixture
-def bench():
-    return Bench()
-
-
-@pytest.fixture
-def alice(bench):
-    return bench.phone("alice", "127.0.0.2")
-
-
-@pytest.fixture
-def bob(bench):
-    return bench.phone("bob", "127.0.0.3")
-
-
 def test_cancel(bench, alice, bob):
     invite = alice.request("INVITE", bob.uri, headers=[("X-Kept", "1")])
     bench.run()
@@ -46,6 +31,23 @@ def test_cancel(bench, alice, bob):
     assert bob.names() == ["ACK"]
     assert bench.count("cancelled") == 1
     bench.empty()
+
+
+@pytest.mark.parametrize("reasons", [['SIP;cause=200;text="Call completed elsewhere"'],
+                                     ["SIP;cause=200", "Q.850 ;cause=26"]], ids=["one", "two"])
+def test_the_reason_of_a_cancel_is_passed_on(bench, alice, bob, reasons):
+    """RFC 3326: a phone shows no missed call where another one has answered."""
+    invite = alice.request("INVITE", bob.uri)
+    bench.run()
+    received = bob.take("INVITE")
+    bob.answer(received, 180)
+    bench.run()
+    alice.cancel(invite, ("X-Other", "1"), *(("Reason", reason) for reason in reasons), ("Subject", "x"))
+    bench.run()
+    cancel = bob.take("CANCEL")
+    assert list(cancel.message.headers("Reason")) == reasons
+    assert [name for name, _ in cancel.message.items() if name != "Reason"] == [
+        "Via", "Max-Forwards", "From", "To", "Call-ID", "CSeq", "Content-Length"]
 
 
 def test_cancel_again_and_again_is_one_cancel(bench, alice, bob):

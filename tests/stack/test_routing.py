@@ -8,21 +8,6 @@ V6 = ("fd00::1", 5060)
 SECOND = ("127.0.0.1", 5080)
 
 
-@pytest.fixture
-def bench():
-    return Bench()
-
-
-@pytest.fixture
-def alice(bench):
-    return bench.phone("alice", "127.0.0.2")
-
-
-@pytest.fixture
-def bob(bench):
-    return bench.phone("bob", "127.0.0.3")
-
-
 def test_in_dialog_requests_follow_the_route_and_need_no_decision(bench, alice, bob):
     one, other = bench.call(alice, bob)
     asked = len(bench.asked)

@@ -1,23 +1,6 @@
 """The server machines through the link: Timers G, H, I, J, L with their times, each transition of the table."""
 import pytest
 
-from tests.endpoints import Bench
-
-
-@pytest.fixture
-def bench():
-    return Bench()
-
-
-@pytest.fixture
-def alice(bench):
-    return bench.phone("alice", "127.0.0.2")
-
-
-@pytest.fixture
-def bob(bench):
-    return bench.phone("bob", "127.0.0.3")
-
 
 def test_100_comes_at_once_and_after_the_invite(bench, alice, bob):
     alice.request("INVITE", bob.uri, headers=[("Timestamp", "54")])

@@ -152,3 +152,14 @@ def test_any_bytes_are_a_message_or_a_malformed_one(data):
             continue
         assert one.size <= len(text)
         assert not any("\r" in value or "\n" in value for _, value in one.items())
+
+
+def test_what_is_not_there_shows_nothing_of_an_earlier_message():
+    before = Message(b"OPTIONS sip:a@b SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bKbefore\r\n"
+                     b"From: <sip:a@b>;tag=before\r\nTo: <sip:b@b>;tag=before\r\nCall-ID: before\r\n"
+                     b"CSeq: 4711 OPTIONS\r\nContent-Length: 0\r\n\r\n")
+    assert before.cseq == (4711, "OPTIONS")
+    del before
+    for rest in (b"", b"CSeq: x\r\nVia: nothing\r\nFrom: <\r\nTo: <\r\n"):
+        message = index(b"BYE sip:a@b SIP/2.0\r\n" + rest + b"Content-Length: 0\r\n\r\n")
+        assert (message.cseq, message.branch, message.from_tag, message.to_tag) == ((0, ""), "", "", "")

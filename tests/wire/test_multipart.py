@@ -37,6 +37,33 @@ def test_one_part_of_several(boundary: bytes) -> None:
     assert sdp_of(message(b"multipart/mixed; boundary=" + boundary, body)) == SDP
 
 
+def nested(body: bytes, boundary: bytes = b"b2", more: bytes = b"") -> bytes:
+    """A part that is a multipart itself, of these parts."""
+    return part(b"multipart/alternative;boundary=" + boundary,
+                body.replace(b"--b1", b"--" + boundary) + b"--" + boundary + b"--", more)
+
+
+def test_a_part_of_a_part() -> None:
+    body = part(b"text/plain", b"") + nested(part(b"text/plain", SDP) + part(b"application/sdp", SDP)) + b"--b1--"
+    assert sdp_of(message(b"multipart/mixed;boundary=b1", body)) == SDP
+    alone = part(b"text/plain", b"") + nested(part(b"text/plain", SDP)) + b"--b1--"
+    assert sdp_of(message(b"multipart/mixed;boundary=b1", alone)) is None
+
+
+@pytest.mark.parametrize(("body", "status"), [
+    (part(b"application/sdp", SDP) + nested(part(b"application/sdp", SDP)), 400),
+    (nested(part(b"text/plain", b"")) + nested(part(b"text/plain", b"") * 15, b"b3"), 400),
+    (nested(nested(nested(nested(part(b"application/sdp", SDP), b"b5"), b"b4"), b"b3")), 400),
+    (part(b"multipart/mixed", part(b"application/sdp", SDP)), 400),
+    (nested(part(b"application/sdp", SDP), more=b"Content-Encoding: gzip\r\n"), 415),
+    (nested(part(b"application/sdp", SDP, b"Content-Transfer-Encoding: base64\r\n")), 415),
+], ids=["two", "too many", "too deep", "no boundary", "encoded", "encoded inside"])
+def test_parts_of_parts_that_cannot_be_told_apart(body: bytes, status: int) -> None:
+    with pytest.raises(MalformedMessage) as caught:
+        sdp_of(message(b"multipart/mixed;boundary=b1", body + b"--b1--"))
+    assert caught.value.status == status
+
+
 def test_bare_line_feeds() -> None:
     body = part(b"application/sdp", SDP).replace(b"\r\n", b"\n") + b"--b1--\n"
     assert sdp_of(message(b"multipart/mixed;boundary=b1", body)) == SDP.replace(b"\r\n", b"\n")

@@ -161,6 +161,7 @@ def test_malformed_descriptions_are_refused_with_a_reason(body):
 
 @pytest.mark.parametrize("body", [
     HEAD[:-2],                                                              # no line end at the end
+    HEAD[:-1],                                                              # half of one
     HEAD.replace(b"\r\n", b"\n"),                                           # RFC 8866 5: bare LF too
     HEAD + b"\r\n\r\n",
     HEAD + b"i=\r\n",

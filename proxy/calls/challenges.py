@@ -1,0 +1,43 @@
+"""Challenges to what the edge sends on controlled calls (transfers.md section 7, row 15): LegSettings.authenticate."""
+from typing import TYPE_CHECKING, Any
+
+from proxy.calls.call import Call
+
+if TYPE_CHECKING:
+    from proxy.calls.registry import Calls
+    from sipcore.stack.hop import Hop
+    from sipcore.stack.leg import Leg
+    from sipcore.stack.outgoing import Outgoing
+    from sipcore.wire.message import Message
+
+
+class Challenges:
+    """Answers them by the accounts of the policy that the calls follow."""
+
+    def __init__(self, calls: "Calls"):
+        self._calls = calls
+
+    def authenticate(self, leg: "Leg", request: "Outgoing", response: "Message") -> tuple[str, str] | None:
+        """The header that answers a 401 or 407 to a leg's request; None where that is nobody we have a password for."""
+        calls = self._calls
+        answers = calls.policy.answers
+        if not answers.any:
+            return None
+        to = destination(leg, request)
+        owner: Any = leg.owner
+        upstream = owner.verdict.upstream if isinstance(owner, Call) else -1
+        name = "WWW-Authenticate" if response.status == 401 else "Proxy-Authenticate"
+        header = answers.answer(to[:2], request, response.status, response.headers(name), upstream)
+        if header is not None:
+            calls.count("challenges_answered")
+        else:
+            calls.count("challenges_refused")
+            calls.log("warning", "challenge not answered", peer=f"{to[0]}:{to[1]}", method=request.method,
+                      call_id=request.call_id, upstream=calls.upstream_at(to))
+        return header
+
+
+def destination(leg: "Leg", request: "Outgoing") -> "Hop":
+    """Where a request of a leg goes: outside a dialog to the target that is tried, inside one along its route."""
+    hop = leg.way(request) if request.remote_tag else leg.far
+    return hop[0], hop[1]

@@ -1,0 +1,426 @@
+"""All controlled calls of a worker: the Handler that their INVITEs come to, and what the services process can do.
+
+Sans-IO: the stack's clock counts, and what goes to the services process and to the media passes through the two
+Protocols below. A worker has a few thousand calls at most, so the commands that list them may look at all.
+"""
+from collections import Counter
+from collections.abc import Callable, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+
+from proxy.calls.call import Call
+from proxy.calls.challenges import Challenges
+from proxy.calls.heard import Heard
+from proxy.calls.hop import Loop, Way, way_of
+from proxy.calls.media import Anchored
+from proxy.calls.records import call_figures, transfer_struct
+from proxy.calls.registration import Registrations
+from proxy.calls.size import Sizes
+from proxy.calls.starting import start_transfer
+from proxy.calls.table import Event
+from proxy.calls.traced import Traced
+from proxy.calls.transfer import Transfer
+from proxy.calls.watch import Watch
+from proxy.config import Action, Config
+from proxy.events import (
+    Answer,
+    Asking,
+    CancelTransfer,
+    HangUp,
+    ListCalls,
+    ListRegistrations,
+    ListUpstreams,
+    Record,
+    Reply,
+    SavedActions,
+    SetVariables,
+    ShowCall,
+    ShowTransfer,
+    StartTransfer,
+)
+from proxy.events import Event as Said
+from proxy.events import Transfer as TransferStruct
+from proxy.policy.acl import UNLISTED, group_of, prefixes, trusts
+from proxy.policy.context import BadVariable, changed
+from proxy.policy.headers import Patterns
+from proxy.policy.refusals import Refused
+from proxy.policy.targets import Targets
+from sipcore.base.errors import LimitExceeded, SipEdgeError
+from sipcore.stack.handler import Handler
+from sipcore.stack.legowner import LegSettings
+
+if TYPE_CHECKING:
+    from proxy.policy.engine import Policy
+    from sipcore.anchor.bridgemedia import BridgeMedia
+    from sipcore.base.place import Unresolved
+    from sipcore.stack.aim import Aim
+    from sipcore.stack.alarms import Alarm
+    from sipcore.stack.forward import Proxy
+    from sipcore.stack.hop import Hop
+    from sipcore.stack.useragent import ServerTransaction
+
+PAST_TRANSFERS = 1000
+"""Transfers that are over and can still be shown; their records are elsewhere."""
+LONGEST_PAGE = 1000
+MOST_ADDRESSES = 10_000
+"""Addresses that it is remembered of whether they are trusted, or the edge's own."""
+_BY = {"caller": "caller", "agent": "callee", "target": "callee", "api": "stop"}
+"""Who ended a call, as its log line calls it."""
+
+
+class NoMedia(SipEdgeError):
+    """A call is to be anchored where nothing can be."""
+
+    fault = "configuration"
+
+
+class Services(Protocol):
+    """The way to the services process."""
+
+    @property
+    def used(self) -> bool: ...
+
+    def ask(self, question: Asking, answered: Callable[[Answer, bytes], None]) -> None:
+        """answered is called exactly once, with an `error` where no answer came."""
+
+    def emit(self, said: Said | Record) -> None: ...
+
+    def wants(self, name: str) -> bool: ...
+
+
+class NoServices:
+    """Where no services process is: questions are answered with an error at once."""
+
+    used = False
+
+    def ask(self, question: Asking, answered: Callable[[Answer, bytes], None]) -> None:
+        answered(Answer(ask=0, error="no services process is configured"), b"")
+
+    def emit(self, said: Said | Record) -> None:
+        pass
+
+    def wants(self, name: str) -> bool:
+        return False
+
+
+class MediaOpener(Protocol):
+    """Whoever has the media of controlled calls: sipcore.anchor.bridgemedia.Bridges."""
+
+    def open(self, profile: int = 1, owner: Any = None) -> "BridgeMedia": ...
+
+
+def _unlogged(level: str, event: str, **fields: Any) -> None:
+    """Where nobody reads a log."""
+
+
+class Calls(Handler):
+    """The controlled calls. stack: the Proxy. media: None where nothing is anchored. wall: ms from
+    the stack's clock to the time of day. log: takes level, event and fields of a log line."""
+
+    def __init__(self, stack: "Proxy", policy: "Policy", *, worker: int = 0, services: Services | None = None,
+                 media: MediaOpener | None = None, wall: int = 0):
+        self.stack = stack
+        self.worker = worker
+        self.services: Services = services if services is not None else NoServices()
+        self.media = media
+        self.wall = wall
+        self.all: dict[Call, None] = {}
+        """In the order in which they began."""
+        self.named: dict[str, Call] = {}
+        """Those that somebody asked for by name, until they end."""
+        self.past: dict[str, TransferStruct] = {}
+        self.saved: dict[str, Action] = {}
+        self.counters: Counter[str] = Counter()
+        self.log: Callable[..., None] = _unlogged
+        self.watch = Watch(stack, self.services)
+        self._sizes: Sizes | None = None
+        self.registrations = Registrations(self)
+        self.configure(policy)
+
+    def configure(self, policy: "Policy") -> None:
+        """Follow another configuration from the next step on; calls and transfers go on."""
+        self.policy = policy
+        self.config: Config = policy.config
+        self.refer_ms = round(1000 * self.config.timers.refer_outcome)
+        """How long the outcome of a REFER is awaited."""
+        self.internal = Patterns(self.config.internal.headers)
+        self.targets = Targets(self.config, policy.peers)
+        self.trusting = any(group.trusted for group in self.config.groups)
+        if self._sizes is None:
+            self._sizes = Sizes(policy, self.targets)
+            self.settings = LegSettings(fit=self._sizes.fit, authenticate=Challenges(self).authenticate,
+                                        retry=self.watch.may_retry)
+        else:
+            self._sizes.configure(policy, self.targets)
+        self.actions = {action.name: action for action in self.config.transfers}
+        self._requests = {request.name: request.timeout for request in self.config.requests}
+        self.fallbacks: dict[str, dict[str, Any]] = {
+            one.name: msgspec.json.decode(one.fallback) for one in self.config.requests if one.fallback}
+        """Of requests: what stands in for an answer where the services process gives none."""
+        self._trust: dict[str, bool] = {}
+        self._own: dict[Hop, bool] = {}
+        self._access = [prefixes(self.config, index) for index in range(len(self.config.listeners))]
+        self.registrations.configure(self.config)
+        self.watch.configure(policy)
+
+    # --- calls
+
+    def on_request(self, tx: "ServerTransaction") -> None:
+        """An INVITE that the policy wants controlled."""
+        if tx.request.method != "INVITE":
+            Handler.on_request(self, tx)
+            return
+        call = Call(self, tx)
+        if call.caller is not None:
+            self.all[call] = None
+            call.begin()
+
+    def over(self, call: Call) -> None:
+        """A call has ended: nothing of it is kept here but its last transfers."""
+        self.all.pop(call, None)
+        if call.identifier:
+            self.named.pop(call.identifier, None)
+        for transfer in call.past:
+            self.past[transfer.id] = transfer_struct(transfer)
+        while len(self.past) > PAST_TRANSFERS:
+            del self.past[next(iter(self.past))]
+        if call.record is not None:
+            media = call_figures(call) if self.stack.records.journal.enabled else b""
+            call.record.end(self.stack.time, call.cause or _BY.get(call.ended_by, "timeout"), media)
+
+    def traced(self, call_id: str) -> Traced | None:
+        """The call one leg of which has this Call-ID."""
+        return next((one for one in map(Traced, self.all) if call_id in one.call_ids()), None)
+
+    def finish(self) -> None:
+        """The worker stops: hang up on everybody, and take back what is registered."""
+        self.registrations.finish()
+        for call in list(self.all):
+            call.end("edge", "stop")
+
+    def abandon(self) -> None:
+        """The worker ends: whoever has not answered a BYE by now is waited for no longer, and the records are told."""
+        for call in list(self.all):
+            call.abandon()
+
+    def way(self, call: Call, aims: "Sequence[Aim] | Unresolved") -> Way:
+        """Where a call's INVITE goes, by what its aims turned out to be. Raises NoWay (proxy.calls.hop), Loop,
+        Unresolved."""
+        assert call.caller is not None
+        way = way_of(self.stack, aims, call.caller.listener)
+        own = self._own.get(way.to)
+        if own is None:
+            if len(self._own) >= MOST_ADDRESSES:
+                self._own.clear()
+            own = self._own[way.to] = self.targets.is_own(way.to[0], way.to[1])
+        if own:
+            # No Via tells: it would be a new call each time, until Max-Forwards is used up.
+            raise Loop("the call would come back to the edge")
+        if way.others:
+            self.stack.targets.earn_retry(call.verdict.upstream)
+        return way
+
+    def open_media(self, call: Call) -> Anchored:
+        if self.media is None:
+            raise NoMedia("the route anchors, and this worker has no media")
+        return Anchored(self.media.open(call.verdict.anchor, Heard(call)))
+
+    def timeout_of(self, request: str) -> float:
+        """The deadline, in seconds, of a request that is made before a call is routed."""
+        return self._requests.get(request, 3.0)
+
+    def group_at(self, listener: int, host: str) -> int:
+        """The group of an address, for requests of a leg that the edge has called."""
+        return group_of(self._access[listener], host) if 0 <= listener < len(self._access) else UNLISTED
+
+    def group_name(self, group: int) -> str:
+        return self.config.groups[group].name if group != UNLISTED else ""
+
+    def upstream_at(self, hop: "Hop") -> str:
+        """The upstream with that address; empty for none."""
+        peer = self.targets.referee("", hop)
+        return peer.settings.name if peer.addresses else ""
+
+    def trusted(self, group: int) -> bool:
+        return group != UNLISTED and self.config.groups[group].trusted
+
+    def trusts(self, host: str) -> bool:
+        """Whether an address is in a trusted group wherever it is listed."""
+        known = self._trust.get(host)
+        if known is None:
+            if len(self._trust) >= MOST_ADDRESSES:
+                self._trust.clear()
+            known = self._trust[host] = trusts(self.config, host)
+        return known
+
+    def count(self, name: str) -> None:
+        self.counters[name] += 1
+
+    # --- time
+
+    @property
+    def now(self) -> int:
+        """ms since 1970, of the step that is being taken."""
+        return self.stack.time + self.wall
+
+    def after(self, seconds: float, then: Callable[[], None]) -> "Alarm":
+        """Call then, in 1 ms at the soonest."""
+        return self.stack.call_at(self.stack.time + max(1, round(seconds * 1000)), then)
+
+    # --- questions
+
+    def ask(self, question: Asking, seconds: float, then: Callable[[Answer, bytes], None]) -> None:
+        """Ask the services process; then is called exactly once, after so many seconds at the latest."""
+        waiting = True
+        alarm: Alarm | None = None
+
+        def answered(answer: Answer, sound: bytes) -> None:
+            nonlocal waiting
+            if not waiting:
+                self.counters["services_late"] += 1
+                return
+            waiting = False
+            if alarm is not None:
+                alarm.cancel()
+            then(answer, sound)
+
+        # Set before asking: an answer may come at once.
+        try:
+            alarm = self.after(seconds, lambda: answered(Answer(ask=0, error="no answer in time"), b""))
+        except LimitExceeded as error:
+            # Nothing would end the wait.
+            then(Answer(ask=0, error=str(error)), b"")
+            return
+        self.services.ask(question, answered)
+
+    # --- commands
+
+    def obey(self, command: Any) -> Reply:
+        """Carry out a command at once; the Reply says what came of it."""
+        match command:
+            case ListCalls():
+                reply = self._list(command)
+            case ShowCall():
+                reply = self._with_call(command.call, self._shown)
+            case HangUp():
+                reply = self._with_call(command.call, self._hung_up)
+            case SetVariables():
+                reply = self._with_call(command.call, lambda call: self._set(call, command.variables))
+            case StartTransfer():
+                reply = self._with_call(command.call, lambda call: self._start(call, command))
+            case ShowTransfer():
+                reply = self._show(command.transfer)
+            case CancelTransfer():
+                reply = self._cancel(command.transfer)
+            case SavedActions():
+                reply = self._save(command)
+            case ListRegistrations():
+                reply = Reply(ask=0, registrations=self.registrations.structs())
+            case ListUpstreams():
+                reply = Reply(ask=0, upstreams={one.name: self.stack.calls(index)
+                                                for index, one in enumerate(self.config.upstreams)},
+                              targets=self.watch.states())
+            case _:
+                reply = Reply(ask=0, status=501, error=f"not a command of calls: {type(command).__name__}")
+        reply.ask = command.ask
+        return reply
+
+    def _list(self, command: ListCalls) -> Reply:
+        calls = iter(self.all)
+        # Of a page's last call that has ended meanwhile the place is unknown: begin anew.
+        if (last := self.named.get(command.after)) in self.all:
+            for call in calls:
+                if call is last:
+                    break
+        limit = max(1, min(command.limit, LONGEST_PAGE))
+        page = [call.struct() for call in islice(calls, limit)]
+        return Reply(ask=0, calls=page, more=next(calls, None) is not None)
+
+    def _with_call(self, name: str, then: Callable[[Call], Reply]) -> Reply:
+        call = self.named.get(name)
+        return then(call) if call is not None else Reply(ask=0, status=404, error="no such call is in progress",
+                                                         field="call")
+
+    def _with_transfer(self, name: str, then: Callable[[Transfer], Reply]) -> Reply:
+        """then: for one of a call in progress; any other one is shown as it ended."""
+        for call in self.all:
+            for transfer in (*call.past, call.transfer):
+                if transfer is not None and transfer.id == name:
+                    return then(transfer)
+        return Reply(ask=0, status=404, error="no such transfer", field="transfer")
+
+    def _show(self, name: str) -> Reply:
+        past = self.past.get(name)
+        return Reply(ask=0, transfers=[past]) if past is not None else self._with_transfer(
+            name, lambda transfer: Reply(ask=0, transfers=[transfer_struct(transfer)]))
+
+    def _cancel(self, name: str) -> Reply:
+        past = self.past.get(name)
+        return self._with_transfer(name, self._cancelled) if past is None else Reply(
+            ask=0, status=409, error=f"the transfer is {past.state} already", transfers=[past])
+
+    @staticmethod
+    def _shown(call: Call) -> Reply:
+        transfers = [transfer_struct(transfer) for transfer in call.past]
+        if call.transfer is not None:
+            transfers.append(transfer_struct(call.transfer))
+        return Reply(ask=0, calls=[call.struct()], transfers=transfers)
+
+    @staticmethod
+    def _hung_up(call: Call) -> Reply:
+        call.end("api")
+        return Reply(ask=0, status=202, calls=[call.struct()])
+
+    @staticmethod
+    def _set(call: Call, variables: dict[str, str | None]) -> Reply:
+        try:
+            call.variables = changed(call.variables_now(), variables)
+        except BadVariable as bad:
+            name, why = bad.args
+            return Reply(ask=0, status=422, error=why, field=f"variables.{name}")
+        return Reply(ask=0, calls=[call.struct()])
+
+    def _start(self, call: Call, command: StartTransfer) -> Reply:
+        try:
+            action = msgspec.msgpack.decode(command.action, type=Action)
+        except msgspec.MsgspecError as error:
+            return Reply(ask=0, status=422, error=str(error), field="action")
+        try:
+            transfer = start_transfer(call, action, started_by="api", target=command.target,
+                                      variables=command.variables)
+        except Refused as refused:
+            return Reply(ask=0, status=refused.status if refused.status in (409, 422, 503) else 422,
+                         error=refused.note or refused.reason, field="target" if command.target else "action")
+        except BadVariable as bad:
+            name, why = bad.args
+            return Reply(ask=0, status=422, error=why, field=f"variables.{name}")
+        return Reply(ask=0, status=202, transfers=[transfer_struct(transfer)])
+
+    @staticmethod
+    def _cancelled(transfer: Transfer) -> Reply:
+        error = f"the transfer is {transfer.status.state} already" if transfer.ended else ""
+        transfer.happen(Event.CANCEL)
+        if not error and not transfer.ended:
+            error = ("it cannot be called back any more: the caller's server is at it, or caller and target are "
+                     "being joined")
+        return Reply(ask=0, status=409 if error else 200, error=error, transfers=[transfer_struct(transfer)])
+
+    def _save(self, command: SavedActions) -> Reply:
+        try:
+            saved = [msgspec.msgpack.decode(one, type=Action) for one in command.actions]
+        except msgspec.MsgspecError as error:
+            return Reply(ask=0, status=422, error=str(error), field="actions")
+        self.saved = {action.name: action for action in saved}
+        return Reply(ask=0)
+
+    def action(self, name: str) -> Action | None:
+        """A transfer action by its name; the configuration's come first."""
+        return self.actions.get(name) or self.saved.get(name)
+
+    def statistics(self) -> dict[str, int]:
+        """Gauges and counters for the page."""
+        return {"controlled_calls": len(self.all),
+                "transfers_running": sum(call.transfer is not None for call in self.all),
+                **self.registrations.statistics(), **self.watch.statistics(), **self.counters}

@@ -1,0 +1,1 @@
+"""The HTTP API: what it takes, what it answers, and whom."""

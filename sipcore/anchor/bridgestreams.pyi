@@ -1,0 +1,2 @@
+class BridgeStreams:
+    closed: bool

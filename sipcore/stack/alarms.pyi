@@ -1,0 +1,6 @@
+class Alarm:
+    waiting: bool
+    def cancel(self) -> None: ...
+
+class Alarms:
+    def __init__(self, capacity: int, troubles: list[str]) -> None: ...

@@ -1,0 +1,24 @@
+"""The far end's INVITE, until its ACK."""
+from sipcore.stack.handler cimport Handler
+from sipcore.stack.leg cimport Leg
+from sipcore.stack.useragent cimport ServerTransaction
+
+
+cdef class Called(Handler):
+    cdef public Leg leg
+    cdef public ServerTransaction tx
+    cdef public object alarm            # Alarm, None for none
+    cdef public int last                # status of the last provisional response
+    cdef public bint offered
+    cdef public int rseq
+    cdef public object reliable         # Reliable that waits for PRACK, None for none
+    cdef public list waiting            # of Reliable behind it, None for none
+    cdef public tuple final             # body and headers of the 2xx that waits for PRACK, None for none
+    cdef public bint required           # whether the far end insists on reliable responses
+
+    cpdef object ring(self, int status, bytes body, headers, bint reliable)
+    cpdef object answer(self, bytes body, headers)
+    cpdef object _answer(self, bytes body, headers)
+    cpdef object stop(self)
+    cpdef object close(self)
+    cpdef bint _awaits_prack(self) except -1

@@ -1,0 +1,216 @@
+"""The far end's INVITE, until its ACK: the UAS's half of a leg's beginning (RFC 3261 13.3, RFC 3262 3).
+
+  state      event                     to
+  inviting   ring                      early
+  inviting,  answer                    up (behind a reliable response with a description: when its PRACK came)
+  early      reject, no PRACK          ended
+             CANCEL, BYE               ended; the owner hears on_cancelled
+  up         ACK                       up, established
+             64*T1 without ACK         BYE; ended
+"""
+from typing import TYPE_CHECKING
+
+from sipcore.stack import sessiontimer
+from sipcore.stack.handler import Handler
+from sipcore.stack.offer import NONE, OURS, Offer
+from sipcore.stack.outgoing import Headers, header_lines
+from sipcore.stack.reliable import Reliable, matches
+from sipcore.wire.message import Message
+from sipcore.wire.multipart import description
+
+if TYPE_CHECKING:
+    from sipcore.stack.alarms import Alarm
+    from sipcore.stack.leg import Leg
+    from sipcore.stack.useragent import ServerTransaction
+
+_MINUTE = 60_000
+_MOST_WAITING = 8
+"""Provisional responses that wait behind one that is to be acknowledged."""
+
+
+class Called(Handler):
+    """Belongs to its leg until the ACK."""
+
+    __slots__ = ("alarm", "final", "last", "leg", "offered", "reliable", "required", "rseq", "tx", "waiting")
+
+    def __init__(self, leg: "Leg", tx: "ServerTransaction") -> None:
+        self.leg = leg
+        self.tx = tx
+        self.alarm: Alarm | None = None
+        self.last = 0
+        self.offered = leg.pending != NONE
+        self.rseq = 0
+        self.reliable: Reliable | None = None
+        self.waiting: list[Reliable] | None = None
+        self.final: tuple[bytes, Headers] | None = None
+        required = tx.request.header("Require")
+        self.required = required is not None and "100rel" in required.lower()
+        tx.handler = self
+
+    # --- what the owner does
+
+    def ring(self, status: int, body: bytes, headers: Headers, reliable: bool) -> Reliable | None:
+        leg = self.leg
+        header_lines(headers)
+        if self.final is not None:
+            return None
+        if leg.state == "inviting":
+            leg.enter_early()
+        self.last = status
+        if self.alarm is None:
+            # 13.3.1.1: proxies give up on an INVITE that nobody says anything about for three minutes.
+            self.alarm = leg.after(_MINUTE, self._on_minute)
+        if not self.required and not (
+                (reliable or body) and leg.settings.reliable and leg.peer.supports("100rel")):
+            self.tx.respond(leg.agent.time, status, headers=[*leg.own_headers(), *headers], body=body)
+            return None
+        one = Reliable(self, status, body, tuple(headers))
+        if self.reliable is None:
+            self._start(one)
+            return one
+        if self.waiting is None:
+            self.waiting = []
+        if len(self.waiting) == _MOST_WAITING:
+            return None
+        self.waiting.append(one)
+        return one
+
+    def _start(self, one: Reliable) -> None:
+        # The first RSeq is drawn from a range (RFC 3262 3); 1 is in it, and ours are told apart by their dialog.
+        self.rseq += 1
+        self.reliable = one
+        one.start(self.rseq)
+
+    def answer(self, body: bytes, headers: Headers) -> bool:
+        leg = self.leg
+        header_lines(headers)
+        if self.final is not None or not self.tx.waiting:
+            return False
+        if self._awaits_prack():
+            self.final = (body, headers)
+            return True
+        self._answer(body, headers)
+        return leg.state == "up"
+
+    def _answer(self, body: bytes, headers: Headers) -> None:
+        leg = self.leg
+        self.stop()
+        if leg.state == "inviting":
+            leg.enter_early()
+        granted = sessiontimer.grant(leg, self.tx.request)
+        self.tx.respond(leg.agent.time, 200, headers=[*leg.own_headers(), *granted, *headers], body=body)
+        assert leg.dialog is not None
+        leg.dialog.accept()
+        leg.state = "up"
+        if body:
+            leg.local_sdp = body
+        leg.pending = OURS if body and not self.offered and leg.remote_sdp == b"" else NONE
+
+    def reject(self, status: int, reason: str, headers: Headers) -> bool:
+        if not self.tx.respond(self.leg.agent.time, status, reason, headers=headers):
+            return False
+        self.stop()
+        self.leg.finish("us", f"{status} {reason}".strip())
+        return True
+
+    def stop(self) -> None:
+        """Nothing provisional is sent any more."""
+        if self.alarm is not None:
+            self.alarm.cancel()
+            self.alarm = None
+        if self.reliable is not None:
+            self.reliable.stop()
+            self.reliable = None
+        self.waiting = None
+
+    def close(self) -> None:
+        """The leg is over."""
+        self.stop()
+        if self.tx.waiting:
+            self.tx.respond(self.leg.agent.time, 487)
+
+    # --- what happens
+
+    def _on_minute(self) -> None:
+        self.alarm = None
+        if self.reliable is None:
+            self.ring(self.last, b"", (), False)
+        else:
+            self.alarm = self.leg.after(_MINUTE, self._on_minute)
+
+    def on_prack(self, tx: "ServerTransaction") -> None:
+        """A PRACK in our dialog: 200, or 481 where it acknowledges nothing that waits (RFC 3262 3)."""
+        leg, reliable = self.leg, self.reliable
+        if reliable is None or not matches(tx.request, reliable):
+            tx.respond(leg.agent.time, 481)
+            return
+        reliable.stop()
+        self.reliable = None
+        body = description(tx.request)
+        exchange = None
+        if reliable.offers:
+            leg.pending = NONE
+            leg.remote_sdp = body
+            tx.respond(leg.agent.time, 200)
+            leg.owner.on_reoffer_done(leg, reliable, 200, "OK", body)
+        elif body and leg.pending == NONE and leg.exchange is None:
+            exchange = Offer(leg, "PRACK", body, tx)
+        else:
+            tx.respond(leg.agent.time, 200)
+        self._go_on()
+        if exchange is not None and exchange.open:
+            leg.owner.on_offer(leg, exchange)
+
+    def _go_on(self) -> None:
+        if not self.tx.waiting or self.reliable is not None:
+            return
+        if self.waiting:
+            self._start(self.waiting.pop(0))
+        if self.final is not None and not self._awaits_prack():
+            body, headers = self.final
+            self._answer(body, headers)
+        else:
+            self.leg.go_on()
+
+    def _awaits_prack(self) -> bool:
+        """Whether a 2xx has to wait (RFC 3262 3)."""
+        return bool(self.waiting) or (self.reliable is not None and self.reliable.body != b"")
+
+    def on_no_prack(self) -> None:
+        """64*T1 without PRACK: the INVITE is refused (RFC 3262 3)."""
+        if self.tx.respond(self.leg.agent.time, 504):
+            self.leg.finish("timeout", "no PRACK")
+
+    def on_cancel(self, tx: "ServerTransaction") -> None:
+        self.gone(tx.why or "cancelled")
+
+    def gone(self, reason: str) -> None:
+        """The far end wants no answer any more: by CANCEL, or by a BYE to the early dialog."""
+        leg = self.leg
+        if leg.state in ("inviting", "early"):
+            self.close()
+            leg.owner.on_cancelled(leg)
+            leg.finish("far", reason)
+
+    def on_ack(self, tx: "ServerTransaction", ack: Message) -> None:
+        leg = self.leg
+        leg.phase = None
+        if leg.state == "ended":
+            return
+        if leg.pending == OURS:
+            leg.pending = NONE
+            leg.remote_sdp = description(ack)
+        leg.established = True
+        if leg.state == "up":
+            leg.owner.on_established(leg, ack)
+        leg.go_on()
+
+    def on_unacknowledged(self, tx: "ServerTransaction") -> None:
+        leg = self.leg
+        leg.phase = None
+        if leg.state == "ended":
+            return
+        leg.established = True
+        if leg.state == "up":
+            leg.owner.on_established(leg, None)
+        leg.lose("timeout", "no ACK")

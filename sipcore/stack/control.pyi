@@ -1,0 +1,4 @@
+from sipcore.stack.seeking import Seeking
+
+class Controlling(Seeking):
+    draining: bool

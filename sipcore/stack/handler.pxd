@@ -1,0 +1,5 @@
+"""Who hears what happens to transactions."""
+
+
+cdef class Handler:
+    pass

@@ -1,0 +1,3 @@
+Hop = tuple[str, int] | tuple[str, int, str, int]
+
+def hop_of(uri: str) -> Hop | None: ...

@@ -1,0 +1,6 @@
+from collections.abc import Iterable
+
+class RealmFilter:
+    realms: tuple[str, ...]
+    def __init__(self, realms: Iterable[str] = ()) -> None: ...
+    def names(self, value: bytes) -> bool: ...

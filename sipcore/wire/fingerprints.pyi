@@ -1,0 +1,6 @@
+from collections.abc import Iterable
+
+class Fingerprints:
+    patterns: tuple[str, ...]
+    def __init__(self, patterns: Iterable[str] = ()) -> None: ...
+    def fits(self, data: bytes) -> bool: ...

@@ -1,0 +1,36 @@
+"""The HTTP API of an edge of these tests."""
+import json
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.request import Request, urlopen
+
+SECONDS = 10
+
+
+class Api:
+    """net: where the edge is; it listens on `<net>.1:8080`."""
+
+    def __init__(self, net: str):
+        self._base = f"http://{net}.1:8080"
+
+    def get(self, path: str) -> Any:
+        return self._ask(Request(self._base + path))
+
+    def post(self, path: str, body: object) -> Any:
+        """HTTPError where it is refused."""
+        return self._ask(Request(self._base + path, json.dumps(body).encode(), {"Content-Type": "application/json"}))
+
+    def delete(self, path: str) -> Any:
+        return self._ask(Request(self._base + path, method="DELETE"))
+
+    def is_ready(self) -> bool:
+        try:
+            self.get("/health/ready")
+        except (HTTPError, URLError, ConnectionError):
+            return False
+        return True
+
+    @staticmethod
+    def _ask(request: Request) -> Any:
+        with urlopen(request, timeout=SECONDS) as answer:
+            return json.loads(answer.read() or b"null")

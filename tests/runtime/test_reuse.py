@@ -1,0 +1,80 @@
+"""A running edge that reaches a PBX by the connection that the PBX has opened (RFC 5923), as the configuration says."""
+import socket
+import ssl
+from pathlib import Path
+
+import pytest
+
+from sipcore.wire.message import Message
+from tests.certificates import Authority
+from tests.edge import EdgeProcess
+from tests.net.streams import request
+from tests.runtime.test_streams import free_port
+
+CONFIGURATION = """
+[[listener]]
+name = "udp"
+bind = "udp:127.0.0.1:{udp}"
+
+[[listener]]
+name = "tls"
+bind = "tls:127.0.0.1:{tls}"
+tls = ["edge"]
+
+[[tls]]
+name = "edge"
+certificate = "{certificate}"
+key = "{key}"
+ca = "{ca}"
+client_certificate = "optional"
+
+[[group]]
+name = "phones"
+addresses = ["127.0.0.1"]
+methods = ["MESSAGE", "OPTIONS"]
+
+[[upstream]]
+name = "pbx"
+targets = [{{ address = "127.0.0.1:{pbx}", transport = "tls", server_name = "pbx.example.com" }}]
+
+[[route]]
+methods = ["MESSAGE"]
+to = "pbx"
+"""
+
+
+@pytest.mark.parametrize("name", ["pbx.example.com", "other.example.com"])
+def test_a_pbx_that_nobody_can_connect_to(tmp_path: Path, name: str) -> None:
+    authority = Authority(tmp_path)
+    certificate, key = authority.give("edge", "DNS:edge.example.com")
+    ports = {"udp": free_port(), "tls": free_port(), "pbx": free_port()}
+    ours = ssl.create_default_context(cafile=str(authority.certificate))
+    ours.load_cert_chain(*authority.give("pbx", f"DNS:{name}"))
+    with EdgeProcess(tmp_path, CONFIGURATION.format(
+            **ports, certificate=certificate, key=key, ca=authority.certificate)) as edge:
+        plain = socket.create_connection(("127.0.0.1", ports["tls"]), timeout=20)
+        with plain, ours.wrap_socket(plain, server_hostname="edge.example.com") as pbx:
+            pbx.sendall(request(to=f"sip:127.0.0.1:{ports['tls']};transport=tls", transport="TLS",
+                                branch="join;alias", port=ports["pbx"], call_id="join"))
+            assert Message(pbx.recv(65536)).status == 200
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as phone:
+                phone.settimeout(20)
+                phone.bind(("127.0.0.1", 0))
+                phone.sendto(request("MESSAGE", transport="UDP", port=phone.getsockname()[1], call_id="ask"),
+                             ("127.0.0.1", ports["udp"]))
+                if name == "pbx.example.com":
+                    asked = Message(pbx.recv(65536))
+                    assert (asked.method, asked.call_id) == ("MESSAGE", "ask")
+                    lines = [f"{header}: {value}" for header, value in asked.items()
+                             if header in ("Via", "From", "To", "Call-ID", "CSeq")]
+                    pbx.sendall("\r\n".join(["SIP/2.0 200 OK", *lines, "Content-Length: 0"]).encode() + b"\r\n\r\n")
+                    assert Message(phone.recv(65536)).status == 200
+                    assert edge.wait_stats(lambda found: found["connections_reused"], "it is counted")[
+                        "connections_opened"] == 0
+                else:
+                    # Whoever stands there with another name is asked nothing.
+                    assert Message(phone.recv(65536)).status == 503
+                    assert edge.wait_log_line(event="target failed")["reason"] == "Connection refused"
+                    pbx.settimeout(0)
+                    with pytest.raises(ssl.SSLWantReadError):
+                        pbx.recv(65536)
