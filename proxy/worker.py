@@ -88,7 +88,7 @@ class Worker:
         self.calls.log = self.calls.watch.log = lambda level, event, **fields: self.log.write(level, event, **fields)
         self.proxy.use_counters(self.page.map)
         self.operating = Operating(self.proxy, self.calls, start.drained)
-        self.proxy.records.wall = self.calls.wall = self.calls.watch.wall = wall_offset_ms()
+        self._set_wall()
         bound = [socket.socket(fileno=descriptor) for descriptor in sockets]
         self.streams = streaming.streams(self.config, self.proxy, bound, self._on_stream)
         self.endpoint = Endpoint(
@@ -278,8 +278,14 @@ class Worker:
         for one in flows.due(self.proxy.time):
             self.proxy.keep_alive(*one)
 
+    def _set_wall(self) -> None:
+        # The two clocks are read one after the other: a millisecond more or less is no step of the time of day.
+        wall = wall_offset_ms()
+        if abs(wall - self.calls.wall) > 1:
+            self.proxy.records.wall = self.calls.wall = self.calls.watch.wall = wall
+
     def _write_page(self) -> None:
-        self.proxy.records.wall = self.calls.wall = self.calls.watch.wall = wall_offset_ms()
+        self._set_wall()
         found = self.endpoint.statistics()
         if self.audio is not None:
             found |= self.audio.statistics()
