@@ -4,7 +4,7 @@ import os
 import signal
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import cast
+from typing import Any, cast
 
 from .client import NoAnswer
 
@@ -19,7 +19,7 @@ class _Output(asyncio.SubprocessProtocol):
     def __init__(self, limit: int, done: "asyncio.Future[None]"):
         self.got = bytearray()
         self.open = True
-        self.exited = asyncio.Event()
+        self.exited: asyncio.Future[None] = done.get_loop().create_future()
         self._limit = limit
         self._done = done
 
@@ -34,11 +34,16 @@ class _Output(asyncio.SubprocessProtocol):
             self._finish()
 
     def process_exited(self) -> None:
-        self.exited.set()
+        self.gone()
         self._finish()
 
+    def gone(self) -> None:
+        """It has exited, or is not waited for any longer."""
+        if not self.exited.done():
+            self.exited.set_result(None)
+
     def _finish(self) -> None:
-        if not self.open and self.exited.is_set() and not self._done.done():
+        if not self.open and self.exited.done() and not self._done.done():
             self._done.set_result(None)
 
 
@@ -48,8 +53,19 @@ async def run(command: Sequence[str], text: bytes, limit: int) -> bytes:
     Whoever cancels this, or has read enough, ends the program with everything that it has started in its group.
     Raises NoAnswer where there is no such program or it fails.
     """
+    done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    # A task of its own, which is told to end: cancelled while it starts or ends a program, it would lose sight of it.
+    life = asyncio.create_task(_live(command, text, limit, done))
+    try:
+        return await asyncio.shield(life)
+    finally:
+        done.cancel()
+        await _outlast(life)
+
+
+async def _live(command: Sequence[str], text: bytes, limit: int, done: "asyncio.Future[None]") -> bytes:
+    """The program from its start to its end; whoever cancels `done` ends it."""
     loop = asyncio.get_running_loop()
-    done: asyncio.Future[None] = loop.create_future()
     environment = {"LC_ALL": "C.UTF-8"} | {name: os.environ[name] for name in _INHERITED if name in os.environ}
     try:
         transport, output = await loop.subprocess_exec(
@@ -73,7 +89,14 @@ async def run(command: Sequence[str], text: bytes, limit: int) -> bytes:
             with suppress(ProcessLookupError):
                 os.killpg(transport.get_pid(), signal.SIGKILL)
         # It is gone at once, unless a broken device holds it; a transport that is closed before may lose its status.
-        with suppress(TimeoutError):
-            async with asyncio.timeout(1):
-                await output.exited.wait()
+        late = loop.call_later(1, output.gone)
+        await _outlast(output.exited)
+        late.cancel()
         transport.close()
+
+
+async def _outlast(what: "asyncio.Future[Any]") -> None:
+    """Until it is done, however often the waiting is cancelled."""
+    while not what.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait([what])

@@ -100,6 +100,7 @@ class Voice:
         finally:
             if spare is not None:
                 spare.cancel()
+                await asyncio.wait([spare])
 
     async def _speak(self, text: str, form: _Form) -> bytes:
         line = cut(one_line(text), int(_FASTEST * form.longest))

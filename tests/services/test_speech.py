@@ -5,6 +5,7 @@ import os
 import select
 import shutil
 import struct
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from proxy.config import Config, Model, Speech
 from proxy.events import Answer, AskSpeech
 from proxy.services.conversation import Conversations, Turn
 from proxy.services.model import Questions
+from proxy.services.program import run
 from proxy.services.sounds import Shelf
 from proxy.services.speech import Voice
 from sipcore.media.sound import RATES
@@ -444,3 +446,24 @@ def test_a_question_given_up_leaves_nothing_behind(tmp_path):
 
     asyncio.run(run())
     assert ends(tmp_path, "pid")
+
+
+@pytest.mark.parametrize("turns", range(12))
+def test_a_program_is_ended_whenever_its_question_is_given_up(tmp_path, turns):
+    """While it starts, while it runs, and while it is being ended: a loop that closes finds nothing of it open."""
+    program = speaks(tmp_path, "sleep 300 & wait")
+    mine = Path(f"/proc/{os.getpid()}/task/{threading.get_native_id()}/children")
+    before = mine.read_text()
+
+    async def given_up():
+        asking = asyncio.create_task(run(program, b"hello", 1000))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        asking.cancel()
+        await asyncio.sleep(0)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+
+    asyncio.run(given_up())
+    assert mine.read_text() == before
