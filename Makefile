@@ -63,7 +63,7 @@ debug-test: debug-build .venv/.test-packages
 		LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
 		ASAN_OPTIONS=detect_leaks=0:handle_abort=1:log_path=$$PWD/sanitizer \
 		UBSAN_OPTIONS=abort_on_error=1:log_path=$$PWD/sanitizer \
-		../../$(BIN)/python -m pytest $(PARALLEL) --capture sys --timeout 300 $(UNITS); \
+		../../$(BIN)/python -m pytest $(PARALLEL) --capture sys --timeout 900 $(UNITS); \
 		status=$$?; cat sanitizer.* 2>/dev/null && exit 1; exit $$status
 
 # The fuzzer brings its own sanitizer runtime, which gcc's modules fit. What breaks a target is left in out/.

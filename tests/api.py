@@ -4,7 +4,7 @@ from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
-SECONDS = 10
+SECONDS = 60
 
 
 class Api:

@@ -21,9 +21,9 @@ from proxy.messages import AskStatistics, Statistics
 from proxy.supervisor import ask
 
 ROOT = Path(__file__).resolve().parents[1]
-START_SECONDS = 30.0
-STOP_SECONDS = 20.0
-WAIT_SECONDS = 15.0
+START_SECONDS = 90.0
+STOP_SECONDS = 60.0
+WAIT_SECONDS = 60.0
 PAUSE = 0.02
 
 

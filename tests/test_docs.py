@@ -30,7 +30,7 @@ def test_configurations_are_good(block, tmp_path):
         Authority(tmp_path).give(name, "DNS:edge.example.com")
     secrets = dict.fromkeys(re.findall(r'^\w*(?:key|token|secret)_env = "(.+)"', block, re.MULTILINE), "s" * 64)
     found = subprocess.run([sys.executable, "-m", "proxy", "check", "-c", str(file)], capture_output=True, text=True,
-                           cwd=ROOT, timeout=30, check=False, env=os.environ | secrets)
+                           cwd=ROOT, timeout=120, check=False, env=os.environ | secrets)
     assert (found.stderr, found.returncode) == ("", 0)
     assert found.stdout.endswith(f"{file}: good\n")
 

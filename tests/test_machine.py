@@ -67,7 +67,7 @@ def test_check_warns_and_is_good(tmp_path):
     file = tmp_path / "edge.toml"
     file.write_text(TEXT.format(bind="192.0.2.77") + 'ports = "40000-40099"\n')
     found = subprocess.run([sys.executable, "-m", "proxy", "check", "-c", str(file)], capture_output=True, text=True,
-                           timeout=30, check=True)
+                           timeout=120, check=True)
     warnings = [line for line in found.stdout.splitlines() if line.startswith("warning: ")]
     assert len(warnings) == 2
     assert 'media "local": ports 40000-40099 overlap with ' in warnings[0]
@@ -78,7 +78,7 @@ def test_a_start_with_an_address_of_another_machine_starts_nothing(tmp_path):
     file = tmp_path / "edge.toml"
     file.write_text(TEXT.format(bind="192.0.2.77"))
     found = subprocess.run([sys.executable, "-m", "proxy", "run", "-c", str(file)], capture_output=True, text=True,
-                           timeout=30, check=False)
+                           timeout=120, check=False)
     assert (found.returncode, found.stdout) == (2, "")
     assert found.stderr.startswith(f'{file}:6: media[0].bind: "192.0.2.77" cannot be bound on this machine')
 

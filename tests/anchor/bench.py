@@ -14,7 +14,7 @@ from tests.endpoints import EDGE, Bench, Dialog, Received
 AUDIO, VIDEO, IMAGE, TEXT = 1, 2, 3, 5
 SIGNALLED_FIRST = 1
 REFUSE, PASS = 0, 1
-WAIT = 5.0
+WAIT = 60.0
 """Seconds that a packet over loopback may take before a test fails; it is not waited for where it comes."""
 
 

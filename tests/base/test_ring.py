@@ -51,12 +51,12 @@ def test_no_data_race(tmp_path: Path) -> None:
     built = subprocess.run(
         [compiler, "-O1", "-g", "-pthread", "-fsanitize=thread", f"-I{here.parents[1] / 'sipcore' / 'base'}",
          str(here / "ring_threads.c"), "-o", str(program)],
-        capture_output=True, text=True, timeout=50,
+        capture_output=True, text=True, timeout=120,
     )
     if built.returncode != 0 and "tsan" in built.stderr:
         pytest.skip("the compiler has no thread sanitizer")
     assert built.returncode == 0, built.stderr
     # The runtime of another sanitizer, under which the tests may run, does not go with it.
     environment = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
-    ran = subprocess.run([program], capture_output=True, text=True, timeout=50, env=environment)
+    ran = subprocess.run([program], capture_output=True, text=True, timeout=120, env=environment)
     assert (ran.returncode, ran.stderr) == (0, "")

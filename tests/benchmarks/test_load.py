@@ -21,7 +21,7 @@ def plan(**options: object) -> load.Plan:
 def peer() -> Iterator[socket.socket]:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.bind((HOST, 0))
-        sock.settimeout(5)
+        sock.settimeout(60)
         yield sock
 
 

@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def command(*options: str) -> subprocess.CompletedProcess[str]:
     base = [sys.executable, "-m", "benchmarks.load", "--caller", "127.0.0.2:0", "--callee", "127.0.0.3:0"]
-    return subprocess.run([*base, *options], capture_output=True, text=True, timeout=30, cwd=ROOT)
+    return subprocess.run([*base, *options], capture_output=True, text=True, timeout=240, cwd=ROOT)
 
 
 def test_json_report() -> None:

@@ -32,7 +32,7 @@ def plan(transport: str, pair: tuple[str, str] = ("", ""), **options: object) ->
 @pytest.fixture
 def listener() -> Iterator[socket.socket]:
     with socket.create_server((HOST, 0)) as sock:
-        sock.settimeout(5)
+        sock.settimeout(60)
         yield sock
 
 
@@ -46,7 +46,7 @@ def serve(listener: socket.socket, talk: Callable[[socket.socket], None]) -> thr
     def run() -> None:
         sock, _ = listener.accept()
         with sock:
-            sock.settimeout(5)
+            sock.settimeout(60)
             talk(sock)
             while sock.recv(4096):
                 pass

@@ -26,7 +26,7 @@ def test_a_call_takes_what_was_there_more():
 def run(tmp_path: Path, *more: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "benchmarks.end_to_end_memory", "--edge", EDGE, "--held", "200", "--rate", "200"]
     command += ["--seconds", "0.5", "--listen", "127.0.0.6:5060", "--out", str(tmp_path), *more]
-    return subprocess.run(command, capture_output=True, text=True, timeout=90, cwd=subjects.ROOT, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=240, cwd=subjects.ROOT, check=False)
 
 
 def test_calls_are_held_on_a_real_edge(tmp_path: Path) -> None:

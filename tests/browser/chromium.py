@@ -18,8 +18,8 @@ from websockets.sync.client import connect
 
 from tests.edge import Output
 
-START_SECONDS = 30.0
-SECONDS = 30.0
+START_SECONDS = 90.0
+SECONDS = 90.0
 """For an answer; what a page waits for itself is bounded by less."""
 SAID = "DevTools listening on "
 

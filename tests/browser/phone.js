@@ -2,7 +2,7 @@
 "use strict";
 
 const JsSIP = load("jssip");
-const SECONDS = 25;
+const SECONDS = 75;
 const seen = [];                // names of what has happened, in order
 const descriptions = [];        // session descriptions, with who wrote them
 let waiting = [];

@@ -11,8 +11,6 @@ from tests.browser.web import Web
 from tests.certificates import Authority
 from tests.edge import EdgeProcess, StartEdge, wait_until
 
-pytestmark = pytest.mark.timeout(180)
-
 DOMAIN = "pbx.example.com"
 PORTS = {"ws": 8080, "wss": 8443}
 CONFIGURATION = """

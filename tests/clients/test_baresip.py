@@ -155,7 +155,7 @@ def sent_to_each(call: Call, file: Path) -> dict[str, NDArray[np.float64]]:
     """The sound that leaves the edge towards Alice and Bob within a second and a half, as `sipedge capture` has it."""
     call_id = next(line["call_id"] for line in call.edge.log_lines if line.get("event") == "audio source")
     subprocess.run([sys.executable, "-m", "proxy", "capture", "-c", call.edge.file, "--call-id", call_id,
-                    "--output", file, "--seconds", "1.5"], check=True, capture_output=True, timeout=30)
+                    "--output", file, "--seconds", "1.5"], check=True, capture_output=True, timeout=120)
     heard: dict[str, list[NDArray[np.float64]]] = {"alice": [], "bob": []}
     for (host, _), (_, port), packet in datagrams(file):
         for user, packets in heard.items():

@@ -183,14 +183,14 @@ def test_a_warm_transfer_to_a_human_who_requires_srtp(clients, network, start_ed
             call.phones["bob"].expect("CALL_CLOSED")
             call.hear(alice="carol", carol="alice")
             with keep("record", "call.wav", "--seconds", "4") as record:
-                out, _ = record.communicate(timeout=30)
+                out, _ = record.communicate(timeout=120)
             assert record.returncode == 0, out
             # The edge's INVITE to Carol, and her answer; then her phone says its key once more, and is answered.
             wait_until(lambda: len(keys_in(tmp_path / "call.pcap")) >= 2, "offer and answer are in the capture")
             call.phones["carol"].do("hold")
             wait_until(lambda: len(keys_in(tmp_path / "call.pcap")) >= 4, "and the ones of her hold")
             call.phones["alice"].do("hangup")
-            out, _ = capture.communicate(timeout=30)
+            out, _ = capture.communicate(timeout=120)
         assert capture.returncode == 0, out
         assert call.outcome()["state"] == "completed"
         with wave.open(str(tmp_path / "call.wav")) as sound:

@@ -26,7 +26,7 @@ from tests.security.namespace import Namespace
 from .edge import NETWORK
 
 ROOT = Path(__file__).parents[2]
-LONGEST = 120
+LONGEST = 240
 """Seconds for a whole run on a busy machine."""
 ENDS = ("warm-caller", "warm-agent", "warm-human", "blind-caller", "blind-agent", "blind-caller-transferred",
         "blind-human")

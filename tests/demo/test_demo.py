@@ -166,7 +166,7 @@ def test_the_stand_ins_stay_up_for_any_phone(tmp_path):
         with Edge(tmp_path) as edge:
             demo = asyncio.create_task(run_demo(edge.address, json=False, serve=True, network=NETWORK,
                                                 console=Console(file=screen, width=100)))
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 await screen.shown.wait()
             phone = Phone("phone", "tester", (f"{NETWORK}.1", 5072), edge.address, frequency=700,
                           trace=lambda *_: None, secret=b"a phone of a test")

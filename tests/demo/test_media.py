@@ -57,7 +57,7 @@ class Line:
         self.socket.setblocking(False)
         self.socket.bind((host, 0))
 
-    async def take(self, seconds=2.0):
+    async def take(self, seconds=60.0):
         async with asyncio.timeout(seconds):
             return await asyncio.get_running_loop().sock_recv(self.socket, 2048)
 

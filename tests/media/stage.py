@@ -14,7 +14,7 @@ from sipcore.media.relay import CLOSED, MediaRelay
 
 Where = tuple[str, int]
 Event = tuple[int, int, int, int, int, Where | None]
-PATIENCE = 10.0
+PATIENCE = 60.0
 HOST = f"127.{64 + os.getpid() % 128}.{os.getpid() // 128 % 256}.200"
 """The media address of this process alone, so that runs side by side do not meet."""
 

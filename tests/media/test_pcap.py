@@ -93,7 +93,7 @@ def tshark(path, *arguments):
     if shutil.which("tshark") is None:
         pytest.skip("tshark is not installed")
     command = ["tshark", "-n", "-r", str(path), *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=50).stdout
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
 
 
 def test_tshark_finds_the_call_and_its_streams(tmp_path):

@@ -55,7 +55,7 @@ class Unbound:
         self._log = (folder / "log").open("w+")
         self._process = subprocess.Popen(["unbound", "-d", "-c", str(folder / "conf")], stderr=self._log,
                                          stdin=subprocess.DEVNULL)
-        end = time.monotonic() + 10
+        end = time.monotonic() + 60
         while "start of service" not in self.log:
             assert self._process.poll() is None, self.log
             assert time.monotonic() < end, self.log

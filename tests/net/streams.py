@@ -119,7 +119,7 @@ class Edge:
         for _ in range(times):
             self.loop.run_until_complete(asyncio.sleep(0))
 
-    def until(self, true, seconds=8.0):
+    def until(self, true, seconds=60.0):
         """Turn the loop until true() holds."""
         end = self.loop.time() + seconds
         while not true():

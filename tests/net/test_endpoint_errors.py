@@ -58,7 +58,7 @@ def test_it_hears_after_icmp_errors(together):
                 for number in range(together):
                     phone.sendto(invite(phone.getsockname(), 100 * start + number), edge)
                 refused = 0
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(60):
                     while refused < together:
                         status = int((await loop.sock_recv(phone, 4096))[8:11])
                         refused += status >= 300
@@ -98,7 +98,7 @@ def test_a_burst_of_refusals_spoils_no_good_target():
                 for number in range(BURST):
                     phone.sendto(invite(phone.getsockname(), 1000 + 100 * start + number), edge)
                 finals: list[bytes] = []
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(60):
                     while b"Call-ID: deaf%d\r\n" % (1000 + 100 * start + BURST // 2) not in (
                             await loop.sock_recv(good, 4096)):
                         pass

@@ -16,8 +16,8 @@ KEEPALIVE = b"\r\n\r\n"
 
 
 async def _until(condition) -> None:
-    """Let the loop run until it holds, for a few seconds at most."""
-    end = time.monotonic() + 5
+    """Let the loop run until it holds, for a minute at most."""
+    end = time.monotonic() + 60
     while not condition() and time.monotonic() < end:  # noqa: ASYNC110 the stack gives no event for a keepalive
         await asyncio.sleep(0.002)
     assert condition()
@@ -43,5 +43,5 @@ def test_what_a_busy_loop_let_wait_is_seen_and_one_packet_is_no_overload():
         return found["lag_us"], found["overload_share"]
 
     lag, share = uvloop.run(play())
-    assert 150_000 <= lag < 5_000_000
+    assert 150_000 <= lag < 60_000_000
     assert share == 0

@@ -28,7 +28,7 @@ ZONE = (
 A_LOOPBACK = b"\x7f\0\0\1"
 
 
-def resolved(server: str, *places: Place, seconds: float = 0.1, deadline: int = 2_000,
+def resolved(server: str, *places: Place, seconds: float = 20, deadline: int = 60_000,
              reach: Reach | None = None) -> list[Outcome]:
     """The outcomes for some places, asked for at once over one loop."""
     async def run() -> list[Outcome]:
@@ -102,7 +102,7 @@ def test_a_server_that_says_nothing_costs_the_deadline():
     with liar(lambda query: []) as server:
         (outcome,) = resolved(server, Place.of("pbx.example.com", 5060), deadline=300, seconds=0.5)
     assert why(outcome) == "503 pbx.example.com:5060 does not resolve: no answer in time"
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < 20
 
 
 @pytest.mark.parametrize(("answer", "outcome"), [
@@ -118,7 +118,9 @@ def test_a_server_that_says_nothing_costs_the_deadline():
 ], ids=["silence", "zeros", "cut", "other question", "other number", "failure", "refusal"])
 def test_answers_that_are_none(answer, outcome):
     with liar(answer) as server:
-        (found,) = resolved(server, Place.of("pbx.example.com", 5060), seconds=0.05)
+        # Soon where no answer is to be waited for.
+        seconds = 0.05 if outcome == "no answer" else 20
+        (found,) = resolved(server, Place.of("pbx.example.com", 5060), seconds=seconds)
     assert why(found) == f"503 pbx.example.com:5060 does not resolve: {outcome}"
 
 
@@ -129,7 +131,7 @@ def test_answers_that_are_none(answer, outcome):
 ], ids=["short address", "more records claimed", "cut record"])
 def test_answers_that_do_not_parse(answer):
     with liar(answer) as server:
-        (found,) = resolved(server, Place.of("pbx.example.com", 5060), seconds=0.05)
+        (found,) = resolved(server, Place.of("pbx.example.com", 5060))
     assert isinstance(found, Unresolved)
     assert found.status == 503
 
@@ -167,7 +169,7 @@ def test_a_huge_answer_is_cut():
 def _ask(server, question):
     async def run():
         loop = asyncio.get_running_loop()
-        servers = NameServers(loop, [server], 0.5)
+        servers = NameServers(loop, [server], 20)
         future = loop.create_future()
         servers.ask(question, future.set_result)
         answer = await future

@@ -303,7 +303,7 @@ def test_a_client_that_leaves_a_ping_without_an_answer_is_gone():
             lively.move()
             return edge.count("connections") == 1
 
-        edge.until(gone, seconds=20)
+        edge.until(gone)
         assert not lively.peer.ended
         silent.closed()
 

@@ -119,7 +119,7 @@ def preflight(uri, file=None, seconds=3.0):
 def command(*arguments):
     """(exit status, what it prints)"""
     done = subprocess.run([sys.executable, "-m", "proxy", "preflight", *map(str, arguments)], capture_output=True,
-                          text=True, timeout=50)
+                          text=True, timeout=120)
     assert done.stderr == ""
     return done.returncode, done.stdout
 

@@ -16,7 +16,7 @@ from tests.endpoints import SDP, Dialog, Phone, Received
 NETWORK = f"127.{64 + os.getpid() % 128}.{os.getpid() // 128 % 256}"
 """Loopback addresses of this process alone, so that runs side by side do not meet."""
 ROOT = Path(__file__).parents[2]
-WAIT = 10.0
+WAIT = 60.0
 """Seconds after which what is waited for is taken to be missing."""
 
 CONFIGURATION = """\

@@ -99,7 +99,7 @@ def test_an_entry_outlives_its_processes_and_a_reload(tmp_path):
 @pytest.mark.parametrize("hung", [False, True])
 def test_an_entry_ends_whatever_the_services_process_does(tmp_path, hung):
     with Guarded(tmp_path) as guarded:
-        guarded.add(expires=time.time_ns() // 1_000_000 + 1500)
+        guarded.add(expires=time.time_ns() // 1_000_000 + 5000)
         guarded.until(inside=True)
         if hung:
             os.kill(guarded.pid, signal.SIGSTOP)

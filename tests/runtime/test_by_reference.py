@@ -64,7 +64,7 @@ class ReferringEdge(RunningEdge):
 
     def ask(self, method: str, path: str, who: str = "tokens", **body: object) -> httpx.Response:
         secret = (self.folder / who).read_text().strip()
-        return httpx.request(method, f"http://127.0.0.1:{self.api}{path}", json=body or None, timeout=30,
+        return httpx.request(method, f"http://127.0.0.1:{self.api}{path}", json=body or None, timeout=60,
                              headers={"Authorization": f"Bearer {secret}"}, trust_env=False)
 
     def invited(self) -> Received:

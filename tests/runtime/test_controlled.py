@@ -1,5 +1,5 @@
 """Controlled calls through the edge as a set of processes: set up, transferred, hung up on at a stop."""
-from .edge import NETWORK, RunningEdge
+from .edge import NETWORK, WAIT, RunningEdge
 
 BLIND = """
 [[transfer]]
@@ -38,7 +38,7 @@ def test_a_stop_hangs_up_on_both(tmp_path):
         edge.process.terminate()
         for phone in (edge.caller, edge.pbx):
             phone.answer(phone.wait("BYE"), 200)
-        edge.process.wait(10)
+        edge.process.wait(WAIT)
     (line,) = edge.call_lines()
     assert line["ended"] == "stop"
 

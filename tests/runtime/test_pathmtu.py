@@ -65,5 +65,5 @@ def test_the_budget_follows_the_route(tmp_path, mtu, expected):
              "ip addr add 10.9.9.1/24 dev d0 && "
              f"ip route add 10.9.9.7/32 dev d0 mtu {mtu} && exec \"$0\" \"$@\"")
     found = subprocess.run(["unshare", "-n", "sh", "-c", setup, sys.executable, "-c", SCRIPT, str(file)], cwd=ROOT,
-                           capture_output=True, text=True, timeout=30, check=False)
+                           capture_output=True, text=True, timeout=120, check=False)
     assert (found.stdout.strip(), found.stderr) == (expected, "")

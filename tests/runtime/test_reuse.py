@@ -52,13 +52,13 @@ def test_a_pbx_that_nobody_can_connect_to(tmp_path: Path, name: str) -> None:
     ours.load_cert_chain(*authority.give("pbx", f"DNS:{name}"))
     with EdgeProcess(tmp_path, CONFIGURATION.format(
             **ports, certificate=certificate, key=key, ca=authority.certificate)) as edge:
-        plain = socket.create_connection(("127.0.0.1", ports["tls"]), timeout=20)
+        plain = socket.create_connection(("127.0.0.1", ports["tls"]), timeout=60)
         with plain, ours.wrap_socket(plain, server_hostname="edge.example.com") as pbx:
             pbx.sendall(request(to=f"sip:127.0.0.1:{ports['tls']};transport=tls", transport="TLS",
                                 branch="join;alias", port=ports["pbx"], call_id="join"))
             assert Message(pbx.recv(65536)).status == 200
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as phone:
-                phone.settimeout(20)
+                phone.settimeout(60)
                 phone.bind(("127.0.0.1", 0))
                 phone.sendto(request("MESSAGE", transport="UDP", port=phone.getsockname()[1], call_id="ask"),
                              ("127.0.0.1", ports["udp"]))

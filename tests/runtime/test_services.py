@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from .edge import NETWORK, RunningEdge
+from .edge import NETWORK, WAIT, RunningEdge
 from .test_controlled import ControllingEdge
 
 WEBHOOK = """
@@ -64,7 +64,7 @@ def test_a_stopped_services_process_stops_no_call_and_is_killed_at_the_end(tmp_p
         began = time.monotonic()
         for _ in range(20):
             edge.call()
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 30
         assert edge.stop() == 0
         edge.event("services process killed: it did not stop in time")
         assert not Path(f"/proc/{pid}").exists()
@@ -123,9 +123,9 @@ def free_tcp_port() -> int:
 
 
 def until(condition: Callable[[], Any]) -> Any:
-    end = time.monotonic() + 10
+    end = time.monotonic() + WAIT
     while not (found := condition()):
-        assert time.monotonic() < end, "it did not come to pass within 10 s"
+        assert time.monotonic() < end, "it did not come to pass"
         time.sleep(0.02)
     return found
 
@@ -140,7 +140,7 @@ def test_a_call_is_handed_over_through_the_api_and_everybody_is_told(tmp_path):
     more = CONTROLLED.format(network=NETWORK, port=5060, hook=hook.server_port, api=api)
     try:
         with RunningEdge(tmp_path, more=more) as edge, httpx.Client(
-                base_url=f"http://127.0.0.1:{api}", trust_env=False, timeout=10) as http:
+                base_url=f"http://127.0.0.1:{api}", trust_env=False, timeout=WAIT) as http:
             services_pid(edge)
             edge.call()
             (call,) = until(lambda: [one for one in http.get("/v1/calls").json()["calls"] if one["state"] == "up"])
@@ -221,7 +221,7 @@ def test_a_services_process_that_dies_in_the_middle_of_a_transfer_loses_neither_
     with socket.create_server(("127.0.0.1", 0)) as silent:
         more += WAITING.format(silent=silent.getsockname()[1], network=NETWORK)
         with RunningEdge(tmp_path, more=more) as edge, httpx.Client(
-                base_url=f"http://127.0.0.1:{api}", trust_env=False, timeout=10) as http:
+                base_url=f"http://127.0.0.1:{api}", trust_env=False, timeout=WAIT) as http:
             pid = services_pid(edge)
             edge.call()
             (call,) = until(lambda: [one for one in http.get("/v1/calls").json()["calls"] if one["state"] == "up"])
@@ -229,7 +229,7 @@ def test_a_services_process_that_dies_in_the_middle_of_a_transfer_loses_neither_
                 "action": "priced", "variables": {"name": "Ann"}})
             assert started.json()["state"] == "preparing"
             # The request is under way when nobody is there any more to await its answer.
-            silent.settimeout(10)
+            silent.settimeout(WAIT)
             held, _ = silent.accept()
             os.kill(pid, signal.SIGKILL)
             refer = edge.caller.wait("REFER")

@@ -87,7 +87,7 @@ def server(wrap: Callable[[socket.socket], socket.socket]) -> Iterator[tuple[int
     finally:
         listening.shutdown(socket.SHUT_RDWR)
         listening.close()
-        thread.join(10)
+        thread.join(60)
         assert not thread.is_alive()
 
 
@@ -106,7 +106,7 @@ def test_a_request_and_its_answer(tmp_path, came, left, names, status):
             (lambda plain: plain) if left == "tcp" else (lambda plain: theirs.wrap_socket(plain, server_side=True))))
         edge = stack.enter_context(EdgeProcess(tmp_path, CONFIGURATION.format(
             **ports, certificate=certificate, key=key, ca=authority.certificate, target=target, transport=left)))
-        plain = socket.create_connection(("::1", ports[came]), timeout=20)
+        plain = socket.create_connection(("::1", ports[came]), timeout=60)
         port = plain.getsockname()[1]
         ours = ssl.create_default_context(cafile=str(authority.certificate))
         with plain, plain if came == "tcp" else ours.wrap_socket(plain, server_hostname="::1") as sock:

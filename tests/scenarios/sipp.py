@@ -11,7 +11,7 @@ from tests.edge import wait_until
 from tests.scenarios.script import Script
 
 FOLDER = Path(__file__).parent
-SECONDS = 12
+SECONDS = 60
 MEDIA_PORT = 30000
 """For the audio of all calls of a SIPp, off the ports that the system gives away."""
 _RULE = re.compile(rb"^-{40,} \d{4}-\d\d-\d\d.*\n", re.MULTILINE)

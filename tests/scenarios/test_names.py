@@ -127,7 +127,7 @@ def test_a_target_by_tls_proves_the_name_that_was_asked_for(network: str, start_
         edge = start_edge(text(network, server, "pbx.test", "tls", TLS.format(
             net=network, certificate=certificate, key=key, ca=authority.certificate)))
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as phone:
-            phone.settimeout(20)
+            phone.settimeout(60)
             phone.bind((f"{network}.2", 0))
             phone.sendto(request("MESSAGE", transport="UDP", port=phone.getsockname()[1]).replace(
                 b"UDP 127.0.0.1:", f"UDP {network}.2:".encode()), (f"{network}.1", 5060))

@@ -214,7 +214,7 @@ def hear_out(where, left):
     """Answer what is still repeated: whoever takes the deaf agent's address next would get it."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as ear:
         ear.bind(where)
-        ear.settimeout(10)
+        ear.settimeout(60)
         while left:
             data, edge = ear.recvfrom(65535)
             lines = data.decode().partition("\r\n\r\n")[0].split("\r\n")

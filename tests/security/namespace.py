@@ -79,4 +79,4 @@ _SO_RCVBUFFORCE = 33
 
 
 def _ip(*arguments: str) -> None:
-    subprocess.run(["ip", *arguments], check=True, timeout=10, capture_output=True)
+    subprocess.run(["ip", *arguments], check=True, timeout=60, capture_output=True)

@@ -29,7 +29,7 @@ STRANGER = ("198.18.0.1", 5060)
 VICTIMS = "198.18"
 GROWTH = 16 << 20
 """Bytes of memory that a worker may take more after an attack: pages touched for the first time, and no more."""
-SECONDS = 15.0
+SECONDS = 60.0
 USERS = "ann:{PLAIN}secret"
 """What the environment variable RANGE_USERS holds."""
 CONFIGURATION = """

@@ -45,7 +45,7 @@ def edge(namespace, tmp_path_factory):
         # An answer leaves by one end of a pair, and the other end belongs to nobody.
         for line in ("link add nowhere type veth peer name behind", "link set nowhere arp off up", "link set behind up",
                      f"route add {NOWHERE}.0/24 dev nowhere"):
-            subprocess.run(["ip", *line.split()], check=True, timeout=10)
+            subprocess.run(["ip", *line.split()], check=True, timeout=60)
         running = EdgeProcess(tmp_path_factory.mktemp("streams"), CONFIGURATION)
     with running:
         yield running
@@ -54,7 +54,7 @@ def edge(namespace, tmp_path_factory):
 def ask(namespace, unique: str, host: str = PEER[0]) -> int:
     """The status that a host gets over a connection of its own."""
     with namespace.socket(socket.SOCK_STREAM, bind=(host, 0)) as sock:
-        sock.settimeout(10)
+        sock.settimeout(60)
         sock.connect(EDGE)
         sock.sendall(request("OPTIONS", uri=f"sip:{EDGE[0]}", unique=unique).replace(b"SIP/2.0/UDP", b"SIP/2.0/TCP"))
         return Message(sock.recv(65536)).status
@@ -74,7 +74,7 @@ def test_connections_that_are_never_completed(namespace, edge):
     assert ask(namespace, "before") == 200
     syns(namespace, (f"{NOWHERE}.{number % 250 + 1}" for number in range(FLOOD)))
     with namespace.entered():
-        half = subprocess.run(["ss", "-tn", "state", "syn-recv"], check=True, timeout=10, capture_output=True).stdout
+        half = subprocess.run(["ss", "-tn", "state", "syn-recv"], check=True, timeout=60, capture_output=True).stdout
     assert half.count(NOWHERE.encode()) > 10, "the kernel holds connections that are half open"
     syns(namespace, [PEER[0]] * 200)
     assert ask(namespace, "after") == 200
@@ -86,7 +86,7 @@ def test_connections_that_are_never_completed(namespace, edge):
 def test_segments_of_connections_that_never_were(namespace, edge):
     """Data and resets in the peer's name that belong to no connection: the one that is there stays."""
     with namespace.socket(socket.SOCK_STREAM, bind=(PEER[0], 0)) as sock:
-        sock.settimeout(10)
+        sock.settimeout(60)
         sock.connect(EDGE)
         port = sock.getsockname()[1]
         with namespace.socket(socket.SOCK_RAW, socket.IPPROTO_RAW) as raw:
@@ -109,7 +109,7 @@ def test_one_source_takes_no_other_one_its_place(namespace, edge):
         for host in ("198.18.0.1", "198.18.0.2"):
             for _ in range(30):
                 held.append(namespace.socket(socket.SOCK_STREAM, bind=(host, 0)))
-                held[-1].settimeout(10)
+                held[-1].settimeout(60)
                 held[-1].connect(EDGE)
         edge.wait_stats(lambda stats: stats["connections_refused"] >= before["connections_refused"] + 44,
                         "all but eight of each are refused")
@@ -122,13 +122,13 @@ def test_one_source_takes_no_other_one_its_place(namespace, edge):
 def test_garbage_over_a_connection_bans_its_source_and_not_whom_packets_name(namespace, edge):
     for _ in range(3):
         with namespace.socket(socket.SOCK_STREAM, bind=("198.18.0.9", 0)) as sock:
-            sock.settimeout(10)
+            sock.settimeout(60)
             sock.connect(EDGE)
             sock.sendall(b"GET / HTTP/1.1\r\n\r\n")
             assert sock.recv(1) == b""
     edge.wait_stats(lambda stats: stats["bans"] == 1, "it is banned")
     with namespace.socket(socket.SOCK_STREAM, bind=("198.18.0.9", 0)) as sock:
-        sock.settimeout(10)
+        sock.settimeout(60)
         sock.connect(EDGE)
         assert sock.recv(1) == b""
     assert ask(namespace, "neighbour") == 200

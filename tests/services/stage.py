@@ -61,7 +61,7 @@ from proxy.policy.entries import Entry
 from proxy.services_link import ServicesLink
 
 ROOT = Path(__file__).parents[2]
-WAIT = 10.0
+WAIT = 60.0
 START = 45.0
 """Seconds that a services process gets to start: it takes 3 s of CPU where nothing is cached."""
 BASE = """\

@@ -246,7 +246,7 @@ def test_a_worker_that_does_not_answer(stage):
     answer = stage.http.get(f"/v1/calls/{call.id}")
     refused(answer, 503)
     assert answer.headers["retry-after"] == "1"
-    assert REPLY_SECONDS - 0.1 < answer.elapsed.total_seconds() < REPLY_SECONDS + 1
+    assert REPLY_SECONDS - 0.1 < answer.elapsed.total_seconds() < REPLY_SECONDS + 20
     assert stage.http.get("/health/live").status_code == 200
 
 

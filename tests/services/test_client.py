@@ -24,7 +24,7 @@ def tls(tmp_path):
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1",
          "-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate],
-        check=True, capture_output=True, timeout=30)
+        check=True, capture_output=True, timeout=60)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     yield context, certificate
@@ -37,7 +37,7 @@ def posted(tls: ssl.SSLContext, host: str = "127.0.0.1") -> bytes:
             one = Client()
             try:
                 url = server.url.replace("127.0.0.1", host)
-                return await one.post(url, b"", {}, deadline=10, limit=100)
+                return await one.post(url, b"", {}, deadline=60, limit=100)
             finally:
                 await one.close()
 

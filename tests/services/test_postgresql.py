@@ -26,7 +26,7 @@ from proxy.services.database import Database, Unavailable
 
 from .stage import Stage, a_call, a_transfer
 
-START_SECONDS = 30.0
+START_SECONDS = 90.0
 
 
 def program(name: str) -> str:

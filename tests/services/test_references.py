@@ -158,7 +158,7 @@ def test_without_a_database_it_is_had_from_memory(tmp_path):
 
 def test_what_is_over_is_deleted(tmp_path):
     with a_stage(tmp_path) as stage:
-        _, token = a_token(seconds=1)
+        _, token = a_token(seconds=5)
         put(stage, token)
         stage.until(lambda: stage.page.read()["contexts"] == 1)
         stage.stop()

@@ -31,7 +31,7 @@ async def _ended_while_saying(parts: bytes, drip: bytes) -> bytes:
     saying = asyncio.ensure_future(say())
     found = b""
     try:
-        async with asyncio.timeout(8):
+        async with asyncio.timeout(60):
             while data := await reader.read(1000):
                 found += data
     except ConnectionError:
