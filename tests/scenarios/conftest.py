@@ -162,6 +162,11 @@ class Stage:
         self.finish()
         return caller
 
+    def cue(self, part: Sipp, condition: Callable[[], object], what: str) -> None:
+        """Let a side go on as soon as a condition holds."""
+        wait_until(lambda: any(one.failed for one in self._running) or condition(), what)
+        part.cue()
+
     def finish(self) -> None:
         """Wait until all scenarios are through, or one of them is not as written."""
         wait_until(lambda: any(part.failed for part in self._running) or all(part.ended for part in self._running),

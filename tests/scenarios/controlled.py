@@ -160,7 +160,7 @@ add = [{ name = "X-Customer-Intent", value = "billing question" }]
 ACTIONS = ("blind", "return", "bridge", "warm", "list", "whisper", "big", "bigblind")
 SUMMARY = " ".join(["The caller moved, pays twice & wants 50% back."] * 20)
 """More than an INVITE has room for beside the rest."""
-WHISPER_SECONDS = 2
+WHISPER_SECONDS = 4
 
 
 def configuration(net: str, folder: Path) -> str:

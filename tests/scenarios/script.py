@@ -9,6 +9,8 @@ from typing import Self
 from sipcore.wire.tables import phrase
 
 CODECS = (("0", "PCMU"), ("8", "PCMA"))
+CUE = "CUE"
+"""A request that no peer sends: the test's own."""
 SIPFRAG = "message/sipfrag;version=2.0"
 _TRUE = '"true"'
 _TAG = "[pid]b[call_number]"
@@ -112,6 +114,11 @@ class Script:
     def pause(self, ms: int) -> Self:
         """Let the other sides have their turn: a peer that is slow."""
         self._steps.append(f'<pause milliseconds="{ms}"/>')
+        return self
+
+    def on_cue(self) -> Self:
+        """Go on when the test says so (Stage.cue), as something has happened elsewhere."""
+        self._steps.append(f'<recv request="{CUE}"/>')
         return self
 
     # --- how it is written

@@ -1,6 +1,7 @@
 """SIPp as a process of a test: one scenario, one side of it, and the messages that it saw on the wire."""
 import re
 import shutil
+import socket
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.edge import wait_until
-from tests.scenarios.script import Script
+from tests.scenarios.script import CUE, Script
 
 FOLDER = Path(__file__).parent
 SECONDS = 60
@@ -50,6 +51,7 @@ class Sipp:
         command = shutil.which("sipp")
         if command is None:
             pytest.skip("sipp is not installed (Debian package sip-tester)")
+        self._address = address
         self.scenario = scenario if isinstance(scenario, str) else scenario.name
         file = FOLDER / f"{scenario}.xml" if isinstance(scenario, str) else scenario.write(work)
         name = f"{self.scenario.replace('/', '-')}-{address[0]}-{transport}"
@@ -92,6 +94,17 @@ class Sipp:
     @property
     def ended(self) -> bool:
         return self._process.poll() is not None
+
+    def cue(self) -> None:
+        """Let it go on where it waits for that; in its one call, by a request that nobody answers."""
+        call_id = self.seen()[0].values("Call-ID")[0]
+        host, port = self._address
+        text = "\r\n".join([
+            f"{CUE} sip:{host}:{port} SIP/2.0", f"Via: SIP/2.0/UDP {host}:9;branch=z9hG4bK{call_id}-{len(self.seen())}",
+            "From: <sip:test@invalid>;tag=cue", "To: <sip:test@invalid>", f"Call-ID: {call_id}", f"CSeq: 1 {CUE}",
+            "Content-Length: 0", "", ""])
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.sendto(text.encode(), self._address)
 
     def ladder(self) -> str:
         """The messages, a line each."""

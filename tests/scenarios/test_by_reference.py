@@ -8,10 +8,13 @@ CONTEXT = {"X-Customer-Intent": "billing question", "X-Summary": SUMMARY}
 
 
 def test_a_warm_transfer_whose_context_the_invite_has_no_room_for(controlled, records, api):
-    answering = controlled.callee(target().ring().accept().expect("ACK").hung_up(), host=4)
+    answering = controlled.callee(target().ring().on_cue().accept().expect("ACK").hung_up(), host=4)
     one = controlled.callee(referring("big", controlled.net).answer("NOTIFY").expect("NOTIFY").pause(200).reply(200)
                             .hung_up())
-    controlled.caller(caller().pause(900).hang_up(), user="anchored")
+    other = controlled.start(caller().on_cue().hang_up(), user="anchored")
+    controlled.cue(answering, lambda: len(fragments(one)) == 2, "the agent knows that it rings")
+    controlled.cue(other, lambda: one.ended, "the agent is let go")
+    controlled.finish()
     assert fragments(one) == ["100 Trying", "180 Ringing", "200 OK"]
     invite = answering.received("INVITE")[0]
     (token,) = invite.values("X-Context-Ref")

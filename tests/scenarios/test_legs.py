@@ -58,8 +58,10 @@ def test_early_media_from_two_forks(controlled):
     forks.accept(body=description(port="40004"), fork="y").expect("ACK")
     forks.accept(body=description(port="40002"), fork="x").expect("ACK").hung_up().hung_up()
     one = controlled.callee(forks)
-    other = controlled.caller(calling().ringing().expect(183, optional=True).expect(200, route=True).ack().pause(300)
-                         .hang_up(), user="agent")
+    answered = calling().ringing().expect(183, optional=True).expect(200, route=True).ack()
+    other = controlled.start(answered.on_cue().hang_up(), user="agent")
+    controlled.cue(other, lambda: one.received("BYE"), "the other one is ended")
+    controlled.finish()
     assert len(other.received("SIP/2.0 200")) == 2
     assert "m=audio 40004 " in other.received("SIP/2.0 200")[0].text
     assert [bye.values("To")[0][-1] for bye in one.received("BYE")] == ["x", "y"]

@@ -14,10 +14,14 @@ USER = "anchored"
 
 def test_a_warm_transfer_that_completes(controlled, records):
     """The target is called with context, the caller stays, the agent is let go after its final NOTIFY was answered."""
-    answering = controlled.callee(target().ring().accept().expect("ACK").hung_up(), host=4)
+    answering = controlled.callee(target().ring().on_cue().accept().expect("ACK").hung_up(), host=4)
     one = controlled.callee(referring("warm", controlled.net, "X-Internal-Secret: 4711").answer("NOTIFY")
                             .expect("NOTIFY").pause(200).reply(200).hung_up())
-    other = controlled.caller(caller("X-Account: 4712", "X-Internal-Account: 4713").pause(900).hang_up(), user=USER)
+    calling = caller("X-Account: 4712", "X-Internal-Account: 4713")
+    other = controlled.start(calling.on_cue().hang_up(), user=USER)
+    controlled.cue(answering, lambda: len(fragments(one)) == 2, "the agent knows that it rings")
+    controlled.cue(other, lambda: one.ended, "the agent is let go")
+    controlled.finish()
     assert fragments(one) == ["100 Trying", "180 Ringing", "200 OK"]
     invite = answering.received("INVITE")[0]
     assert invite.first_line == f"INVITE sip:warm@{controlled.net}.4:5070 SIP/2.0"
@@ -35,9 +39,11 @@ def test_a_warm_transfer_that_completes(controlled, records):
 @pytest.mark.parametrize("status", [486, 404, 503, 603])
 def test_a_target_that_refuses(controlled, records, status):
     """The agent is told the status and goes on."""
-    controlled.callee(target().ring().refuse(status), host=4)
+    refusing = controlled.callee(target().ring().on_cue().refuse(status), host=4)
     one = controlled.callee(referring("warm", controlled.net).answer("NOTIFY").answer("NOTIFY").pause(100).hang_up())
-    controlled.caller(caller().hung_up(), user=USER)
+    controlled.start(caller().hung_up(), user=USER)
+    controlled.cue(refusing, lambda: len(fragments(one)) == 2, "the agent knows that it rings")
+    controlled.finish()
     assert fragments(one)[2].startswith(f"{status} ")
     record = records()[0]
     assert (record["state"], record["status"], record["fell_back"]) == ("failed", status, "return")
@@ -70,7 +76,9 @@ def test_the_caller_hangs_up_while_the_target_rings(controlled, records):
     """Row 16: the target is cancelled."""
     ringing = controlled.callee(target().ring().answer("CANCEL").refuse(487), host=4)
     one = controlled.callee(referring("warm", controlled.net).answer("NOTIFY").answer("NOTIFY").hung_up())
-    controlled.caller(caller().pause(400).hang_up(), user=USER)
+    other = controlled.start(caller().on_cue().hang_up(), user=USER)
+    controlled.cue(other, lambda: len(fragments(one)) == 2, "the agent knows that it rings")
+    controlled.finish()
     assert ringing.received("CANCEL")
     assert not fragments(one)[2].startswith("2")
     assert records()[0]["state"] == "cancelled"
@@ -79,26 +87,34 @@ def test_the_caller_hangs_up_while_the_target_rings(controlled, records):
 def test_cancel_against_the_targets_200(controlled, records):
     """Row 16: the 200 was on its way already, so that call gets ACK and BYE."""
     controlled.callee(target().ring().answer("CANCEL").accept().expect("ACK").hung_up(), host=4)
-    controlled.callee(referring("warm", controlled.net).answer("NOTIFY").answer("NOTIFY").hung_up())
-    controlled.caller(caller().pause(400).hang_up(), user=USER)
+    one = controlled.callee(referring("warm", controlled.net).answer("NOTIFY").answer("NOTIFY").hung_up())
+    other = controlled.start(caller().on_cue().hang_up(), user=USER)
+    controlled.cue(other, lambda: len(fragments(one)) == 2, "the agent knows that it rings")
+    controlled.finish()
     assert records()[0]["state"] == "cancelled"
 
 
 def test_the_agent_hangs_up_while_the_target_rings(controlled, records):
     """Row 4: the transfer goes on without the agent."""
-    controlled.callee(target().ring().pause(300).accept().expect("ACK").hung_up(), host=4)
+    ringing = controlled.callee(target().ring().on_cue().accept().expect("ACK").hung_up(), host=4)
     leaving = referring("warm", controlled.net).answer("NOTIFY").hang_up().answer("NOTIFY")
     one = controlled.callee(leaving)
-    controlled.caller(caller().pause(1000).hang_up(), user=USER)
+    other = controlled.start(caller().on_cue().hang_up(), user=USER)
+    controlled.cue(ringing, lambda: one.received("SIP/2.0 200"), "the agent has gone")
+    controlled.cue(other, lambda: one.ended, "the agent is told of the end")
+    controlled.finish()
     assert fragments(one)[2] == "200 OK"
     assert records()[0]["state"] == "completed"
 
 
 def test_the_next_target_of_the_list(controlled, records):
-    first = controlled.callee(target("first").ring().refuse(486), host=4)
+    first = controlled.callee(target("first").ring().on_cue().refuse(486), host=4)
     second = controlled.callee(target("second").accept().expect("ACK").hung_up(), host=5)
     one = controlled.callee(referring("list", controlled.net).answer("NOTIFY").answer("NOTIFY").hung_up())
-    controlled.caller(caller().pause(900).hang_up(), user=USER)
+    other = controlled.start(caller().on_cue().hang_up(), user=USER)
+    controlled.cue(first, lambda: len(fragments(one)) == 2, "the agent knows that it rings")
+    controlled.cue(other, lambda: one.ended, "the agent is let go")
+    controlled.finish()
     assert fragments(one) == ["100 Trying", "180 Ringing", "200 OK"]
     assert identity(first.received("INVITE")[0])[0] != identity(second.received("INVITE")[0])[0]
     assert records()[0]["state"] == "completed"
@@ -119,7 +135,9 @@ def test_a_blind_transfer_with_a_net(controlled, records):
     reached = controlled.callee(target().accept().expect("ACK").hung_up(), host=4)
     one = controlled.callee(referring("bridge", controlled.net).answer("NOTIFY").hung_up())
     declining = caller().expect("REFER").reply(603)
-    controlled.caller(declining.pause(900).hang_up(), user=USER)
+    other = controlled.start(declining.on_cue().hang_up(), user=USER)
+    controlled.cue(other, lambda: one.ended, "the agent is let go")
+    controlled.finish()
     assert fragments(one) == ["100 Trying", "200 OK"]
     assert reached.received("INVITE")[0].first_line.startswith(f"INVITE sip:bridge@{controlled.net}.4:5070 ")
     assert records()[0]["state"] == "completed"
@@ -129,12 +147,16 @@ def test_early_media_of_a_targets_forks_reaches_nobody(controlled):
     """Caller and agent go on; the first 200 is the target, the other one is ended."""
     forks = target()
     for fork, port in (("x", "40002"), ("y", "40004")):
-        forks.ring(183, body=description(port=port), fork=fork)
+        forks.ring(183, body=description(port=port), fork=fork).on_cue()
     forks.accept(fork="y").expect("ACK").accept(fork="x").expect("ACK").hung_up().hung_up()
     both = controlled.callee(forks, host=4)
     told = referring("warm", controlled.net).answer("NOTIFY").answer("NOTIFY").answer("NOTIFY")
     one = controlled.callee(told.hung_up())
-    controlled.caller(caller().pause(900).hang_up(), user=USER)
+    other = controlled.start(caller().on_cue().hang_up(), user=USER)
+    for count in (2, 3):
+        controlled.cue(both, lambda count=count: len(fragments(one)) == count, "the agent is told of the fork")
+    controlled.cue(other, lambda: one.ended, "the agent is let go")
+    controlled.finish()
     assert fragments(one) == ["100 Trying", "183 Session Progress", "183 Session Progress", "200 OK"]
     assert [bye.values("To")[0][-1] for bye in both.received("BYE")] == ["x", "y"]
 
@@ -154,7 +176,9 @@ def test_an_attended_transfer_across_the_legs(controlled, records):
     replaces = f"{call_id}%3Bto-tag%3D{edges}%3Bfrom-tag%3D{own}"
     joining = agent().request("REFER", refer_to("warm", controlled.net, query=f"?Replaces={replaces}")).expect(202)
     one = controlled.callee(joining.answer("NOTIFY").answer("NOTIFY").hung_up())
-    other = controlled.caller(caller().pause(900).hang_up(), user=USER)
+    other = controlled.start(caller().on_cue().hang_up(), user=USER)
+    controlled.cue(other, lambda: one.ended and second.ended and len(consulted.received("ACK")) == 2, "they are joined")
+    controlled.finish()
     assert fragments(one) == ["100 Trying", "200 OK"]
     assert not other.received("REFER")
     first, again = (message.text.partition("\no=")[2].split()[:3] for message in consulted.received("INVITE"))
@@ -172,20 +196,24 @@ def test_the_target_hangs_up_during_the_whisper(controlled, records):
 
 
 def test_the_caller_hangs_up_during_the_whisper(controlled, records):
-    controlled.callee(target().accept().expect("ACK").hung_up(), host=4)
+    hearing = controlled.callee(target().accept().expect("ACK").hung_up(), host=4)
     one = controlled.callee(referring("whisper", controlled.net).answer("NOTIFY").hung_up())
-    controlled.caller(caller().pause(700).hang_up(), user=USER)
+    other = controlled.start(caller().on_cue().hang_up(), user=USER)
+    controlled.cue(other, lambda: hearing.received("ACK"), "the target hears the whisper")
+    controlled.finish()
     assert not fragments(one)[1].startswith("2")
     assert records()[0]["state"] == "cancelled"
 
 
 def test_the_agent_hangs_up_during_the_whisper(controlled, records):
     """Row 4: the caller waits for the end of it, and is joined with the target."""
-    controlled.callee(target().accept().expect("ACK").hung_up(), host=4)
-    one = controlled.callee(referring("whisper", controlled.net).pause(300).hang_up().answer("NOTIFY"))
-    controlled.start(caller().pause(3500).hang_up(), user=USER)
-    assert records()[0]["state"] == "completed"
+    hearing = controlled.callee(target().accept().expect("ACK").hung_up(), host=4)
+    one = controlled.callee(referring("whisper", controlled.net).on_cue().hang_up().answer("NOTIFY"))
+    other = controlled.start(caller().on_cue().hang_up(), user=USER)
+    controlled.cue(one, lambda: hearing.received("ACK"), "the target hears the whisper")
+    controlled.cue(other, lambda: one.ended, "the agent is told of the end")
     controlled.finish()
+    assert records()[0]["state"] == "completed"
     assert fragments(one) == ["100 Trying", "200 OK"]
 
 
