@@ -25,6 +25,9 @@ START_SECONDS = 90.0
 STOP_SECONDS = 60.0
 WAIT_SECONDS = 60.0
 PAUSE = 0.02
+PATIENT = "[overload]\nlag = 0\n"
+"""Lines of a configuration: a machine that is busy with something else makes the edge wait, and no call is refused for
+that."""
 
 
 def wait_until(condition: Callable[[], object], what: str, seconds: float = WAIT_SECONDS) -> None:
@@ -68,13 +71,14 @@ class Output:
 class EdgeProcess:
     """A running edge. Leaving the context stops it, and asserts that it lived and ended as it should.
 
-    text: the configuration; `[process]` is added, so that edges share no folder. The edge is started in the network
-    namespace of the calling thread.
+    text: the configuration; `[process]` is added, so that edges share no folder. stop_timeout: seconds for what is
+    under way at the end. The edge is started in the network namespace of the calling thread.
     """
 
-    def __init__(self, folder: Path, text: str, *, listen: str = ""):
+    def __init__(self, folder: Path, text: str, *, listen: str = "", stop_timeout: int = 1):
         self.file = folder / "edge.toml"
-        self.file.write_text(f'{text}\n[process]\nstop_timeout = 1\ndirectory = "{folder}"\n')
+        self.file.write_text(
+            f'{text}\n{PATIENT}[process]\nstop_timeout = {stop_timeout}\ndirectory = "{folder}"\n')
         self.config: Config = load.load(self.file, listen=listen)
         arguments = ["--listen", listen] if listen else []
         self._process = subprocess.Popen(

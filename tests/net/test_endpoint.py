@@ -40,6 +40,7 @@ class Edge:
         admission.add_group("allow", METHODS)
         self.proxy = Proxy(admission=admission, decide=lambda _: verdict(self) if callable(verdict) else verdict,
                            transactions=4096, dialogs=256)
+        self.proxy.overload.limit_to(0, 900, 10)  # lag of a busy machine refuses nothing
         for address in self.addresses:
             self.proxy.add_listener(*address)
         self.proxy.set_limits(message=message_limit)

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from sipcore.net.loopback import Packet
+from tests.edge import PATIENT
 from tests.endpoints import SDP, Dialog, Phone, Received
 
 NETWORK = f"127.{64 + os.getpid() % 128}.{os.getpid() // 128 % 256}"
@@ -44,6 +45,7 @@ on = ["INVITE"]
 name = "X-Edge-Call"
 value = "{{call_id}}"
 
+{patient}
 [process]
 directory = "{folder}"
 stop_timeout = {stop_timeout}
@@ -116,7 +118,7 @@ class RunningEdge:
         self.pbx = SocketPhone("pbx", f"{NETWORK}.3", self.address)
         self.caller = SocketPhone("alice", f"{NETWORK}.2", self.address)
         self.text = CONFIGURATION.format(network=NETWORK, port=self.address[1], pbx=self.pbx.number, folder=folder,
-                                         stop_timeout=stop_timeout, more=more)
+                                         stop_timeout=stop_timeout, patient=PATIENT, more=more)
         self.file.write_text(self.text)
         self.calls = folder / "calls.log"
         self.environment = os.environ | (environment or {})

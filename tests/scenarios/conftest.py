@@ -165,7 +165,8 @@ class Stage:
     def cue(self, part: Sipp, condition: Callable[[], object], what: str) -> None:
         """Let a side go on as soon as a condition holds."""
         wait_until(lambda: any(one.failed for one in self._running) or condition(), what)
-        part.cue()
+        if not any(one.failed for one in self._running):
+            part.cue()
 
     def finish(self) -> None:
         """Wait until all scenarios are through, or one of them is not as written."""

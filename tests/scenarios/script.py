@@ -11,6 +11,7 @@ from sipcore.wire.tables import phrase
 CODECS = (("0", "PCMU"), ("8", "PCMA"))
 CUE = "CUE"
 """A request that no peer sends: the test's own."""
+WAITING = "waiting for the cue"
 SIPFRAG = "message/sipfrag;version=2.0"
 _TRUE = '"true"'
 _TAG = "[pid]b[call_number]"
@@ -118,7 +119,7 @@ class Script:
 
     def on_cue(self) -> Self:
         """Go on when the test says so (Stage.cue), as something has happened elsewhere."""
-        self._steps.append(f'<recv request="{CUE}"/>')
+        self._steps.append(f'<nop><action><log message="{WAITING}"/></action></nop><recv request="{CUE}"/>')
         return self
 
     # --- how it is written

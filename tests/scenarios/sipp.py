@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.edge import wait_until
-from tests.scenarios.script import CUE, Script
+from tests.scenarios.script import CUE, WAITING, Script
 
 FOLDER = Path(__file__).parent
 SECONDS = 60
@@ -52,6 +52,7 @@ class Sipp:
         if command is None:
             pytest.skip("sipp is not installed (Debian package sip-tester)")
         self._address = address
+        self._cues = 0
         self.scenario = scenario if isinstance(scenario, str) else scenario.name
         file = FOLDER / f"{scenario}.xml" if isinstance(scenario, str) else scenario.write(work)
         name = f"{self.scenario.replace('/', '-')}-{address[0]}-{transport}"
@@ -59,12 +60,14 @@ class Sipp:
         if stream:
             file = _over_tcp(file, work / f"{name}.xml")
         self._messages, self._errors = work / f"{name}.messages", work / f"{name}.errors"
+        self._logged = work / f"{name}.logged"
         self._screen = (work / f"{name}.screen").open("wb")
         arguments = [
             command, *([f"{remote[0]}:{remote[1]}"] if remote else []), "-sf", str(file),
             "-t", transport, "-i", address[0], "-p", str(address[1]), "-s", user, "-m", str(calls), "-r", str(rate),
             "-nostdin", "-timeout", str(SECONDS), "-timeout_error", "-trace_msg", "-message_file", str(self._messages),
             "-trace_err", "-error_file", str(self._errors),
+            "-trace_logs", "-log_file", str(self._logged),
             *(["-default_behaviors", "all,-abortunexp"] if tolerant else []), "-mp", str(media_port),
             *(["-rtp_echo"] if echo else []), *(["-max_socket", "1000"] if transport == "tn" else [])]
         self._process = subprocess.Popen(arguments, cwd=work, stdin=subprocess.DEVNULL, stdout=self._screen,
@@ -96,7 +99,12 @@ class Sipp:
         return self._process.poll() is not None
 
     def cue(self) -> None:
-        """Let it go on where it waits for that; in its one call, by a request that nobody answers."""
+        """Let it go on as soon as it waits for that; in its one call, by a request that nobody answers."""
+        self._cues += 1
+        wait_until(lambda: self.ended or (self._logged.exists() and (
+            self._logged.read_text().count(WAITING) >= self._cues)), "it waits for its cue")
+        if self.ended:
+            return
         call_id = self.seen()[0].values("Call-ID")[0]
         host, port = self._address
         text = "\r\n".join([
