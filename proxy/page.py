@@ -25,6 +25,7 @@ COPIED = (
     "ice_removed", "rtp_in", "rtp_bytes_in", "rtcp_in", "rtp_out", "rtp_bytes_out", "rtcp_out", "rtp_wrong_source",
     "rtp_early", "rtp_late", "rtp_unheard", "rtp_stun", "rtp_dtls", "rtp_zrtp", "rtp_other", "rtp_truncated",
     "rtp_giant", "rtp_send_failed", "rtp_unsendable", "rtp_kernel_drops", "srtp_unauthentic", "srtp_replayed",
+    "srtp_retold",
     "media_events_lost", "media_commands_lost",
     "transfers_completed", "transfers_failed", "transfers_cancelled", "transfers_unknown", "transfers_refused",
     "auth_challenged", "auth_passed", "auth_failed", "auth_stale", "auth_replayed", "auth_blocked", "auth_malformed",

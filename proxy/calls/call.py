@@ -7,6 +7,7 @@ Cost: one object with slots a call, two legs; Structs for others are made only w
 
 Long because a call's beginning, what its legs say while it is up, and its end are one text.
 """
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from proxy.calls import bridge
@@ -176,7 +177,8 @@ class Call:
                        headers=invite_headers(self, way.to[0]),
                        body=body, content_type=kind or "application/sdp", listener=way.listener,
                        ring_ms=verdict.ring_timeout, targets=way.others, uris=way.uris,
-                       attempt_ms=verdict.try_timeout, max_forwards=caller.max_forwards - 1)
+                       attempt_ms=verdict.try_timeout, max_forwards=caller.max_forwards - 1,
+                       other_offer=partial(calls.retell, self, leg) if self.media.anchored else None)
         except SipEdgeError as error:
             self.open = 1
             self.peer = None

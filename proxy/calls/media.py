@@ -32,6 +32,11 @@ class Passing:
         """An answer of one leg as the other one is told it."""
         return body
 
+    def retell(self, leg: Leg, refusal: bytes) -> bytes:
+        """The offer that a leg was called with, and has refused, in another way; empty where there is none. refusal:
+        the description that came with it, if any."""
+        return b""
+
     def withdraw(self, one: Leg, other: Leg) -> None:
         """The pending offer between two legs came to nothing."""
 
@@ -94,6 +99,12 @@ class Anchored(Passing):
         if self.media.pending(other) != "theirs":
             return self.media.descriptions(other)[0] or b""
         return self.media.answer_to(other, side, final)
+
+    def retell(self, leg: Leg, refusal: bytes) -> bytes:
+        try:
+            return self.media.retell(self.sides[leg], refusal) if leg in self.sides else b""
+        except MediaError:
+            return b""
 
     def withdraw(self, one: Leg, other: Leg) -> None:
         for leg in (one, other):

@@ -15,7 +15,7 @@ from proxy.calls.challenges import Challenges
 from proxy.calls.heard import Heard
 from proxy.calls.hop import Loop, Way, way_of
 from proxy.calls.media import Anchored
-from proxy.calls.records import call_figures, transfer_struct
+from proxy.calls.records import call_figures, printable, transfer_struct
 from proxy.calls.registration import Registrations
 from proxy.calls.size import Sizes
 from proxy.calls.starting import start_transfer
@@ -50,6 +50,7 @@ from proxy.policy.targets import Targets
 from sipcore.base.errors import LimitExceeded, SipEdgeError
 from sipcore.stack.handler import Handler
 from sipcore.stack.legowner import LegSettings
+from sipcore.wire.multipart import description
 
 if TYPE_CHECKING:
     from proxy.policy.engine import Policy
@@ -59,7 +60,9 @@ if TYPE_CHECKING:
     from sipcore.stack.alarms import Alarm
     from sipcore.stack.forward import Proxy
     from sipcore.stack.hop import Hop
+    from sipcore.stack.leg import Leg
     from sipcore.stack.useragent import ServerTransaction
+    from sipcore.wire.message import Message
 
 PAST_TRANSFERS = 1000
 """Transfers that are over and can still be shown; their records are elsewhere."""
@@ -226,6 +229,15 @@ class Calls(Handler):
         if self.media is None:
             raise NoMedia("the route anchors, and this worker has no media")
         return Anchored(self.media.open(call.verdict.anchor, Heard(call)))
+
+    def retell(self, call: Call, leg: "Leg", response: "Message") -> bytes:
+        """Another offer for a leg that has refused the first, where its rule lets go of that; empty for none."""
+        body = call.media.retell(leg, description(response))
+        if body:
+            self.log("info", "srtp refused, offered otherwise", call_id=printable(call.request.call_id),
+                     peer=f"{leg.far[0]}:{leg.far[1]}", upstream=self.upstream_at(leg.far), status=response.status,
+                     profile="RTP/SAVP" if b" RTP/SAVP" in body else "RTP/AVP")
+        return body
 
     def timeout_of(self, request: str) -> float:
         """The deadline, in seconds, of a request that is made before a call is routed."""

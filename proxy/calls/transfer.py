@@ -248,7 +248,7 @@ class Transfer:
             leg.invite(first.uri, self._hop(first), local=invitation.local, remote=invitation.remote,
                        headers=invitation.headers, body=body, listener=first.listener,
                        targets=tuple(self._hop(aim) for aim in others), uris=tuple(aim.uri for aim in others),
-                       max_forwards=caller.max_forwards - 1)
+                       max_forwards=caller.max_forwards - 1, other_offer=partial(self._retell, leg))
         except SipEdgeError:
             self.media.over(leg)
             raise
@@ -257,6 +257,12 @@ class Transfer:
         self.leg = leg
         if self.whispering is not None:
             self.whispering.prepare()
+
+    def _retell(self, leg: Leg, response: "Message") -> bytes:
+        body = self.call.calls.retell(self.call, leg, response)
+        if body:
+            self.note("srtp", f"{response.status} {response.reason}: offered in another profile")
+        return body
 
     def _hop(self, aim: Aim) -> "Hop":
         return hop_to(self.call.calls.stack, aim.host, aim.port, aim.transport, aim.name)

@@ -41,8 +41,9 @@ class Route(Table, frozen=True, kw_only=True):
     srtp: Annotated[Srtp, doc(
         "SRTP with who calls, on anchored media. `pass`: a forwarded call's keys go from end to end; where the edge is "
         "an end (controlled calls, or the other side has a rule), what is offered is answered: with SRTP or without. "
-        "`never`: without. `offer`: the edge also offers it, beside plain RTP (RTP/AVP with `a=crypto`). `require`: "
-        "RTP/SAVP only; calls without are answered 488.")] = "pass"
+        "`never`: without. `offer`: the edge also offers it, beside plain RTP (RTP/AVP with `a=crypto`), and where "
+        "that is refused, once more in another profile. `require`: RTP/SAVP only; calls without are answered "
+        "488.")] = "pass"
     control: Annotated[bool, doc(
         "Its calls are back-to-back: the edge is an end of each side's dialog, so that the edge itself can transfer a "
         "call. Otherwise they are forwarded.")] = False

@@ -8,8 +8,8 @@ from libc.stdint cimport uint8_t, uint32_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 from sipcore.anchor.callkeys cimport (
-    callkeys_free, callkeys_new, callkeys_place_answer, callkeys_place_offer, callkeys_plan, callkeys_take_answer,
-    callkeys_take_offer,
+    callkeys_free, callkeys_new, callkeys_place_answer, callkeys_place_offer, callkeys_plan, callkeys_refused,
+    callkeys_take_answer, callkeys_take_offer,
 )
 from sipcore.anchor.description cimport MAX_SECTIONS, TREAT_ANCHOR, TREAT_REFUSE, describe
 from sipcore.anchor.exchange cimport (
@@ -17,7 +17,7 @@ from sipcore.anchor.exchange cimport (
 )
 from sipcore.anchor.figures cimport put_figures
 from sipcore.anchor.rewrite cimport Host, Place, host_of, rewrite, take_out_dtls
-from sipcore.anchor.sdes cimport SRTP_NEVER, SRTP_PASS, SRTP_REQUIRE
+from sipcore.anchor.sdes cimport SRTP_NEVER, SRTP_OFFER, SRTP_PASS, SRTP_REQUIRE
 from sipcore.anchor.streams cimport CALLEE, CALLER, NO_POOL
 from sipcore.base.slice cimport slice_of
 from sipcore.media.relay cimport MediaRelay
@@ -25,7 +25,7 @@ from sipcore.media.session cimport NO_SESSION
 from sipcore.stack.mediahook cimport HOOK_LEAVE, HOOK_REPLACE
 from sipcore.wire.edit cimport edit_begin, edit_render, edit_size
 from sipcore.wire.fault cimport fault_text
-from sipcore.wire.multipart cimport SDP_ABSENT, SDP_ENCODED, SDP_FAULTY, SdpBody, find_sdp
+from sipcore.wire.multipart cimport SDP_ABSENT, SDP_ENCODED, SDP_FAULTY, SDP_FOUND, SdpBody, find_sdp
 from sipcore.wire.sdp cimport index_sdp
 from sipcore.wire.tables cimport METHOD_ACK, METHOD_INVITE, METHOD_PRACK, METHOD_UPDATE
 
@@ -44,7 +44,7 @@ cdef class Anchor(Streams):
             raise MemoryError
         self.counts = dict.fromkeys(
             ("media_calls", "media_offers", "media_answers", "media_refused", "media_no_ports", "media_full",
-             "media_offers_void", "ice_removed"), 0)
+             "media_offers_void", "ice_removed", "srtp_retold"), 0)
 
     def __dealloc__(self):
         free(self.room)
@@ -228,6 +228,23 @@ cdef class Anchor(Streams):
             exchange.state = EXCHANGE_FREE
             self.counts["media_offers_void"] += 1
             self._close_unused(call)
+
+    cdef bint retells(self, uint32_t number) noexcept:
+        cdef Call* call = self._call(number)
+        return call != NULL and call.keys != NULL and call.keys.srtp[CALLEE] == SRTP_OFFER
+
+    cdef bint on_offer_refused(self, const Msg* m, const Passing* p) noexcept:
+        cdef Call* call = self._call(p.call)
+        cdef Exchange* exchange = exchange_of(call.exchanges, p) if call != NULL and call.keys != NULL else NULL
+        cdef Slice sdp
+        if exchange == NULL or exchange.state != EXCHANGE_OFFERED or exchange.offerer != p.side:
+            return False
+        if find_sdp(m, slice_of(m.base + m.body, m.n - m.body), &sdp) != SDP_FOUND:
+            sdp = slice_of(m.base, 0)
+        if not callkeys_refused(call.keys, exchange.number, 1 - p.side, exchange.count, sdp):
+            return False
+        self.counts["srtp_retold"] += 1
+        return True
 
     cdef int _refuse(self, int status, bytes reason, bytes warning) noexcept:
         """warning: code, space, text; the text is ours."""

@@ -5,7 +5,8 @@ from sipcore.anchor.description cimport TREAT_ANCHOR
 from sipcore.anchor.legside cimport Desk, LegSide
 from sipcore.anchor.rewrite cimport Place
 from sipcore.anchor.sdes cimport (
-    PROFILE_BESIDE, PROFILE_PLAIN, PROFILE_SECURE, SRTP_NEVER, SRTP_OFFER, SRTP_PASS, SRTP_REQUIRE,
+    PROFILE_BESIDE, PROFILE_PLAIN, PROFILE_SECURE, SRTP_NEVER, SRTP_OFFER, SRTP_OFFER_ALONE, SRTP_PASS,
+    SRTP_REQUIRE,
 )
 from sipcore.media.session cimport SIDES
 from sipcore.media.srtp cimport SUITE_NONE
@@ -53,8 +54,8 @@ cdef class BridgeKeys(BridgeStreams):
             if side.suite[i] != SUITE_NONE:
                 places[i].profile = PROFILE_SECURE if side.savp >> i & 1 else PROFILE_BESIDE
                 side.make(i, side.suite[i], 1, &places[i].made)
-            elif srtp == SRTP_OFFER or srtp == SRTP_REQUIRE:
-                places[i].profile = PROFILE_SECURE if srtp == SRTP_REQUIRE else PROFILE_BESIDE
+            elif srtp == SRTP_OFFER or srtp == SRTP_OFFER_ALONE or srtp == SRTP_REQUIRE:
+                places[i].profile = PROFILE_BESIDE if srtp == SRTP_OFFER else PROFILE_SECURE
                 for suite in self.anchor.suites:
                     side.make(i, suite, places[i].made.count + 1, &places[i].made)
         return 0

@@ -17,8 +17,11 @@ from sipcore.anchor.description cimport MAX_SECTIONS, TREAT_ANCHOR, TREAT_PASS, 
 from sipcore.anchor.figures cimport side_figures
 from sipcore.anchor.legside cimport Desk, LegSide
 from sipcore.anchor.rewrite cimport Host, Place
-from sipcore.anchor.sdes cimport Crypto, Cryptos, cryptos_match, section_cryptos
+from sipcore.anchor.sdes cimport (
+    SRTP_OFFER, Crypto, Cryptos, cryptos_match, mode_after_refusal, section_cryptos,
+)
 from sipcore.anchor.streams cimport NO_POOL
+from sipcore.base.slice cimport slice_from
 from sipcore.media.session cimport NO_SESSION, SIDES
 
 from sipcore.anchor import legcodecs
@@ -124,6 +127,28 @@ cdef class BridgeMedia(BridgeKeys):
             self.turn += 1
             side.turn = self.turn
         self.counts["bridge_offers"] += 1
+        return side.offered
+
+    def retell(self, int number, bytes refusal not None=b""):
+        """A side's far end refused the offer that it was called with. The offer in another profile, where the rule
+        lets go of SRTP beside RTP; b"" where it is to stay refused. refusal: what the far end says it could have done.
+        """
+        cdef LegSide side = self._side(number)
+        cdef Desk desk = self.desk
+        cdef Cryptos beside
+        cdef uint32_t i
+        cdef bint some = False
+        if side.offered is None or side.remote is not None or side.srtp != SRTP_OFFER:
+            return b""
+        desk.read(side.offered, &self.rules)
+        for i in range(desk.count):
+            section_cryptos(&desk.sdp, i, &beside)
+            some = some or (beside.count > 0 and not desk.sections[i].savp)
+        if not some:
+            return b""
+        side.srtp = mode_after_refusal(slice_from(refusal))
+        side.offered = self._render(side, number, side.offered, False, False)
+        self.anchor.counts["srtp_retold"] += 1
         return side.offered
 
     def answer_from(self, int number, bytes description not None, source, bint final=True):

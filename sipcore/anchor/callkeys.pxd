@@ -4,6 +4,7 @@ from sipcore.anchor.description cimport MAX_SECTIONS, Section
 from sipcore.anchor.exchange cimport EXCHANGES
 from sipcore.anchor.rewrite cimport Place
 from sipcore.anchor.sdes cimport Crypto, Cryptos
+from sipcore.base.slice cimport Slice
 from sipcore.media.srtp cimport SUITES, SrtpKey
 from sipcore.wire.sdp cimport SdpIndex
 
@@ -31,6 +32,7 @@ cdef const char* callkeys_take_offer(CallKeys* keys, uint8_t srtp, const SdpInde
                                      uint32_t count, Crypto* accepted) noexcept
 cdef bint callkeys_plan(CallKeys* keys, int exchange, int to, uint8_t srtp, const Section* sections,
                         uint32_t count) noexcept
+cdef bint callkeys_refused(CallKeys* keys, int exchange, int by, uint32_t count, Slice refusal) noexcept
 cdef void callkeys_place_offer(const CallKeys* keys, int exchange, int to, uint32_t section, Place* place) noexcept
 cdef bint callkeys_take_answer(CallKeys* keys, int exchange, int answerer, const SdpIndex* sdp,
                                const Section* sections, uint32_t count) noexcept

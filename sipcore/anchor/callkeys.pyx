@@ -10,8 +10,8 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 from sipcore.anchor.description cimport TREAT_ANCHOR, TREAT_REFUSE
 from sipcore.anchor.sdes cimport (
-    PROFILE_BESIDE, PROFILE_PLAIN, PROFILE_SECURE, SRTP_NEVER, SRTP_OFFER, SRTP_REQUIRE, cryptos_best, cryptos_match,
-    key_fresh, section_cryptos,
+    PROFILE_BESIDE, PROFILE_PLAIN, PROFILE_SECURE, SRTP_NEVER, SRTP_OFFER, SRTP_OFFER_ALONE, SRTP_REQUIRE,
+    cryptos_best, cryptos_match, key_fresh, mode_after_refusal, section_cryptos,
 )
 from sipcore.media.srtp cimport SUITE_NONE, srtp_wipe
 
@@ -90,13 +90,13 @@ cdef bint callkeys_plan(CallKeys* keys, int exchange, int to, uint8_t srtp, cons
         plan.profile = PROFILE_PLAIN
         if sections[i].treatment != TREAT_ANCHOR or not sections[i].open:
             # It has no keys, but the profile that goes with the others.
-            plan.profile = PROFILE_SECURE if srtp == SRTP_REQUIRE else PROFILE_PLAIN
+            plan.profile = PROFILE_SECURE if srtp == SRTP_REQUIRE or srtp == SRTP_OFFER_ALONE else PROFILE_PLAIN
         elif keys.suite[to][i] != SUITE_NONE:
             plan.profile = PROFILE_SECURE if keys.savp[to] >> i & 1 else PROFILE_BESIDE
             plan.count = 1
             plan.suite[0] = keys.suite[to][i]
-        elif srtp == SRTP_OFFER or srtp == SRTP_REQUIRE:
-            plan.profile = PROFILE_SECURE if srtp == SRTP_REQUIRE else PROFILE_BESIDE
+        elif srtp == SRTP_OFFER or srtp == SRTP_OFFER_ALONE or srtp == SRTP_REQUIRE:
+            plan.profile = PROFILE_BESIDE if srtp == SRTP_OFFER else PROFILE_SECURE
             plan.count = keys.count
             memcpy(plan.suite, keys.suites, keys.count)
         for k in range(plan.count):
@@ -107,6 +107,16 @@ cdef bint callkeys_plan(CallKeys* keys, int exchange, int to, uint8_t srtp, cons
         if k != SUITE_NONE and not key_fresh(&keys.own[1 - to][i][k], <uint8_t>k):
             return False
     return True
+
+
+cdef bint callkeys_refused(CallKeys* keys, int exchange, int by, uint32_t count, Slice refusal) noexcept:
+    """An offer was refused. Whether it can be told in another way, see mode_after_refusal; the next plan does that."""
+    cdef uint32_t i
+    for i in range(count if keys.srtp[by] == SRTP_OFFER else 0):
+        if keys.plan[exchange][i].count and keys.plan[exchange][i].profile == PROFILE_BESIDE:
+            keys.srtp[by] = mode_after_refusal(refusal)
+            return True
+    return False
 
 
 cdef void told(const CallKeys* keys, int exchange, int to, uint32_t section, Cryptos* out) noexcept:

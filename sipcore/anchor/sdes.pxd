@@ -13,6 +13,7 @@ cdef enum SrtpMode:             # what a rule says of a side
     SRTP_NEVER = 1              # plain RTP only
     SRTP_OFFER = 2              # offered beside plain RTP
     SRTP_REQUIRE = 3            # nothing else
+    SRTP_OFFER_ALONE = 4        # no rule's: as SRTP_OFFER, of whoever refused keys beside plain RTP; RTP/SAVP
 
 cdef enum Profile:              # what becomes of a section's RTP profile
     PROFILE_KEPT = 0            # it stays, with its keys
@@ -34,6 +35,7 @@ cdef bint is_key(Slice line) noexcept nogil
 cdef void section_cryptos(const SdpIndex* sdp, uint32_t section, Cryptos* out) noexcept nogil
 cdef const Crypto* cryptos_best(const Cryptos* offered) noexcept nogil
 cdef const Crypto* cryptos_match(const Cryptos* offered, const Cryptos* answered, const Crypto** answer) noexcept nogil
+cdef uint8_t mode_after_refusal(Slice refusal) noexcept nogil
 cdef bint key_fresh(SrtpKey* key, uint8_t suite) noexcept nogil
 cdef void edit_profile(Edit* e, const SdpIndex* sdp, uint32_t section, uint8_t profile, bint is_open,
                        const Cryptos* made) noexcept nogil

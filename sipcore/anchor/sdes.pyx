@@ -219,6 +219,20 @@ cdef const Crypto* cryptos_match(const Cryptos* offered, const Cryptos* answered
     return NULL
 
 
+cdef uint8_t mode_after_refusal(Slice refusal) noexcept nogil:
+    """What is left for a far end that has refused RTP/AVP with keys (SRTP_OFFER): most that do take RTP/SAVP alone, or
+    keys nowhere else (RFC 4568 says nothing of keys in RTP/AVP). refusal: the description in its refusal, of what it
+    could have done (RFC 3261 21.4.26), empty for none: where it names RTP/AVP, it gets that without keys.
+    """
+    cdef SdpIndex sdp
+    cdef uint32_t i
+    if refusal.n and index_sdp(refusal, &sdp) == 0:
+        for i in range(sdp.medias):
+            if sdp.media[i].proto.n >= 7 and slice_iis(slice_of(sdp.media[i].proto.p, 7), b"RTP/AVP", 7):
+                return SRTP_PASS
+    return SRTP_OFFER_ALONE
+
+
 # --- making
 
 cdef bint key_fresh(SrtpKey* key, uint8_t suite) noexcept nogil:

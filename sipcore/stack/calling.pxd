@@ -15,6 +15,7 @@ cdef class Calling(Handler):
     cdef public tuple uris
     cdef public int attempt_ms
     cdef public int at                  # index in targets
+    cdef public object other_offer      # callable, None for none
     cdef public bint by_tcp
     cdef public bint tcp_failed
     cdef public int challenges

@@ -5,6 +5,8 @@
   inviting,  2xx                                up: ACK
   early      401, 407 with credentials          inviting, same Call-ID and tag, next CSeq number (22.2)
              422                                the same, with a longer interval (RFC 4028 7.3)
+             415, 488, 606, where the owner     the same, once (21.4.26)
+             has another offer
              no connection, by TCP for a size   inviting at the same address by UDP, with a fresh Call-ID and tag
              503, silence, unreachable          inviting at the next address, with a fresh Call-ID and tag
              300-699, silence at the last one   ended; the owner hears on_failed
@@ -38,28 +40,33 @@ if TYPE_CHECKING:
     from sipcore.stack.alarms import Alarm
     from sipcore.stack.hop import Hop
     from sipcore.stack.leg import Leg
-    from sipcore.stack.legowner import Pairs
+    from sipcore.stack.legowner import OtherOffer, Pairs
     from sipcore.stack.useragent import ClientTransaction
 
+RETOLD = (415, 488, 606)
+"""What may be said of an offer's profile alone."""
 RAISES = 3
 """Longer session intervals that an INVITE is repeated with: each 422 may name a longer one than the last."""
 
 
 class Calling(Handler):
     """targets: addresses to try one after the other; uris: request URIs of those behind the first; attempt_ms: how
-    long one that says nothing is waited for while there is another."""
+    long one that says nothing is waited for while there is another; other_offer: see Leg.invite."""
 
-    __slots__ = ("alarm", "at", "attempt_ms", "by_tcp", "challenges", "credentials", "forks", "given", "leg", "out",
-                 "over", "pracks", "previews", "raises", "ringing", "targets", "tcp_failed", "tx", "uris")
+    __slots__ = (
+        "alarm", "at", "attempt_ms", "by_tcp", "challenges", "credentials", "forks", "given", "leg", "other_offer",
+        "out", "over", "pracks", "previews", "raises", "ringing", "targets", "tcp_failed", "tx", "uris",
+    )
 
     def __init__(self, leg: "Leg", out: Outgoing, given: "Pairs", targets: "Sequence[Hop]", attempt_ms: int,
-                 uris: tuple[str, ...] = ()) -> None:
+                 uris: tuple[str, ...] = (), other_offer: "OtherOffer | None" = None) -> None:
         self.leg = leg
         self.out = out
         self.given = given
         self.targets = targets
         self.uris = uris
         self.attempt_ms = attempt_ms
+        self.other_offer = other_offer
         self.at = 0
         self.by_tcp = self.tcp_failed = False
         """Whether the INVITE was too big for UDP and went by TCP; whether no connection came about for it there."""
@@ -341,9 +348,20 @@ class Calling(Handler):
                 self.raises += 1
                 if self._again():
                     return
+            if status in RETOLD and self._make_other_offer(response):
+                return
             if status == 503 and self._next():
                 return
         self._failed(status, response.reason, response, "far")
+
+    def _make_other_offer(self, response: Message) -> bool:
+        """Once, whatever the outcome."""
+        ask, self.other_offer = self.other_offer, None
+        body = ask(response) if ask is not None else b""
+        if not body:
+            return False
+        self.out = replace(self.out, body=body)
+        return self._again()
 
     def _answer_challenge(self, tx: "ClientTransaction", response: Message) -> bool:
         hook = self.leg.settings.authenticate

@@ -407,7 +407,7 @@ cdef class Proxy(Guarding):
         cdef Slice uri
         cdef Address to
         cdef int status = 0, out, wanted, flow = -1
-        cdef bint by_tcp = False
+        cdef bint by_tcp = False, retold = False
         cdef Address noted
         cdef uint32_t slot, attempt, n
         cdef Tx* tx
@@ -471,7 +471,12 @@ cdef class Proxy(Guarding):
             return
         tx = &self.slab[slot]
         attempt = slot
-        if len(targets) > 1:
+        if begins_call and verdict.anchor and self.media.retells(self.records.slab[record_slot].media):
+            # It may be sent there a second time.
+            retold = True
+            if not targets:
+                targets = (self._target_at(&to, out),)
+        if len(targets) > 1 or retold:
             attempt = self._open_search(slot, verdict, targets, loop)
             if attempt == NO_TX:
                 self._undo(slot, record_slot, begins_call)

@@ -35,7 +35,7 @@ from sipcore.stack.forks import LATE, credentials_of
 from sipcore.stack.handler import Handler
 from sipcore.stack.hop import Hop
 from sipcore.stack.inside import Forwarded, Goodbye
-from sipcore.stack.legowner import PLAIN, LegOwner, LegSettings, Pairs
+from sipcore.stack.legowner import PLAIN, LegOwner, LegSettings, OtherOffer, Pairs
 from sipcore.stack.offer import NONE, THEIRS, Offer, Reoffer
 from sipcore.stack.outgoing import Headers, Outgoing, header_lines
 from sipcore.stack.received import take
@@ -144,13 +144,14 @@ class Leg(Handler):
     def invite(self, uri: str, to: Hop, *, local: str, remote: str, headers: Headers = (), body: bytes = b"",
                content_type: str = "application/sdp", listener: int = 0, ring_ms: int = 0, route: Sequence[str] = (),
                targets: Sequence[Hop] = (), uris: Sequence[str] = (), attempt_ms: int = 4000,
-               max_forwards: int = 70) -> bool:
+               max_forwards: int = 70, other_offer: OtherOffer | None = None) -> bool:
         """Call. local, remote: From and To values without tags; to, then targets: addresses tried one after the other,
         a silent one for attempt_ms; uris: the request URIs of targets, where they differ from uri; ring_ms: how
         long it may take altogether, 0 for as long as the transaction.
 
         max_forwards: what the request has left that this call goes on for, already counted down; below 0 on_failed
-        hears 483. BadText and LimitExceeded are raised with nothing done.
+        hears 483. other_offer: asked for another body where the offer is refused, once. BadText and
+        LimitExceeded are raised with nothing done.
         """
         if self.state != "new":
             return False
@@ -168,7 +169,7 @@ class Leg(Handler):
                        contact=agent.contact("", listener, is_sips(uri)),
                        headers=given + self.settings.says + self.settings.asks,
                        body=body, content_type=content_type, max_forwards=max_forwards)
-        phase = Calling(self, out, given, (to, *targets), attempt_ms, tuple(uris))
+        phase = Calling(self, out, given, (to, *targets), attempt_ms, tuple(uris), other_offer)
         phase.start()
         self.phase = phase
         self.state = "inviting"

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 Authenticate = Callable[["Leg", Outgoing, Message], tuple[str, str] | None]
 """Given a request and the 401 or 407 to it: the header that answers the challenge, or None."""
 
+OtherOffer = Callable[[Message], bytes]
+"""Given the refusal of an INVITE's offer: the offer to make instead, empty for none."""
 
 Pairs = tuple[tuple[str, str], ...]
 

@@ -30,4 +30,6 @@ cdef class MediaHook:
     cdef int on_request(self, const Msg* m, const Passing* p, Slice* body) noexcept
     cdef int on_response(self, const Msg* m, const Passing* p, Slice* body) noexcept
     cdef void on_refused(self, const Passing* p) noexcept
+    cdef bint retells(self, uint32_t call) noexcept
+    cdef bint on_offer_refused(self, const Msg* m, const Passing* p) noexcept
     cdef Slice end(self, uint32_t call, bint figures) noexcept

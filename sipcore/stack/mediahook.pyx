@@ -28,6 +28,15 @@ cdef class MediaHook:
     cdef void on_refused(self, const Passing* p) noexcept:
         """A request inside the dialog was not sent, or ended without an answer to its offer, if any, which is void."""
 
+    cdef bint retells(self, uint32_t call) noexcept:
+        """Whether an offer of the call's beginning, refused, may be told once more in another way."""
+        return False
+
+    cdef bint on_offer_refused(self, const Msg* m, const Passing* p) noexcept:
+        """The INVITE that begins a call was refused for what it offers: whether it is to be shown once more, and then
+        told in another way. m: the refusal."""
+        return False
+
     cdef Slice end(self, uint32_t call, bint figures) noexcept:
         """The call is over. Where figures are wanted, returns a JSON value for its log line; n = 0 for none."""
         return slice_from(b"")

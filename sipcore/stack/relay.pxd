@@ -22,6 +22,8 @@ cdef class Search:
     cdef uint16_t status            # of the best final response so far, 0: none
     cdef bint settled               # a final response went upstream
     cdef bint by_tcp                # the target that is next is being tried by TCP, because the request is too big
+    cdef uint16_t refused           # status that an offer was refused with, which was then told in another way
+    cdef bint again                 # the target that is next refused an offer, and gets another one
     # of a search that began with a name (see Seeking)
     cdef bint begins                # nothing was sent yet
     cdef bint waiting               # the name that is next is being asked for
@@ -62,6 +64,7 @@ cdef class Relay(Anchoring):
     cdef Target _next_target(self, uint32_t owner, Search search)
     cdef bint _by_tcp(self, Address* to, int* out, uint32_t listener_in) noexcept
     cdef void _try_tcp_first(self, Search search, Verdict verdict, int at) noexcept
+    cdef bint _retell(self, uint32_t slot, uint32_t owner, Search search) noexcept
     cdef void _pass_tcp(self, Search search) noexcept
     cdef void _remember_record(self, Search search, uint32_t record_slot) noexcept
     cdef Target _target_at(self, const Address* to, int listener)

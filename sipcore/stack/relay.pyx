@@ -15,7 +15,7 @@ from sipcore.stack.anchoring cimport Anchoring
 from sipcore.stack.counters cimport *
 from sipcore.stack.identity cimport BRANCH_TEXT, NO_SLOT, TOKEN_TEXT
 from sipcore.stack.listener cimport choose_listener
-from sipcore.stack.mediahook cimport HOOK_LEAVE, HOOK_REPLACE
+from sipcore.stack.mediahook cimport HOOK_LEAVE, HOOK_REPLACE, Passing
 from sipcore.stack.path cimport put_path
 from sipcore.stack.plan cimport Passage, plan_body, plan_normal_form, plan_request, plan_routing
 from sipcore.stack.record cimport CALL_ID_KEPT, Record
@@ -35,6 +35,8 @@ from sipcore.wire.uri cimport SCHEME_SIPS
 
 cdef enum:
     TRY_MS = 2000           # until the next address is tried, where no verdict says more
+
+cdef tuple _RETOLD = (415, 488, 606)    # what may be said of an offer's profile
 
 
 cdef class Search:
@@ -235,9 +237,15 @@ cdef class Relay(Anchoring):
             return
         if status >= 300:
             if search is not None and not search.settled:
+                self._pass_tcp(search)
+                if status in _RETOLD and self._retell(slot, owner, search):
+                    return
                 if search.status == 0 or (status < search.status < 600) or status >= 600:
                     search.status = <uint16_t>status
-                self._pass_tcp(search)
+                if search.refused and status == 482:
+                    # A proxy's second INVITE has the CSeq of the first (8.2.2.2): what the target said of that counts.
+                    self._finish(owner, search.refused, b"", b"")
+                    return
                 if status == 503 and not tx.flags & TX_GAVE_UP and not self.slab[owner].flags & TX_CANCELLED \
                         and self._try_next(owner):
                     return
@@ -287,6 +295,28 @@ cdef class Relay(Anchoring):
             # 16.7 step 5: a 2xx always goes upstream, also after another final response did.
             self.counters[C_LATE_ANSWERS] += 1
             self._relay(owner, status, False, &body if outcome == HOOK_REPLACE else NULL)
+
+    cdef bint _retell(self, uint32_t slot, uint32_t owner, Search search) noexcept:
+        """Send the INVITE that a target has refused there once more, where the media hook can tell its offer in another
+        way; once a call."""
+        cdef Tx* tx = &self.slab[owner]
+        cdef Record* record
+        cdef Passing p
+        cdef uint32_t status = self.msg.status
+        if (search.refused or search.settled or search.waiting or search.next == 0
+                or search.attempts[len(search.attempts) - 1] != slot or tx.record == NO_RECORD
+                or tx.flags & TX_CANCELLED or tx.flags & (TX_BEGINS | TX_MEDIA) != TX_BEGINS | TX_MEDIA):
+            return False
+        record = &self.records.slab[tx.record]
+        if (record.media == 0 or not self._passing(&self.msg, record, METHOD_INVITE, &p)
+                or not self.media.on_offer_refused(&self.msg, &p)):
+            return False
+        call_id = slice_bytes(msg_value(&self.msg, H_CALL_ID))[:CALL_ID_KEPT].decode("ascii", "replace")
+        self._trouble(f"an offer of SRTP was refused with {status}: it is made in another profile; Call-ID {call_id}")
+        search.refused = <uint16_t>status
+        search.next -= 1
+        search.again = True
+        return self._try_next(owner)
 
     cdef bint _still_trying(self, uint32_t owner, uint32_t besides, bint unheard) noexcept:
         """Whether another attempt may still be answered; unheard: one without a provisional answer counts too."""
@@ -368,15 +398,18 @@ cdef class Relay(Anchoring):
         cdef Address to
         cdef uint32_t slot
         cdef int out, status
+        cdef bint again = search is not None and search.again
         cdef bint same = search is not None and search.by_tcp
-        if same:
+        if again:
+            search.again = False
+        elif same:
             search.by_tcp = False
             self._trouble(f"no connection by TCP; {search.verdict.warn or search.verdict.note}")
         if search is not None and search.verdict is not None and search.verdict.action == ACTION_REJECT:
             # The size policy refuses what no connection came about for.
             search.refusal = search.verdict
             return False
-        if search is not None and not same and not search.begins and search.verdict is not None \
+        if search is not None and not same and not again and not search.begins and search.verdict is not None \
                 and search.next < len(search.targets) \
                 and not self.targets.may_retry(search.verdict.upstream, self.now):
             # It is not asked for again: the call ends with what its targets have answered.
@@ -420,7 +453,7 @@ cdef class Relay(Anchoring):
             if not self.send_request(&self.slab[slot], <uint32_t>out, &to):
                 self.close(slot)
                 return False
-            self.counters[C_FORWARDED if search.begins else C_FAILOVERS] += 1
+            self.counters[C_FORWARDED if search.begins or again else C_FAILOVERS] += 1
             search.begins = False
             if tx.flags & TX_BEGINS and tx.record != NO_RECORD:
                 self._count_at(tx.record, &to)

@@ -89,3 +89,80 @@ def test_srtp_beside_rtp_is_taken_by_an_agent_that_can():
         stage.run()
         assert (stage.call.media.media.srtp(0), stage.call.media.media.srtp(1)) == ("", CM)
         stage.hang_up(one, stage.agent)
+
+
+@pytest.mark.parametrize("status", [415, 488, 606])
+def test_an_agent_that_refuses_srtp_beside_rtp_is_offered_it_alone(status: int):
+    with stage_of(agent=OFFER) as stage:
+        said: list[tuple[str, dict]] = []
+        stage.calls.log = lambda level, event, **fields: said.append((event, fields))
+        first = stage.invite()
+        stage.agent.answer(first, status)
+        stage.run()
+        second = stage.agent.take("ACK", "INVITE")
+        assert (profile(second.message.body), len(lines(second.message.body))) == ("RTP/SAVP", 1)
+        assert (second.message.call_id, second.message.cseq[0]) == (
+            first.message.call_id, first.message.cseq[0] + 1), "RFC 3261 21.4.26, 8.1.3.5"
+        assert said == [("srtp refused, offered otherwise", {
+            "call_id": "call-1", "peer": "127.0.0.3:5060", "upstream": "agent", "status": status,
+            "profile": "RTP/SAVP"})]
+        stage.agent.answer(second, 200, body=over_srtp(sdp(AGENT)), headers=TYPE)
+        stage.run()
+        one = stage.caller.caller_dialog(stage.caller.take("100", "200"))
+        one.send("ACK")
+        stage.run()
+        assert (stage.call.media.media.srtp(0), stage.call.media.media.srtp(1)) == ("", CM)
+        assert stage.table.anchor.statistics()["srtp_retold"] == 1
+        stage.hang_up(one, stage.agent)
+
+
+def test_an_agent_that_says_it_has_no_srtp_gets_none():
+    with stage_of(agent=OFFER) as stage:
+        stage.agent.answer(stage.invite(), 488, body=sdp(AGENT), headers=TYPE)
+        stage.run()
+        second = stage.agent.take("ACK", "INVITE")
+        assert (profile(second.message.body), lines(second.message.body)) == ("RTP/AVP", [])
+        stage.agent.answer(second, 200, body=sdp(AGENT), headers=TYPE)
+        stage.run()
+        one = stage.caller.caller_dialog(stage.caller.take("100", "200"))
+        one.send("ACK")
+        stage.run()
+        stage.agent.take("ACK")
+        # Nor with a re-INVITE, which would be refused again.
+        one.send("INVITE", body=sdp(CALLER, version=2, direction="sendonly"), headers=TYPE)
+        stage.run()
+        held = stage.agent.take("INVITE")
+        assert (profile(held.message.body), lines(held.message.body)) == ("RTP/AVP", [])
+        stage.agent.answer(held, 200, body=sdp(AGENT, version=2, direction="recvonly"), headers=TYPE)
+        stage.run()
+        one.send("ACK")
+        stage.hang_up(one, stage.agent)
+
+
+@pytest.mark.parametrize(("mode", "tries"), [(PASS, 1), (NEVER, 1), (OFFER, 2), (REQUIRE, 1)])
+def test_a_refusal_is_asked_about_once_at_most(mode: int, tries: int):
+    with stage_of(agent=mode) as stage:
+        invites = [stage.invite()]
+        while invites[-1].name == "INVITE":
+            stage.agent.answer(invites[-1], 488)
+            stage.run()
+            invites.append(stage.agent.received()[-1])
+        assert [one.name for one in invites] == ["INVITE"] * tries + ["ACK"]
+        assert stage.caller.names() == ["100", "488"]
+
+
+def test_a_target_that_refuses_srtp_beside_rtp():
+    base = CONFIG.replace('name = "pbx"\n', 'name = "pbx"\nsrtp = "offer"\n')
+    with Stage(base=base) as stage:
+        one, _, invite = stage.begin()
+        assert profile(invite.message.body) == "RTP/AVP"
+        stage.target.answer(invite, 488)
+        stage.run()
+        second = stage.target.take("ACK", "INVITE")
+        assert profile(second.message.body) == "RTP/SAVP"
+        stage.pick_up(second, over_srtp(sdp(TARGET)))
+        record = stage.services.transfer()
+        assert record.state == "completed"
+        assert [step.detail for step in record.steps if step.what == "srtp"] == [
+            "488 Reason: offered in another profile"]
+        stage.hang_up(one, stage.agent, stage.target)
