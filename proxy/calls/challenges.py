@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from proxy.calls.registry import Calls
     from sipcore.stack.hop import Hop
     from sipcore.stack.leg import Leg
+    from sipcore.stack.legowner import Pairs
     from sipcore.stack.outgoing import Outgoing
     from sipcore.wire.message import Message
 
@@ -17,24 +18,24 @@ class Challenges:
     def __init__(self, calls: "Calls"):
         self._calls = calls
 
-    def authenticate(self, leg: "Leg", request: "Outgoing", response: "Message") -> tuple[str, str] | None:
-        """The header that answers a 401 or 407 to a leg's request; None where that is nobody we have a password for."""
+    def authenticate(self, leg: "Leg", request: "Outgoing", response: "Message", times: int) -> "Pairs":
+        """The credentials that a leg's request is repeated with after a 401 or 407, for the times-th time counted from
+        0; empty where there are none for whoever asks."""
         calls = self._calls
         answers = calls.policy.answers
         if not answers.any:
-            return None
+            return ()
         to = destination(leg, request)
         owner: Any = leg.owner
         upstream = owner.verdict.upstream if isinstance(owner, Call) else -1
-        name = "WWW-Authenticate" if response.status == 401 else "Proxy-Authenticate"
-        header = answers.answer(to[:2], request, response.status, response.headers(name), upstream)
-        if header is not None:
+        headers = answers.answer(to[:2], request, response, upstream, times)
+        if headers:
             calls.count("challenges_answered")
         else:
             calls.count("challenges_refused")
             calls.log("warning", "challenge not answered", peer=f"{to[0]}:{to[1]}", method=request.method,
                       call_id=request.call_id, upstream=calls.upstream_at(to))
-        return header
+        return headers
 
 
 def destination(leg: "Leg", request: "Outgoing") -> "Hop":

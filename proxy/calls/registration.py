@@ -32,7 +32,6 @@ from proxy.policy.addresses import bind_address, parse_address
 from proxy.policy.refusals import Refused
 from sipcore.base.errors import SipEdgeError
 from sipcore.stack.handler import Handler
-from sipcore.stack.inside import CHALLENGES
 from sipcore.stack.outgoing import Outgoing
 from sipcore.wire.nameaddr import NameAddress
 from sipcore.wire.uri import URI
@@ -182,16 +181,14 @@ class Registration(Handler):
     def _answer(self, status: int, response: "Message") -> bool:
         """Whether the REGISTER is on its way again with credentials."""
         calls = self.owner.calls
-        if self.challenges == CHALLENGES or self.out is None:
+        if self.out is None:
             return False
-        values = response.headers("WWW-Authenticate" if status == 401 else "Proxy-Authenticate")
-        header = calls.policy.answers.answer(self.to[:2], self.out, status, values, self.index)
-        calls.count("challenges_answered" if header is not None else "challenges_refused")
-        if header is None:
+        headers = calls.policy.answers.answer(self.to[:2], self.out, response, self.index, self.challenges)
+        calls.count("challenges_answered" if headers else "challenges_refused")
+        if not headers:
             return False
         self.challenges += 1
-        kept = (one for one in self.out.headers if one[0] in ("Authorization", "Proxy-Authorization"))
-        self._send(*(one for one in kept if one[0] != header[0]), header)
+        self._send(*headers)
         return True
 
     def _raise(self, response: "Message") -> bool:

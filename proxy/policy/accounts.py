@@ -7,19 +7,30 @@ An answer is 100 bytes and the texts in it; how long the last one was is remembe
 whose answer is sure to be asked for leaves room for it.
 """
 import secrets
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
 from proxy.config import Config
 from proxy.config.users import Hashes
 from sipcore.base.errors import MalformedMessage
 from sipcore.stack.outgoing import Outgoing
-from sipcore.wire.digest import MOST_CHALLENGES, Challenge, answer, choose, parse_challenges, parse_credentials
+from sipcore.wire.digest import (
+    MOST_CHALLENGES,
+    Challenge,
+    Credentials,
+    answer,
+    choose,
+    finished,
+    parse_challenges,
+    parse_credentials,
+)
+from sipcore.wire.message import Message
 
 from .upstreams import Peer
 
 Header = tuple[str, str]
 LINE = len("Proxy-Authorization: \r\n")
+_ANSWERS = {"WWW-Authenticate": "Authorization", "Proxy-Authenticate": "Proxy-Authorization"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,29 +59,60 @@ class Answers:
         """Whether there are accounts at all."""
         return bool(self._accounts)
 
-    def answer(self, to: tuple[str, int], request: Outgoing, status: int, values: Iterable[str],
-               upstream: int = -1) -> Header | None:
-        """The header that answers the challenges in a 401 or 407, None where nothing does.
+    def answer(self, to: tuple[str, int], request: Outgoing, response: Message, upstream: int = -1,
+               times: int = 0) -> tuple[Header, ...]:
+        """The credentials to repeat a request with after a 401 or 407: what it had, and an answer to each challenge
+        that there is an account for (RFC 3261 22.3); empty where that is none.
 
-        to: where the request went. values: of WWW-Authenticate (401) or Proxy-Authenticate (407). upstream: index of
-        the upstream that is meant where several have that address. Once for a nonce: credentials that were refused are
-        not sent again, unless their nonce alone was stale.
+        A response may have challenges of several realms, in both headers whatever its status (16.7 step 7), and several
+        of one realm, of which one is answered (RFC 8760 2.4). to: where the request went. upstream: index of the
+        upstream that is meant where several have that address. times: how often the request was repeated so far: once
+        for each realm, and once more as a nonce may have become stale. Credentials that were refused are not sent
+        again, unless their nonce alone was stale.
         """
-        name = "Authorization" if status == 401 else "Proxy-Authorization"
-        challenges = _read(values)
-        for peer in sorted(self._at(to), key=lambda one: one.index != upstream):
+        peers = sorted(self._at(to), key=lambda one: one.index != upstream)
+        sent = {(name, one.realm): one for name, value in request.headers
+                if name in _ANSWERS.values() and (one := _credentials(value)) is not None}
+        made: dict[tuple[str, str], str] = {}
+        asked: set[str] = set()
+        for header, name in _ANSWERS.items():
+            challenges = _read(response.headers(header))
             for realm in dict.fromkeys(one.realm for one in challenges):
-                account = self._accounts.get((peer.settings.name, realm))
-                if account is None:
-                    continue
-                challenge = choose([one for one in challenges if one.realm == realm], account.hashes)
-                if challenge is None or _refused(request, name, challenge):
-                    continue
-                made = answer(challenge, account.user, account.hashes[challenge.algorithm], request.method, request.uri,
-                              request.body, cnonce=secrets.token_hex(8)).render()
-                self._rooms[peer.settings.name] = LINE + len(made.encode("utf-8", "surrogateescape"))
-                return name, made
-        return None
+                before = sent.pop((name, realm), None)
+                for peer, account in self._accounts_at(peers, realm):
+                    challenge = choose([one for one in challenges if one.realm == realm], account.hashes)
+                    if challenge is None or (before is not None and not _stale(before, challenge)):
+                        continue
+                    made[name, realm] = answer(
+                        challenge, account.user, account.hashes[challenge.algorithm], request.method, request.uri,
+                        request.body, cnonce=secrets.token_hex(8)).render()
+                    asked.add(peer)
+                    break
+        if not made:
+            return ()
+        for (name, realm), credentials in sent.items():
+            # Not challenged this time, so it was right.
+            for _, account in self._accounts_at(peers, realm):
+                if account.user == credentials.username and credentials.algorithm in account.hashes:
+                    credentials = replace(credentials, count=credentials.count + bool(credentials.qop),
+                                          cnonce=secrets.token_hex(8) if credentials.qop else "")
+                    credentials = finished(credentials, account.hashes[credentials.algorithm], request.method,
+                                           request.body)
+                    break
+            made[name, realm] = credentials.render()
+        if times > len(made):
+            return ()
+        headers = tuple((name, value) for (name, _), value in made.items())
+        for peer in asked:
+            self._rooms[peer] = sum(LINE + len(value.encode("utf-8", "surrogateescape")) for _, value in headers)
+        return headers
+
+    def _accounts_at(self, peers: Iterable[Peer], realm: str) -> Iterator[tuple[str, Account]]:
+        """(upstream, account) of those of the upstreams that have one in that realm."""
+        for peer in peers:
+            account = self._accounts.get((peer.settings.name, realm))
+            if account is not None:
+                yield peer.settings.name, account
 
     def room(self, to: tuple[str, int], request: Outgoing) -> int:
         """Bytes to keep free in a request for the answer that its peer, which has asked before, will ask for."""
@@ -96,12 +138,14 @@ def _read(values: Iterable[str]) -> list[Challenge]:
     return found[:MOST_CHALLENGES]
 
 
-def _refused(request: Outgoing, name: str, challenge: Challenge) -> bool:
-    """Whether the request had credentials for that realm already, and more than their nonce was wrong."""
-    for header, value in request.headers:
-        if header != name:
-            continue
-        sent = parse_credentials(value)
-        if sent is not None and sent.realm == challenge.realm:
-            return not challenge.stale or sent.nonce == challenge.nonce
-    return False
+def _credentials(value: str) -> Credentials | None:
+    """Credentials that a request had; None for none of ours."""
+    try:
+        return parse_credentials(value)
+    except MalformedMessage:
+        return None
+
+
+def _stale(sent: Credentials, challenge: Challenge) -> bool:
+    """Whether credentials were refused for their nonce alone."""
+    return challenge.stale and sent.nonce != challenge.nonce

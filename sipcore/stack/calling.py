@@ -26,7 +26,6 @@ from sipcore.stack import sessiontimer
 from sipcore.stack.dialog import Dialog
 from sipcore.stack.forks import MOST_FORKS, end_fork
 from sipcore.stack.handler import Handler
-from sipcore.stack.inside import CHALLENGES
 from sipcore.stack.offer import NONE, OURS, Offer
 from sipcore.stack.outgoing import Headers, Outgoing
 from sipcore.stack.reliable import Prack, Pracks, rseq_of
@@ -119,6 +118,7 @@ class Calling(Handler):
             return False
         self.at += 1
         self.credentials = ()
+        self.challenges = 0
         self.tcp_failed = False
         if self.uris:
             self.out = replace(self.out, uri=self.uris[self.at - 1])
@@ -365,14 +365,13 @@ class Calling(Handler):
 
     def _answer_challenge(self, tx: "ClientTransaction", response: Message) -> bool:
         hook = self.leg.settings.authenticate
-        if hook is None or self.challenges == CHALLENGES:
+        if hook is None:
             return False
-        header = hook(self.leg, tx.request, response)
-        if header is None:
+        credentials = hook(self.leg, tx.request, response, self.challenges)
+        if not credentials:
             return False
         self.challenges += 1
-        # A proxy's and the far end's stand side by side; a new one takes the place of its like.
-        self.credentials = (*(one for one in self.credentials if one[0] != header[0]), header)
+        self.credentials = tuple([one for one in credentials if one not in self.given])
         return self._again()
 
     def on_timeout(self, tx: "ClientTransaction", unreachable: bool) -> None:

@@ -13,9 +13,6 @@ if TYPE_CHECKING:
     from sipcore.stack.leg import Leg
     from sipcore.stack.useragent import ClientTransaction
 
-CHALLENGES = 2
-"""Times that a request is repeated for a challenge: the second one is for a nonce that had become stale."""
-
 _OF_THE_SESSION = frozenset({"INVITE", "UPDATE"})
 """Requests whose 408, or silence, ends the call (12.2.1.2, 14.1); others say nothing about it (RFC 5057 5.3)."""
 _OF_A_SUBSCRIPTION = frozenset({"NOTIFY", "SUBSCRIBE"})
@@ -24,7 +21,6 @@ _OVER = frozenset({"BYE", "PRACK"})
 """Requests whose failure changes nothing: the INVITE's answer, or the end, comes anyway."""
 
 
-_CREDENTIALS = frozenset({"Authorization", "Proxy-Authorization"})
 _AFTER = frozenset({"BYE", "NOTIFY"})
 """Requests that are still worth an answer when the leg is over: the far end may not know yet."""
 
@@ -119,18 +115,15 @@ class Inside(Handler):
     def _answer_challenge(self, tx: "ClientTransaction", response: Message) -> bool:
         """Whether the request is on its way again, with the same dialog identity and a higher CSeq number."""
         hook = self.leg.settings.authenticate
-        if hook is None or self.challenges == CHALLENGES or (self.leg.state == "ended" and self.method not in _AFTER):
+        if hook is None or (self.leg.state == "ended" and self.method not in _AFTER):
             return False
-        header = hook(self.leg, tx.request, response)
-        if header is None:
+        credentials = hook(self.leg, tx.request, response, self.challenges)
+        if not credentials:
             return False
         self.challenges += 1
         if self.method == "INVITE":
             self.dialog.inviting = False
-        # What a proxy was told stands beside what the far end asks for (RFC 3261 22.3).
-        other = (one for one in tx.request.headers
-                 if one[0] in _CREDENTIALS and one[0] != header[0] and one not in self.headers)
-        return self.launch((*self.more_headers(), *other, header))
+        return self.launch((*self.more_headers(), *(one for one in credentials if one not in self.headers)))
 
 
 class Goodbye(Inside):

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from sipcore.stack.referral import Referral
     from sipcore.stack.useragent import ServerTransaction
 
-Authenticate = Callable[["Leg", Outgoing, Message], tuple[str, str] | None]
-"""Given a request and the 401 or 407 to it: the header that answers the challenge, or None."""
+Authenticate = Callable[["Leg", Outgoing, Message, int], "Pairs"]
+"""Given a request, the 401 or 407 to it, and how often it was repeated so far: all credentials to repeat it with, or
+none. Whoever gives them sees to it that there is an end."""
 
 OtherOffer = Callable[[Message], bytes]
 """Given the refusal of an INVITE's offer: the offer to make instead, empty for none."""

@@ -219,12 +219,11 @@ def response_of(credentials: Credentials, ha1: str, method: str, body: bytes) ->
 
 
 def choose(challenges: Iterable[Challenge], algorithms: Iterable[str] = HASHES) -> Challenge | None:
-    """Of challenges the one to answer: the first of the strongest algorithm (one of `algorithms`) whose qop is one
-    that can be done; None for none."""
+    """Of a realm's challenges the one to answer: the first that can be done, as whoever asks puts first what it likes
+    best (RFC 8760 2.4); its algorithm one of `algorithms`. None for none."""
     known = list(algorithms)
-    able = [one for one in challenges if one.algorithm in known
-            and ({"auth", "auth-int"} & set(one.qop) or not (one.qop or one.session))]
-    return min(able, key=lambda one: list(HASHES).index(one.algorithm), default=None)
+    return next((one for one in challenges if one.algorithm in known
+                 and ({"auth", "auth-int"} & set(one.qop) or not (one.qop or one.session))), None)
 
 
 def answer(challenge: Challenge, username: str, ha1: str, method: str, uri: str, body: bytes, *, cnonce: str,

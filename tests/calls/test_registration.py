@@ -114,6 +114,20 @@ def test_a_challenge_is_answered_with_the_upstream_s_credentials():
     assert edge.one.state == "registered"
 
 
+def test_several_challenges_of_which_one_is_ours():
+    edge = Registering()
+    edge.agent.answer(edge.asked(), 407, headers=[
+        *challenge("else", realm="else"), *challenge("new", algorithm="SHA-512-256", status=401),
+        *challenge("ours", status=401)])
+    edge.run()
+    again = edge.agent.take("REGISTER")
+    assert again.headers("Proxy-Authorization") == []
+    (value,) = again.headers("Authorization")
+    assert (parameters(value)["realm"], parameters(value)["nonce"]) == ("trunk", "ours")
+    edge.grant(again)
+    assert edge.one.state == "registered"
+
+
 def test_a_wrong_password_is_tried_once_and_then_waited_with():
     edge = Registering()
     edge.agent.answer(edge.asked(), 401, headers=challenge(status=401))

@@ -54,8 +54,8 @@ class World:
     """ann's leg with a phone that follows no rules."""
 
     def __init__(self, kind, transactions=256, **more):
-        self.scene = Scene(ann=LegSettings(session_expires=1800, authenticate=lambda *_: ("Authorization", "x")),
-                           transactions=transactions)
+        self.scene = Scene(ann=LegSettings(session_expires=1800, authenticate=lambda _leg, _request, _response, times: (
+            ("Authorization", "x"),) if times < 2 else ()), transactions=transactions)
         self.phone = Phone(self.scene.link)
         self.owner = self.scene.ann.owner
         self.numbers = count(100)

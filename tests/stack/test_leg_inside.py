@@ -16,10 +16,13 @@ class Credentials:
         self.asked = []
         self.answers = answers
 
-    def __call__(self, leg, request, response):
+    def __call__(self, leg, request, response, times):
+        if times == 2:
+            return ()
         self.asked.append((request.method, response.status))
         name = "Authorization" if response.status == 401 else "Proxy-Authorization"
-        return (name, f'Digest response="{len(self.asked)}"') if self.answers else None
+        had = [one for one in request.headers if one[0].endswith("Authorization") and one[0] != name]
+        return (*had, (name, f'Digest response="{len(self.asked)}"')) if self.answers else ()
 
 
 def scene_with(hook=None, fit=None):

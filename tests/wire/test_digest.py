@@ -92,12 +92,14 @@ def test_the_session_form_hashes_once_more():
     assert session.response == response_of(plain, inner, "INVITE", b"")
 
 
-def test_the_strongest_that_can_be_done_is_chosen():
-    """RFC 8760 2.3 has the server's order count; ours is by strength, as a weak one may have been put on top."""
+def test_the_first_that_can_be_done_is_chosen():
+    """RFC 8760 2.4: in the order of whoever asks."""
     challenges = [one for text in reversed(RFC7616) for one in parse_challenges(text)]
     assert [one.algorithm for one in challenges] == ["MD5", "SHA-256"]
-    assert algorithm_of(choose(challenges)) == "SHA-256"
-    assert algorithm_of(choose(challenges, ["MD5"])) == "MD5"
+    assert algorithm_of(choose(challenges)) == "MD5"
+    assert algorithm_of(choose(challenges[::-1])) == "SHA-256"
+    assert algorithm_of(choose(challenges[::-1], ["MD5"])) == "MD5"
+    assert algorithm_of(choose([Challenge(realm="r", nonce="n", qop=("auth-x",)), *challenges])) == "MD5"
     assert choose(challenges, []) is None
     assert choose([Challenge(realm="r", nonce="n", qop=("auth-x",))]) is None
     assert choose([Challenge(realm="r", nonce="n", qop=(), session=True)]) is None
