@@ -38,6 +38,7 @@ bench: .venv/.built
 	$(BIN)/python -m benchmarks.end_to_end_media
 	$(BIN)/python -m benchmarks.transfers
 	$(BIN)/python -m benchmarks.overload
+	$(BIN)/python -m benchmarks.end_to_end_held
 
 lint: .venv/.built
 	$(BIN)/ruff check .

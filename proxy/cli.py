@@ -122,8 +122,9 @@ def check(config: ConfigOption = DEFAULT, listen: ListenOption = "") -> None:
         print(line)
     strangers = [problem.text for problem in machine.strangers(settings)]
     lost = [f"upstream target {outcome}" for outcome in outcomes.values() if isinstance(outcome, Unresolved)]
+    short = machine.allow_files(settings)
     for text in [*lost, *auth_remarks(settings), *machine.remarks(settings), *streaming.remarks(settings),
-                 *strangers]:
+                 *strangers, *([short] if short else [])]:
         print(f"warning: {text}")
     print(f"{config}: good")
 

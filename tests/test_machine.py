@@ -4,7 +4,9 @@ import subprocess
 import sys
 
 import pytest
+from typer.testing import CliRunner
 
+from proxy.cli import cli
 from proxy.config import Config, ConfigError, Media, Relay
 from proxy.load import load
 from proxy.machine import allow_files, ready_pairs, remarks, strangers, streams_allowed
@@ -119,6 +121,16 @@ def test_ports_kept_ready_leave_at_least_half_of_the_files(limits):
     assert ready_pairs(config(LOCAL, ready=30000)) == (4096 - 256) // 4
     assert streams_allowed(config(LOCAL, ready=30000)) == (4096 - 256) // 2 // 4
     assert ready_pairs(config(LOCAL, ready=0)) == 0
+
+
+def test_check_says_what_the_open_files_leave_room_for(limits, tmp_path):
+    file = tmp_path / "edge.toml"
+    file.write_text(TEXT.format(bind="127.0.0.1") + "[relay]\nsessions = 2000\n")
+    found = CliRunner().invoke(cli, ["check", "-c", str(file)])
+    assert found.exit_code == 0
+    assert "warning: 2000 audio streams and the ports kept ready take 8768 open files, and the limit" in found.output
+    file.write_text(TEXT.format(bind="127.0.0.1") + "[relay]\nsessions = 500\n")
+    assert "open files" not in CliRunner().invoke(cli, ["check", "-c", str(file)]).output
 
 
 def test_without_media_nothing_is_changed(limits):

@@ -141,7 +141,8 @@ class Endpoints:
         copied = _headers(request, b"via", b"from", b"to", b"call-id", b"cseq", b"record-route")
         body = b""
         if method == b"INVITE":
-            (call_id,) = (line.partition(b": ")[2] for line in _headers(request, b"call-id"))
+            # The user part names the call: a controlled one has another Call-ID on this side.
+            call_id = request.partition(b"sip:")[2].partition(b"@")[0]
             self._offers[call_id] = _audio(request.partition(b"\r\n\r\n")[2])
             body = self._answers[call_id]
             host, port = self.callee.getsockname()
@@ -155,8 +156,8 @@ class Endpoints:
 
     def _invite(self, number: int, sdp: str) -> bytes:
         host, port = self.caller.getsockname()
-        uri = "sip:callee@{}:{}".format(*self.callee.getsockname())
         run = self._run
+        uri = "sip:{}-{}@{}:{}".format(number, run, *self.callee.getsockname())
         return (
             f"INVITE {uri} SIP/2.0\r\nVia: SIP/2.0/UDP {host}:{port};branch=z9hG4bK{run}i{number};rport\r\n"
             f"Max-Forwards: 70\r\nFrom: <sip:caller@{host}>;tag={number}\r\nTo: <{uri}>\r\nCall-ID: {number}-{run}\r\n"
