@@ -204,7 +204,10 @@ class Call:
             except SipEdgeError:
                 # Early media that cannot be: the call may still be answered.
                 body = b""
-        token = caller.ring(response.status, body, answer_headers(self, response))
+        if late and leg.dialog is not None and response.to_tag != leg.dialog.remote_tag:
+            # One offer at a time is answered: that of the first fork (RFC 3262 5).
+            body, late = b"", False
+        token = caller.ring(response.status, body, answer_headers(self, response), fork=self._fork(response))
         if late and token is not None:
             self.crossing()[token] = (leg, None)
 
@@ -228,11 +231,16 @@ class Call:
         if self.record is not None:
             self.record.called(leg.far)
         self.answered = self.calls.stack.time
-        caller.answer(body, answer_headers(self, response))
+        caller.answer(body, answer_headers(self, response), fork=self._fork(response))
         duration = self.verdict.max_duration
         if duration:
             self.expiry = self.calls.stack.call_at(self.answered + 1000 * duration, self._expired)
         self.tell("call.answered")
+
+    def _fork(self, response: Message) -> str:
+        """Whom the caller hears of as a fork of its own: each that answers has its own description. The edge's is one
+        and the same, where it anchors the media."""
+        return "" if self.media.anchored else response.to_tag
 
     def _connect(self) -> None:
         if not self.connected and self.media.anchored and self.caller is not None and self.peer is not None:

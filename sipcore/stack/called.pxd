@@ -1,4 +1,5 @@
 """The far end's INVITE, until its ACK."""
+from sipcore.stack.dialog cimport Dialog
 from sipcore.stack.handler cimport Handler
 from sipcore.stack.leg cimport Leg
 from sipcore.stack.useragent cimport ServerTransaction
@@ -7,6 +8,11 @@ from sipcore.stack.useragent cimport ServerTransaction
 cdef class Called(Handler):
     cdef public Leg leg
     cdef public ServerTransaction tx
+    cdef public Dialog dialog           # that it speaks in
+    cdef public str fork                # that it speaks for, empty for none yet
+    cdef public dict forks              # fork -> Called for each further early dialog, None for none
+    cdef public bytes sdp               # our description there, empty for none yet
+    cdef public bint firm               # whether it went in a reliable response
     cdef public object alarm            # Alarm, None for none
     cdef public int last                # status of the last provisional response
     cdef public bint offered
@@ -19,6 +25,7 @@ cdef class Called(Handler):
     cpdef object ring(self, int status, bytes body, headers, bint reliable)
     cpdef object answer(self, bytes body, headers)
     cpdef object _answer(self, bytes body, headers)
+    cpdef object respond(self, int status, bytes body, headers)
     cpdef object stop(self)
     cpdef object close(self)
     cpdef bint _awaits_prack(self) except -1

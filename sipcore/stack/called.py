@@ -7,10 +7,17 @@
              CANCEL, BYE               ended; the owner hears on_cancelled
   up         ACK                       up, established
              64*T1 without ACK         BYE; ended
+
+Where the call goes on to several that answer, each of them (a fork: the To tag there) may have an early dialog of its
+own here, as behind a forking proxy (12.1, 13.2.2.4): in one dialog the first description would be the only one that
+counts (13.2.1). The first fork has the leg's own dialog, each further one a Called beside it; the one that answers
+becomes the leg's.
 """
 from typing import TYPE_CHECKING
 
 from sipcore.stack import sessiontimer
+from sipcore.stack.dialog import Dialog
+from sipcore.stack.forks import MOST_FORKS
 from sipcore.stack.handler import Handler
 from sipcore.stack.offer import NONE, OURS, Offer
 from sipcore.stack.outgoing import Headers, header_lines
@@ -31,11 +38,18 @@ _MOST_WAITING = 8
 class Called(Handler):
     """Belongs to its leg until the ACK."""
 
-    __slots__ = ("alarm", "final", "last", "leg", "offered", "reliable", "required", "rseq", "tx", "waiting")
+    __slots__ = ("alarm", "dialog", "final", "firm", "fork", "forks", "last", "leg", "offered", "reliable", "required",
+                 "rseq", "sdp", "tx", "waiting")
 
     def __init__(self, leg: "Leg", tx: "ServerTransaction") -> None:
         self.leg = leg
         self.tx = tx
+        assert leg.dialog is not None
+        self.dialog = leg.dialog
+        self.fork = ""
+        self.forks: dict[str, Called] | None = None
+        self.sdp = b""
+        self.firm = False
         self.alarm: Alarm | None = None
         self.last = 0
         self.offered = leg.pending != NONE
@@ -46,6 +60,31 @@ class Called(Handler):
         required = tx.request.header("Require")
         self.required = required is not None and "100rel" in required.lower()
         tx.handler = self
+
+    def of(self, fork: str) -> "Called | None":
+        """Who speaks for that fork; None where there are too many. Empty: the first."""
+        if not fork or fork == self.fork:
+            return self
+        if not self.fork:
+            self.fork = fork
+            return self
+        if self.forks is None:
+            self.forks = {}
+        found = self.forks.get(fork)
+        if found is None and len(self.forks) + 1 < MOST_FORKS:
+            leg = self.leg
+            found = self.forks[fork] = Called(leg, self.tx)
+            self.tx.handler = self
+            found.offered = self.offered
+            found.fork = fork
+            found.dialog = Dialog.of_request(self.tx.request, leg.agent.new_tag(), self.dialog.contact)
+            leg.agent.add(found.dialog, leg)
+        return found
+
+    def respond(self, status: int, body: bytes, headers: Headers) -> None:
+        """A response in its dialog."""
+        self.tx.tag = self.dialog.local_tag
+        self.tx.respond(self.leg.agent.time, status, headers=headers, body=body)
 
     # --- what the owner does
 
@@ -62,7 +101,8 @@ class Called(Handler):
             self.alarm = leg.after(_MINUTE, self._on_minute)
         if not self.required and not (
                 (reliable or body) and leg.settings.reliable and leg.peer.supports("100rel")):
-            self.tx.respond(leg.agent.time, status, headers=[*leg.own_headers(), *headers], body=body)
+            self.sdp = body or self.sdp
+            self.respond(status, body, [*leg.own_headers(), *headers])
             return None
         one = Reliable(self, status, body, tuple(headers))
         if self.reliable is None:
@@ -94,17 +134,33 @@ class Called(Handler):
 
     def _answer(self, body: bytes, headers: Headers) -> None:
         leg = self.leg
+        if leg.phase is not self or self.forks is not None:
+            self._choose()
         self.stop()
         if leg.state == "inviting":
             leg.enter_early()
+        if not body and self.offered and not self.firm:
+            # 13.2.1: the answer has to be in a reliable response, if only in this one.
+            body = self.sdp
         granted = sessiontimer.grant(leg, self.tx.request)
-        self.tx.respond(leg.agent.time, 200, headers=[*leg.own_headers(), *granted, *headers], body=body)
+        self.respond(200, body, [*leg.own_headers(), *granted, *headers])
         assert leg.dialog is not None
         leg.dialog.accept()
         leg.state = "up"
-        if body:
-            leg.local_sdp = body
+        leg.local_sdp = body or self.sdp or leg.local_sdp
         leg.pending = OURS if body and not self.offered and leg.remote_sdp == b"" else NONE
+
+    def _choose(self) -> None:
+        """The other early dialogs end with the 2xx (13.2.2.4)."""
+        leg, first = self.leg, self.leg.phase
+        assert isinstance(first, Called)
+        others, first.forks = [first, *(first.forks or {}).values()], None
+        leg.phase = self.tx.handler = self
+        leg.dialog = self.dialog
+        for other in others:
+            if other is not self:
+                other.stop()
+                leg.agent.remove(other.dialog)
 
     def reject(self, status: int, reason: str, headers: Headers) -> bool:
         if not self.tx.respond(self.leg.agent.time, status, reason, headers=headers):
@@ -114,7 +170,9 @@ class Called(Handler):
         return True
 
     def stop(self) -> None:
-        """Nothing provisional is sent any more."""
+        """Nothing provisional is sent any more, for no fork."""
+        for other in (self.forks or {}).values():
+            other.stop()
         if self.alarm is not None:
             self.alarm.cancel()
             self.alarm = None
@@ -126,6 +184,8 @@ class Called(Handler):
     def close(self) -> None:
         """The leg is over."""
         self.stop()
+        for other in (self.forks or {}).values():
+            self.leg.agent.remove(other.dialog)
         if self.tx.waiting:
             self.tx.respond(self.leg.agent.time, 487)
 
@@ -140,6 +200,10 @@ class Called(Handler):
 
     def on_prack(self, tx: "ServerTransaction") -> None:
         """A PRACK in our dialog: 200, or 481 where it acknowledges nothing that waits (RFC 3262 3)."""
+        for other in (self.forks or {}).values():
+            if other.dialog is tx.dialog:
+                other.on_prack(tx)
+                return
         leg, reliable = self.leg, self.reliable
         if reliable is None or not matches(tx.request, reliable):
             tx.respond(leg.agent.time, 481)

@@ -183,17 +183,20 @@ class Leg(Handler):
         """Take our INVITE back; on_ended follows when it is over, a 2xx that crosses is acknowledged and ended."""
         return isinstance(self.phase, Calling) and self.phase.cancel("us", reason, headers)
 
-    def ring(self, status: int = 180, body: bytes = b"", headers: Headers = (), reliable: bool = False) -> Any:
+    def ring(self, status: int = 180, body: bytes = b"", headers: Headers = (), reliable: bool = False,
+             fork: str = "") -> Any:
         """Send a provisional response (101-199). Reliably where the INVITE requires it, or where the far end supports
-        it and there is a body or reliable is True; a token then, else None."""
+        it and there is a body or reliable is True; a token then, else None. fork: who says it, where several may; each
+        has an early dialog of its own."""
         if isinstance(self.phase, Called) and self.state in ("inviting", "early"):
-            return self.phase.ring(status, body, headers, reliable)
+            called = self.phase.of(fork)
+            return called.ring(status, body, headers, reliable) if called is not None else None
         return None
 
-    def answer(self, body: bytes = b"", headers: Headers = ()) -> bool:
-        """200 to the INVITE: body is the answer, or an offer where the INVITE had none."""
+    def answer(self, body: bytes = b"", headers: Headers = (), fork: str = "") -> bool:
+        """200 to the INVITE: body is the answer, or an offer where the INVITE had none. fork: as of ring."""
         if isinstance(self.phase, Called) and self.state in ("inviting", "early"):
-            return self.phase.answer(body, headers)
+            return (self.phase.of(fork) or self.phase).answer(body, headers)
         return False
 
     def reject(self, status: int, reason: str = "", headers: Headers = ()) -> bool:

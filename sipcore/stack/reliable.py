@@ -41,9 +41,10 @@ class Reliable:
         self.rseq = rseq
         self.until = leg.agent.time + LONGEST
         if self.body:
-            self.offers = leg.pending == NONE
+            self.offers = leg.pending == NONE and not self.called.offered
             leg.pending = OURS if self.offers else NONE
-            leg.local_sdp = self.body
+            leg.local_sdp = self.called.sdp = self.body
+            self.called.firm = True
         self._send()
 
     def stop(self) -> None:
@@ -53,7 +54,7 @@ class Reliable:
 
     def _send(self) -> None:
         leg = self.called.leg
-        self.called.tx.respond(leg.agent.time, self.status, body=self.body, headers=[
+        self.called.respond(self.status, self.body, [
             *leg.own_headers(), ("Require", "100rel"), ("RSeq", str(self.rseq)), *self.headers])
         self.alarm = leg.after(min(self.interval, self.until - leg.agent.time), self._on_due)
 

@@ -21,7 +21,7 @@ cdef class Transaction:
 cdef class ServerTransaction(Transaction):
     cdef readonly Message request
     cdef Address source             # the packet's
-    cdef readonly str tag           # ours, in To
+    cdef public str tag             # ours, in To: of the early dialog that is spoken in
     cdef readonly bint cancelled
     cdef readonly str why           # the Reason of its CANCEL (RFC 3326), empty: none
     cdef public object dialog       # Dialog of a request inside one, or None
