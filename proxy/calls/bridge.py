@@ -6,8 +6,9 @@ they are. An exchange of one leg is answered with what the other one answers:
   the request of a leg            what the other leg gets             the answer
   INVITE, UPDATE with an offer    the same with that offer            its 2xx, or its refusal
   INVITE without (offer asked)    INVITE without                      its offer in the 2xx; the answer comes in the ACK
-  UPDATE without (a refresh)      nothing: each leg keeps its own     200 at once, by the leg
-                                  session timer (RFC 4028)
+  UPDATE without, and an INVITE   nothing: each leg keeps its own     200 at once, by the leg
+  or UPDATE that refreshes what   session timer (RFC 4028)
+  was said before
 """
 from typing import TYPE_CHECKING, Any
 

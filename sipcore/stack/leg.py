@@ -350,9 +350,8 @@ class Leg(Handler):
         """Refresh the session (RFC 4028 7.4), unless an exchange that does is on its way."""
         if self.state != "up" or self.reoffer is not None or self.queue:
             return
-        update = self.peer.allows("UPDATE")
-        method, body = ("UPDATE", b"") if update else ("INVITE", self.local_sdp)
-        self.queue = (Reoffer(self, method, body, refresh=True),)
+        method = "UPDATE" if self.peer.allows("UPDATE") else "INVITE"
+        self.queue = (Reoffer(self, method, b"", refresh=True),)
         self.go_on()
 
     def go_on(self) -> None:

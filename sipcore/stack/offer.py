@@ -167,6 +167,9 @@ class Reoffer(Inside):
     def start(self) -> None:
         """Send it; the leg has seen to it that it may be sent."""
         self.alarm = None
+        if self.refresh and self.method == "INVITE":
+            # What is in force now: it may have waited for an exchange that changed it.
+            self.body = self.leg.local_sdp
         self.leg.pending = OURS if self.body else NONE
         self.send(self.more_headers())
 

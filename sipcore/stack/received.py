@@ -52,7 +52,7 @@ def _on_reinvite(leg: "Leg", tx: "ServerTransaction") -> None:
     if leg.state != "up":
         tx.respond(leg.agent.time, 481)
     elif not _clashes(leg, tx):
-        leg.owner.on_offer(leg, Offer(leg, "INVITE", description(tx.request), tx))
+        _offered(leg, Offer(leg, "INVITE", description(tx.request), tx))
 
 
 def _on_update(leg: "Leg", tx: "ServerTransaction") -> None:
@@ -67,11 +67,19 @@ def _on_update(leg: "Leg", tx: "ServerTransaction") -> None:
     if body and _clashes(leg, tx):
         return
     if body:
-        leg.owner.on_offer(leg, Offer(leg, "UPDATE", body, tx))
+        _offered(leg, Offer(leg, "UPDATE", body, tx))
     elif _too_small(leg, tx):
         return
     else:
         tx.respond(leg.agent.time, 200, headers=[*leg.own_headers(), *sessiontimer.grant(leg, tx.request)])
+
+
+def _offered(leg: "Leg", exchange: Offer) -> None:
+    """Let the owner answer, but for a refresh: that is the leg's own business."""
+    if leg.state == "up" and exchange.request is not None and sessiontimer.unchanged(leg, exchange.request):
+        exchange.accept(leg.local_sdp)
+    else:
+        leg.owner.on_offer(leg, exchange)
 
 
 def _clashes(leg: "Leg", tx: "ServerTransaction") -> bool:

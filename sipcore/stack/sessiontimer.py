@@ -2,14 +2,18 @@
 
   who refreshes   after                                  what
   we do           half the interval                      UPDATE without a body, or a re-INVITE with the same description
+                  half of what is then left              the same, where the first came to nothing
                   interval - min(32 s, interval / 3)     BYE, where no refresh was answered with 2xx (10)
   the far end     interval - min(32 s, interval / 3)     BYE, where none came
 
-Every 2xx to an INVITE or UPDATE, in either direction, agrees anew.
+Every 2xx to an INVITE or UPDATE, in either direction, agrees anew. A refresh of the far end's is answered by its leg,
+whatever the other leg of the call is doing: an UPDATE without a body, and a request that names an interval and says
+what the far end has said before (7.4).
 """
 from typing import TYPE_CHECKING
 
 from sipcore.wire.message import Message
+from sipcore.wire.multipart import description
 
 if TYPE_CHECKING:
     from sipcore.stack.leg import Leg
@@ -38,8 +42,17 @@ class SessionTimer:
             self.alarm.cancel()
 
     def _on_half(self) -> None:
-        self.alarm = self.leg.after(_last(self.interval) * 1000 - self.interval * 500, self._on_expiry)
+        self.alarm = self.leg.after(self._rest() // 2, self._on_rest)
         self.leg.refresh()
+
+    def _on_rest(self) -> None:
+        """Refused, or there was no room for it, or an exchange that was under way then has not refreshed it."""
+        self.alarm = self.leg.after(self._rest() - self._rest() // 2, self._on_expiry)
+        self.leg.refresh()
+
+    def _rest(self) -> int:
+        """ms from the first refresh to the end."""
+        return _last(self.interval) * 1000 - self.interval * 500
 
     def _on_expiry(self) -> None:
         self.leg.lose("session-timer", "session expired")
@@ -89,6 +102,12 @@ def too_small(leg: "Leg", request: Message) -> bool:
     if value is None or leg.peer.supports("timer") is not True:
         return False
     return _seconds(value)[0] < leg.settings.min_se
+
+
+def unchanged(leg: "Leg", request: Message) -> bool:
+    """Whether a request with a description is a refresh of theirs and nothing else (7.4; RFC 3264 8)."""
+    return (leg.local_sdp != b"" and request.header("Session-Expires") is not None
+            and description(request) == leg.remote_sdp)
 
 
 def grant(leg: "Leg", request: Message) -> "Pairs":

@@ -32,6 +32,11 @@ def called(phone, scene, headers):
     return answer
 
 
+def updates(phone):
+    """How many have arrived, not counting those that were sent again."""
+    return len({one.cseq for one in phone.got if one.is_request and one.method == "UPDATE"})
+
+
 @pytest.fixture
 def scene():
     return Scene(ann=TIMED, bob=TIMED)
@@ -95,7 +100,12 @@ def test_a_refresh_that_fails_ends_in_bye(scene, phone):
     calling(phone, scene, [("Session-Expires", "600;refresher=uac"), *KNOWS])
     scene.run(300_000)
     phone.respond(phone.last("UPDATE"), 500)
-    scene.run(267_000)
+    scene.run(133_000)
+    assert updates(phone) == 1
+    scene.run(1001)
+    assert updates(phone) == 2, "once more, half way to the end"
+    phone.respond(phone.last("UPDATE"), 500)
+    scene.run(133_000)
     assert "BYE" not in phone.methods()
     scene.run(2000)
     assert phone.methods()[-1] == "BYE"
@@ -222,3 +232,75 @@ def test_an_interval_of_decades_is_one_like_any_other(scene, phone):
     assert answer.status == 200
     scene.run(3_600_000)
     assert scene.ann.leg.state == "up"
+
+
+def test_a_refresh_that_failed_once_may_succeed_the_second_time(scene, phone):
+    leg = calling(phone, scene, [("Session-Expires", "600;refresher=uac"), *KNOWS])
+    scene.run(300_000)
+    phone.respond(phone.last("UPDATE"), 503)
+    scene.run(135_000)
+    phone.respond(phone.last("UPDATE"), 200, headers=[("Session-Expires", "600;refresher=uac"), *KNOWS])
+    scene.run(299_000)
+    assert (updates(phone), leg.state) == (2, "up")
+    scene.run(2000)
+    assert updates(phone) == 3
+
+
+def test_an_exchange_that_is_refused_is_no_refresh(scene, phone):
+    """It was under way when the session had to be refreshed, so nothing else was sent; it came to nothing."""
+    leg = calling(phone, scene, [("Session-Expires", "600;refresher=uac"), *KNOWS])
+    scene.run(299_000)
+    leg.reinvite(sdp(version=2))
+    scene.run(2000)
+    assert phone.methods()[-1] == "INVITE"
+    phone.respond(phone.last("INVITE"), 488)
+    scene.run(133_000)
+    assert phone.methods()[-1] == "UPDATE"
+    phone.respond(phone.last("UPDATE"), 200, headers=[("Session-Expires", "600;refresher=uac"), *KNOWS])
+    scene.run(200_000)
+    assert leg.state == "up"
+
+
+def test_a_refresh_that_had_to_wait_says_what_holds_now(scene, phone):
+    """Their re-INVITE was open when the session had to be refreshed: what its answer agreed stays (7.4)."""
+    answer = called(phone, scene, [("Session-Expires", "300;refresher=uas"), ("Supported", "timer"),
+                                   ("Allow", "INVITE, ACK, BYE")])
+    scene.run(149_000)
+    held = sdp("192.0.2.3", version=2).replace(b"m=audio", b"a=sendonly\r\nm=audio")
+    phone.request("INVITE", "sip:192.0.2.1", call_id="in", cseq=2, to_tag=answer.to_tag, body=held,
+                  headers=[("Session-Expires", "300;refresher=uas"), ("Supported", "timer")])
+    scene.run(2000)
+    theirs = scene.ann.owner.last("offer")[1]
+    assert scene.sent(ANN, "INVITE") == []
+    theirs.accept(sdp(version=7))
+    scene.run()
+    phone.request("ACK", "sip:192.0.2.1", call_id="in", cseq=2, to_tag=answer.to_tag)
+    scene.run()
+    assert phone.last("INVITE").body == sdp(version=7)
+
+
+@pytest.mark.parametrize("method", ["INVITE", "UPDATE"])
+def test_a_refresh_of_theirs_with_the_same_description_is_the_legs_own_business(scene, phone, method):
+    answer = called(phone, scene, [("Session-Expires", "90;refresher=uac"), *KNOWS])
+    scene.run(45_000)
+    for number, (body, owned) in enumerate([(sdp(), False), (sdp(version=2), True)], 2):
+        phone.request(method, "sip:192.0.2.1", call_id="in", cseq=number, to_tag=answer.to_tag, body=body,
+                      headers=[("Session-Expires", "90;refresher=uac"), *KNOWS])
+        scene.run()
+        assert scene.ann.owner.count("offer") == owned
+        if owned:
+            scene.ann.owner.last("offer")[1].accept(sdp(version=2))
+            scene.run()
+        final = phone.got[-1]
+        assert (final.status, final.header("Session-Expires")) == (200, "90;refresher=uac")
+        assert final.body == sdp(version=2 if owned else 1)
+        if method == "INVITE":
+            phone.request("ACK", "sip:192.0.2.1", call_id="in", cseq=number, to_tag=answer.to_tag)
+            scene.run()
+
+
+def test_the_same_description_without_an_interval_is_no_refresh(scene, phone):
+    answer = called(phone, scene, KNOWS)
+    phone.request("INVITE", "sip:192.0.2.1", call_id="in", cseq=2, to_tag=answer.to_tag, body=sdp(), headers=KNOWS)
+    scene.run()
+    assert scene.ann.owner.count("offer") == 1
