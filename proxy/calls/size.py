@@ -1,5 +1,5 @@
 """What the edge sends on a controlled call, made to fit its upstream's size budget (transfers.md section 4): the INVITE
-to the agent, a transfer's INVITE and REFER, and a REFER that is passed on.
+to the agent, a transfer's INVITE and REFER, and inside a dialog a re-INVITE, an UPDATE, and a REFER that is passed on.
 
 Cost: most INVITEs surely fit, which Outgoing.most tells; only the others are measured.
 """
@@ -55,6 +55,8 @@ class Sizes:
             return out, False
         no_tcp = TCP_FAILED if tcp_failed else "" if leg.agent.listener_for(by_tcp(to), leg.listener) >= 0 else NO_TCP
         owner: Any = leg.owner
+        if out.remote_tag and out.method != "REFER":
+            return self._inside(leg, out, no_tcp)
         if out.method == "INVITE" and isinstance(owner, Call):
             budget = owner.verdict.budget
             fits = not budget or out.most + self._room(leg, out) <= budget
@@ -62,7 +64,7 @@ class Sizes:
         transfer: Transfer | None = owner.transfer if isinstance(owner, Call) else owner
         load = transfer.load if transfer is not None else None
         if transfer is None or load is None or load.plan.method != out.method:
-            return self._passed_on(leg, out, no_tcp)
+            return self._inside(leg, out, no_tcp)
         fitted = self._fitted(leg, out, load, no_tcp)
         transfer.budget = fitted.budget
         transfer.headers = sent_headers(fitted.sent)
@@ -85,9 +87,11 @@ class Sizes:
             raise SipEdgeError(refused.reason) from None
         return _made(self._fitted(leg, out, Load(plan, peer), no_tcp))
 
-    def _passed_on(self, leg: "Leg", out: "Outgoing", no_tcp: str) -> "tuple[Outgoing, bool]":
-        """A REFER of the other leg's: nothing in it is ours to drop."""
-        peer = self._targets.referee("", leg.far)
+    def _inside(self, leg: "Leg", out: "Outgoing", no_tcp: str) -> "tuple[Outgoing, bool]":
+        """A re-INVITE or an UPDATE, or a REFER of the other leg's: nothing in it is ours to drop."""
+        owner: Any = leg.owner
+        called = isinstance(owner, Call) and leg is owner.peer and owner.peer_role == "agent"
+        peer = self._targets.referee("", leg.far, owner.verdict.upstream if called else -1)
         if out.most + self._room(leg, out) <= peer.budget.limit:
             return out, False
         return _made(self._fitted(leg, out, Load(Plan.empty(peer.settings, out.method), peer), no_tcp))

@@ -121,6 +121,7 @@ class Policy:
             bind_address, (listener.bind for listener in config.listeners)) if transport == "tcp"}
         """For IPv6 and not, whether a request may be sent by TCP that would be too big for UDP."""
         self.trusts = any(group.trusted for group in config.groups)
+        self._upstreams = [self.peers[upstream.name] for upstream in config.upstreams]
         self._at = {address: peer for peer in reversed(self.peers.values()) for address in peer.addresses}
         self.dialog_budget = min(peer.budget.limit for peer in self.peers.values())
         """Bytes up to which a request inside a dialog needs no size check, wherever it goes."""
@@ -150,18 +151,26 @@ class Policy:
         no_tcp = "" if received.ipv6 in self._tcp else NO_TCP
         outcome = fit(received, peer.settings, budget, size, no_tcp, self.keeper)
         self.counters.update(outcome.counters)
-        verdict = _fitting(outcome, budget, size)
+        name = peer.settings.name
+        verdict = _fitting(outcome, budget, size, name)
         if outcome.tcp:
             # Made now, while the request is here: a connection may fail when it is long gone.
             verdict = verdict.changed(tcp=True, fallback=_fitting(
-                fit(received, peer.settings, budget, size, TCP_FAILED, self.keeper), budget, size))
+                fit(received, peer.settings, budget, size, TCP_FAILED, self.keeper), budget, size, name))
         return verdict
 
     def peer_at(self, request: Request) -> Peer:
-        """Whose settings a request inside a dialog follows: the first upstream with the address that the request URI
-        names, or `request-uri` where there is none or where that is configured with less."""
+        """Whose settings a request inside a dialog follows: the upstream that the call went to, or whose address the
+        dialog's other end has, or that the request URI names (a Contact may name another address); `request-uri` where
+        there is none, or where that is configured with less."""
         along_uri = self.peers[REQUEST_URI]
-        peer = self._at.get(Address(request.host, request.port or 5060), along_uri)
+        peer = None
+        if request.far is not None:
+            far = Address(*request.far)
+            peer = self._at.get(far)
+            if 0 <= request.upstream < len(self._upstreams) and far in self._upstreams[request.upstream].addresses:
+                peer = self._upstreams[request.upstream]
+        peer = peer or self._at.get(Address(request.host, request.port or 5060), along_uri)
         return along_uri if along_uri.index >= 0 and along_uri.budget.limit < peer.budget.limit else peer
 
     def refer(self, request: Request) -> tuple[Rule, ReferTo]:
@@ -185,9 +194,9 @@ class Policy:
         return group != UNLISTED and self.config.groups[group].trusted
 
 
-def _fitting(outcome: Outcome[Verdict], budget: Budget, size: int) -> Verdict:
-    """The verdict that the size policy came to."""
-    text = f"size {budget.line(size)}: {', '.join(outcome.steps)}; now {outcome.size:,}"
+def _fitting(outcome: Outcome[Verdict], budget: Budget, size: int, name: str) -> Verdict:
+    """The verdict that the size policy of an upstream came to."""
+    text = f"size {budget.line(size)} ({name}): {', '.join(outcome.steps)}; now {outcome.size:,}"
     if outcome.refused:
         return refuse(513, "Message Too Large", text).changed(warn=text)
     note = "; ".join(part for part in (outcome.made.note, text) if part)
@@ -243,11 +252,15 @@ class GroupRules:
             return refused.verdict
 
     def _refer_draft(self, request: Request) -> Drafted:
-        draft, peer = self.transfers.draft(request)
+        draft, peer, named = self.transfers.draft(request)
         if not request.in_dialog:
             routed, _ = self._routes["REFER"].draft(request)
             draft.targets = routed.targets
             draft.fields = {**routed.fields, "remove": draft.fields["remove"]}
+        elif not named:
+            # What it may weigh is for whoever gets it.
+            peer = self._engine.peer_at(request)
+            draft.fields = {**draft.fields, "budget": peer.budget.limit}
         return draft, peer
 
     def draft(self, request: Request) -> Drafted:

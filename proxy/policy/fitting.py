@@ -103,7 +103,7 @@ def fit_own(out: Outgoing, plan: Plan, peer: Peer, *, via: bytes, target: str = 
     budget = Budget(peer.settings.mtu, path_mtu)
     _, size = draft.build(keep=len(draft.filled), instead=None, compact=False, body=None)
     outcome: Outcome[Outgoing] = fit(draft, peer.settings, budget, size + room, no_tcp, keeper)
-    text = f"size {budget.line(size + room)}: {', '.join(outcome.steps)}; now {outcome.size:,}"
+    text = f"size {budget.line(size + room)} ({peer.settings.name}): {', '.join(outcome.steps)}; now {outcome.size:,}"
     return Fitted(outcome.made, outcome.refused, budget.line(size + room), size + room, outcome.size, budget.limit,
                   tuple(outcome.steps), text if outcome.refused or outcome.sent_over else "", tuple(outcome.counters),
                   plan.sent(outcome.keep, outcome.instead), outcome.tcp)

@@ -121,10 +121,13 @@ class Targets:
             return self._tel(text, named, referee, reach, call_id)
         return self._sip(text, uri, named, reach, call_id)
 
-    def referee(self, upstream: str, hop: tuple[str, int] | tuple[str, int, str, int]) -> Peer:
-        """Whose settings a REFER follows that is sent to a Hop: the action's upstream, else the one there, else
-        `request-uri`. A connection that a peer opened shows its host alone."""
-        peer = self._named(upstream) or self._at.get(Address(hop[0], hop[1]))
+    def referee(self, upstream: str, hop: tuple[str, int] | tuple[str, int, str, int], index: int = -1) -> Peer:
+        """Whose settings a request follows that is sent to a Hop: the action's upstream, else the one there, of several
+        the one with that index, else `request-uri`. A connection that a peer opened shows its host alone."""
+        address = Address(hop[0], hop[1])
+        peer = self._named(upstream) or next(
+            (one for one in self.peers.values() if one.index == index >= 0 and address in one.addresses),
+            self._at.get(address))
         if peer is None and len(hop) > 2:
             peer = self._hosts.get(hop[0])
         return peer or self.peers[REQUEST_URI]

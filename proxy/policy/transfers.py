@@ -27,6 +27,7 @@ class Rule:
     transfer: str
     """Name of the transfer action for `run`."""
     peer: Peer
+    names_peer: bool
     injection: Injection
     internal: Patterns
 
@@ -39,7 +40,7 @@ class Rule:
         # Where a REFER inside a dialog ends is the dialog's business: nobody there is taken for trusted.
         injection = Injection(sets, "REFER", peer.settings, internal, from_trusted=from_trusted, to_trusted=False)
         return cls(Condition(rule), addresses if rule.targets else None, rule.action, rule.transfer, peer,
-                   injection, internal)
+                   bool(rule.upstream), injection, internal)
 
     def matches(self, target: ReferTo) -> bool:
         if self.addresses is not None and Address(target.host, target.port or SIP_PORT) not in self.addresses:
@@ -74,13 +75,14 @@ class Transfers:
         custom = config.groups[group].custom_telephony if group != UNLISTED else ""
         self.custom = peers[custom] if custom else None
 
-    def draft(self, request: Request) -> tuple[Draft, Peer]:
-        """The REFER as it goes on, and the peer whose settings it follows. Raises Refused."""
+    def draft(self, request: Request) -> tuple[Draft, Peer, bool]:
+        """The REFER as it goes on, the peer whose settings it follows, and whether a rule names that. Raises Refused.
+        """
         rule, target = self.rule(request)
         if rule.action == "run":
             # What is only forwarded has no dialog of ours that a transfer could act in.
             raise Refused(603, "Decline", "refer: only a controlled call can be transferred by the edge")
-        return rule.draft(request, target), rule.peer
+        return rule.draft(request, target), rule.peer, rule.names_peer
 
     def rule(self, request: Request) -> tuple[Rule, ReferTo]:
         """The rule that acts, and the target that it is for. Raises Refused, also where the rule refuses."""

@@ -14,7 +14,9 @@ cdef class Controlling(Seeking):
     cdef uint32_t max_calls         # at once, over all upstreams; 0: no limit
     cdef readonly bint draining
 
-    cdef Verdict _decide(self, uint32_t listener, const Address* source, bint in_dialog)
+    cdef Verdict _decide(self, uint32_t listener, const Address* source, bint in_dialog,
+                         uint32_t record_slot=*)
+    cdef void _know(self, uint32_t record_slot) noexcept
     cdef void _stranger(self, uint32_t listener, const Address* source) noexcept
     cdef bytes _allow(self, uint32_t methods)
     cdef void _tell_of(self, uint32_t slot, int status) noexcept

@@ -20,7 +20,7 @@ from sipcore.stack.tx cimport (
 )
 from sipcore.stack.useragent cimport ServerTransaction, UserAgent
 from sipcore.stack.verdict cimport ACTION_REJECT, SCOPE_GROUP, Verdict
-from sipcore.wire.message cimport Msg, header_value, msg_has
+from sipcore.wire.message cimport Msg, header_value, msg_from, msg_has
 from sipcore.wire.tables cimport H_RETRY_AFTER, METHOD_ACK, METHOD_COUNT, METHOD_INVITE, METHOD_OTHER
 from sipcore.wire.uri cimport SCHEME_SIP, uri_param
 
@@ -30,8 +30,12 @@ from sipcore.wire.tables import METHODS
 cdef class Controlling(Seeking):
     """A Seeking whose calls may begin and end here."""
 
-    cdef Verdict _decide(self, uint32_t listener, const Address* source, bint in_dialog):
-        """The policy's Verdict, from the memo where it may come from there; None after an error in the policy."""
+    cdef Verdict _decide(self, uint32_t listener, const Address* source, bint in_dialog,
+                         uint32_t record_slot=NO_RECORD):
+        """The policy's Verdict, from the memo where it may come from there; None after an error in the policy.
+
+        record_slot: of the dialog that self.msg is inside.
+        """
         cdef Verdict verdict
         cdef Py_ssize_t place = -1
         # What is remembered stands for sip: alone: sips: must not be sent on over UDP, nor tel: without a template.
@@ -43,6 +47,7 @@ cdef class Controlling(Seeking):
         self.counters[C_DECIDED] += 1
         self.asked.point(&self.msg, self.group, <int>listener, source, in_dialog)
         self.asked.now = self.now
+        self._know(record_slot)
         try:
             verdict = self.decide(self.asked)
             if verdict is None:
@@ -55,6 +60,19 @@ cdef class Controlling(Seeking):
         if verdict is not None and verdict.scope == SCOPE_GROUP and 0 <= place < len(self.memo):
             self.memo[place] = verdict
         return verdict
+
+    cdef void _know(self, uint32_t record_slot) noexcept:
+        """Tell self.asked who is at the other end of the dialog of self.msg."""
+        cdef Record* record
+        if record_slot == NO_RECORD or msg_from(&self.msg) != 0:
+            return
+        record = &self.records.slab[record_slot]
+        self.asked.has_far = True
+        if self._tag_hash(self.msg.from_.tag) == record.caller_tag:
+            self.asked.far_address = record.callee
+            self.asked.upstream = record.upstream
+        else:
+            self.asked.far_address = record.caller
 
     cdef void _stranger(self, uint32_t listener, const Address* source) noexcept:
         """An unlisted source that proved nothing: silence, or 403 where the configuration wants it."""

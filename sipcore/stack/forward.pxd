@@ -36,4 +36,4 @@ cdef class Proxy(Guarding):
                     tuple targets, uint32_t record_slot, bint begins_call) noexcept
     cdef bint _ack_way(self, Address* to, Record* record) noexcept
     cdef Verdict _shrink(self, uint32_t listener, const Address* source, Verdict verdict, uint32_t size,
-                         bint in_dialog)
+                         bint in_dialog, uint32_t record_slot)

@@ -239,7 +239,8 @@ cdef class Proxy(Guarding):
             self._refuse(listener, source, 481, b"", b"")
         elif m.method == METHOD_REFER or m.method == METHOD_OTHER:
             self.counters[C_REFERS] += m.method == METHOD_REFER
-            self._apply(listener, source, key, loop, self._decide(listener, source, True), record_slot, True)
+            self._apply(listener, source, key, loop, self._decide(listener, source, True, record_slot), record_slot,
+                        True)
         else:
             self._forward(listener, source, key, loop, None, record_slot, True)
 
@@ -488,13 +489,13 @@ cdef class Proxy(Guarding):
             n = edit_size(&self.edit)
             if status == 0 and in_dialog and verdict is None and self.dialog_budget and n > self.dialog_budget:
                 # What the dialog forwards without a decision is decided after all when it is big.
-                verdict = self._decide(listener, source, True)
+                verdict = self._decide(listener, source, True, record_slot)
                 if verdict is not None and verdict.action != ACTION_FORWARD:
                     verdict = None
             # On a stream nothing is fragmented.
             if (status == 0 and verdict is not None and verdict.budget and n > verdict.budget
                     and self.oversize is not None and (to.transport == TRANSPORT_UDP or len(targets) > 1)):
-                verdict = self._shrink(listener, source, verdict, n, in_dialog)
+                verdict = self._shrink(listener, source, verdict, n, in_dialog, record_slot)
                 if verdict.tcp and not targets:
                     targets = (self._target_at(&to, out),)
                 by_tcp = verdict.tcp and self._by_tcp(&to, &out, listener)
@@ -649,13 +650,13 @@ cdef class Proxy(Guarding):
             raise ValueError("the stored request does not parse")
         self.group = search.group
         if verdict is None and in_dialog and self.dialog_budget:
-            verdict = self._decide(tx.listener_in, &tx.source, True)
+            verdict = self._decide(tx.listener_in, &tx.source, True, record_slot)
             if verdict is not None and verdict.action != ACTION_FORWARD:
                 verdict = None
         if (verdict is None or verdict.budget == 0 or n <= verdict.budget
                 or (to.transport != TRANSPORT_UDP and search.next == len(search.targets))):
             return True
-        verdict = self._shrink(tx.listener_in, &tx.source, verdict, n, in_dialog)
+        verdict = self._shrink(tx.listener_in, &tx.source, verdict, n, in_dialog, record_slot)
         search.verdict = verdict
         if verdict.tcp:
             if self._by_tcp(to, out, tx.listener_in):
@@ -670,11 +671,13 @@ cdef class Proxy(Guarding):
                           target, record_slot, in_dialog) == 0
 
     cdef Verdict _shrink(self, uint32_t listener, const Address* source, Verdict verdict, uint32_t size,
-                         bint in_dialog):
+                         bint in_dialog, uint32_t record_slot):
         """Ask the policy for a verdict under which the request fits its budget (transfers.md 4)."""
         cdef Verdict smaller
         self.counters[C_OVERSIZE] += 1
         self.asked.point(&self.msg, self.group, <int>listener, source, in_dialog)
+        if in_dialog:
+            self._know(record_slot)
         self.asked.body_replaced = self.body_replaced
         self.asked.body_growth = self.body_growth
         try:

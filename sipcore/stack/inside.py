@@ -21,6 +21,8 @@ _OVER = frozenset({"BYE", "PRACK"})
 """Requests whose failure changes nothing: the INVITE's answer, or the end, comes anyway."""
 
 
+_SIZED = frozenset({"INVITE", "UPDATE", "REFER"})
+"""Requests that may be big (RFC 3261 18.1.1)."""
 _AFTER = frozenset({"BYE", "NOTIFY"})
 """Requests that are still worth an answer when the leg is over: the far end may not know yet."""
 
@@ -55,7 +57,7 @@ class Inside(Handler):
                                   content_type=self.content_type)
         leg, fit = self.leg, self.leg.settings.fit
         try:
-            if fit is not None and self.method == "REFER":
+            if fit is not None and self.method in _SIZED:
                 out, self.by_tcp = fit(leg, out, leg.way(out), self.tcp_failed)
             self.tx = leg.send(out, self, self.by_tcp)
         except SipEdgeError:
@@ -101,6 +103,8 @@ class Inside(Handler):
         leg, method = self.leg, self.method
         if unreachable and self.by_tcp:
             self.tcp_failed = True
+            if method == "INVITE":
+                self.dialog.inviting = False
             if self.launch(self.more_headers()):
                 return
         if method == "INVITE":

@@ -23,9 +23,10 @@ synchronously, also inside the owner's own command.
 
 The user agent of legs is made with `extensions=capabilities.EXTENSIONS`."""
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from sipcore.base.errors import LimitExceeded, MalformedMessage
+from sipcore.base.errors import LimitExceeded, MalformedMessage, SipEdgeError
 from sipcore.stack import sessiontimer
 from sipcore.stack.called import Called
 from sipcore.stack.calling import Calling
@@ -368,11 +369,18 @@ class Leg(Handler):
             self.reoffer, self.queue = reoffer, tuple(rest)
             try:
                 reoffer.start()
-            except LimitExceeded as error:
+            except SipEdgeError as error:
                 self.reoffer = None
                 self.pending = NONE
                 if not reoffer.refresh:
-                    self.owner.on_reoffer_done(self, reoffer, 503, str(error), b"")
+                    # Not before the owner has its token.
+                    said = partial(self._unsent, reoffer, error.status, str(error))
+                    if self.after(1, said) is None:
+                        said()
+
+    def _unsent(self, reoffer: Reoffer, status: int, reason: str) -> None:
+        if self.state != "ended":
+            self.owner.on_reoffer_done(self, reoffer, status, reason, b"")
 
     def _quiet(self, reoffer: Reoffer) -> bool:
         """Whether nothing is under way that an exchange of ours would run into."""

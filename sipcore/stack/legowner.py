@@ -67,9 +67,9 @@ class LegOwner(Protocol):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LegSettings:
     """What legs have in common. session_expires: seconds, 0 asks for no session timer; reliable: whether 100rel is
-    offered and used where the far end supports it. fit: makes an INVITE or REFER fit before it is sent to a Hop, and
-    says whether it goes by TCP, this request alone; asked again, with True, where no connection came about. retry:
-    whether a call that failed at an address may be tried at the next one."""
+    offered and used where the far end supports it. fit: makes an INVITE, UPDATE or REFER fit before it is sent to a
+    Hop, and says whether it goes by TCP, this request alone; asked again, with True, where no connection came about.
+    retry: whether a call that failed at an address may be tried at the next one."""
 
     session_expires: int = 1800
     min_se: int = 90

@@ -66,6 +66,9 @@ cdef class Request:
     cdef Address source_address
     cdef bint body_replaced         # anchoring changes the body
     cdef int body_growth            # and adds so many bytes to it
+    cdef readonly int upstream      # of the dialog's other end, as the call that began it had it; -1: not known
+    cdef bint has_far               # whether the next is known
+    cdef Address far_address        # of the dialog's other end
 
     cdef Msg* _message(self) except NULL
     cdef void point(self, const Msg* msg, int group, int listener, const Address* source, bint in_dialog) noexcept

@@ -94,6 +94,8 @@ class Request:
     now: int
     method: str
     source: tuple[str, int]
+    far: tuple[str, int] | None
+    upstream: int
     uri: str
     scheme: str
     user: str

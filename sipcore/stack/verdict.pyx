@@ -247,6 +247,8 @@ cdef class Request:
         self.listener = listener
         self.source_address = source[0]
         self.in_dialog = in_dialog
+        self.has_far = False
+        self.upstream = -1
         self.body_replaced = False
         self.body_growth = 0
 
@@ -281,6 +283,11 @@ cdef class Request:
     @property
     def method(self):
         return _text(self._message().method_text)
+
+    @property
+    def far(self):
+        """(host, port) of the dialog's other end, as the dialog began; None where that is not known."""
+        return (address_host(&self.far_address), self.far_address.port) if self.has_far else None
 
     @property
     def source(self):

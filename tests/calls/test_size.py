@@ -117,6 +117,69 @@ def test_a_refer_that_is_passed_on_is_checked_too(mtu, compact):
     assert (b"\r\nr: <sip:2001@127.0.0.4>" in refer.message.data) == compact
 
 
+class TestInsideADialog:
+    """What a caller's re-INVITE or UPDATE becomes is checked by the upstream of the leg that it goes to."""
+
+    def asked(self, method: str, mtu: int, policy: str = '["compact", "fragment"]', more: str = "") -> Noting:
+        edge = scene(AGENT, f'mtu = {mtu}\nsize_policy = {policy}\n', ROUTE + more)
+        edge.agent.answer(edge.invite(), 200, body=sdp("127.0.0.3"), headers=[
+            ("Content-Type", "application/sdp"), ("Allow", "INVITE, ACK, BYE, UPDATE")])
+        edge.run()
+        edge.agent.take("ACK")
+        one = edge.caller.caller_dialog(edge.caller.take("100", "200"))
+        one.send("ACK")
+        edge.run()
+        edge.notes = ()
+        edge.policy.counters.clear()
+        one.send(method, body=sdp("127.0.0.2", version=2) + b"a=" + b"x" * 700 + b"\r\n",
+                 headers=[("Content-Type", "application/sdp")])
+        edge.run()
+        return edge
+
+    @pytest.mark.parametrize("method", ["INVITE", "UPDATE"])
+    def test_over_it(self, method):
+        edge = self.asked(method, 1000)
+        request = edge.agent.take(method)
+        assert b"\r\nv: SIP/2.0/UDP" in request.data
+        (note,) = edge.notes
+        assert note.endswith(
+            f" of 800 bytes (agent): compact header names, sent in fragments; now {request.message.size:,}")
+        assert edge.policy.counters == {"size.over": 1, "size.compact": 1, "size.fragment": 1}
+
+    @pytest.mark.parametrize("method", ["INVITE", "UPDATE"])
+    def test_within_it(self, method):
+        edge = self.asked(method, 4000)
+        assert edge.agent.take(method).headers("Via")[0].startswith("SIP/2.0/UDP ")
+        assert (edge.notes, dict(edge.policy.counters)) == ((), {})
+
+    @pytest.mark.parametrize("method", ["INVITE", "UPDATE"])
+    def test_what_cannot_fit_is_refused_and_the_call_goes_on(self, method):
+        edge = self.asked(method, 1000, '["refuse"]')
+        edge.run(100)
+        assert edge.agent.names() == []
+        assert edge.caller.names()[-1] == "513"
+        assert edge.call.state == "up"
+
+    def test_without_a_connection_by_tcp_it_goes_by_the_next_step(self):
+        edge = Noting(ROUTE, base=WITH_TCP.replace(
+            AGENT, AGENT + 'mtu = 1000\nsize_policy = ["tcp", "compact", "fragment"]\n'))
+        one, _ = edge.up()
+        one.send("INVITE", body=sdp("127.0.0.2", version=2) + b"a=" + b"x" * 700 + b"\r\n",
+                 headers=[("Content-Type", "application/sdp")])
+        edge.run()
+        first = edge.agent.take("INVITE")
+        assert first.packet.source == TCP
+        edge.proxy.unreachable(first.data, edge.link.now)
+        edge.run()
+        second = edge.agent.take("INVITE")
+        assert second.packet.source == UDP
+        assert second.message.cseq[0] == first.message.cseq[0] + 1
+        edge.agent.answer(second, 200, body=sdp("127.0.0.3", version=2), headers=[("Content-Type", "application/sdp")])
+        edge.run()
+        assert edge.agent.take("ACK").packet.source == UDP
+        assert edge.caller.names()[-1] == "200"
+
+
 class TestByReference:
     STEPS = 'mtu = 1000\nsize_policy = ["reference", "refuse"]\n'
 

@@ -174,7 +174,7 @@ def test_a_token_of_an_edge_before_this_one_goes_by_reference_too():
 def test_fragment_sends_with_a_warning():
     fitted = walk('["fragment"]', over=500)
     assert (fitted.refused, fitted.counters[-1]) == (False, "size.fragment")
-    assert fitted.warn == f"size {fitted.budget}: sent in fragments; now {fitted.size:,}"
+    assert fitted.warn == f"size {fitted.budget} (pbx): sent in fragments; now {fitted.size:,}"
 
 
 def test_refuse_is_said():

@@ -63,7 +63,7 @@ def test_compact_alone_is_enough():
     assert verdict.compact
     assert verdict.insert.count(b"\r\n") == 3
     assert verdict.note.startswith(f"size {policy.peers['pbx'].budget.limit + 10:,} of ")
-    assert verdict.note.endswith(f"bytes: compact header names; now {size:,}")
+    assert verdict.note.endswith(f"bytes (pbx): compact header names; now {size:,}")
     assert (verdict.warn, dict(policy.counters)) == ("", {"size.over": 1, "size.compact": 1})
 
 
@@ -133,7 +133,7 @@ def test_refuse_is_513():
 def test_fragment_sends_with_a_warning():
     verdict, size, policy = walk('["fragment"]', request("INVITE", "sip:1@h", *BIG), over=500)
     assert verdict.action == Verdict.FORWARD
-    assert verdict.warn == (f"size {size:,} of {size - 500:,} bytes: sent in fragments; now {size:,}")
+    assert verdict.warn == (f"size {size:,} of {size - 500:,} bytes (pbx): sent in fragments; now {size:,}")
     assert policy.counters["size.fragment"] == 1
 
 

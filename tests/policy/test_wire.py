@@ -225,7 +225,7 @@ class TestSize:
         edge = Edge(AGENTS.replace("1500", "300") + 'size_policy = ["fragment"]\n' + ROUTE)
         edge.invite()
         (text,) = edge.proxy.take_troubles()
-        assert " of 100 bytes: sent in fragments; now " in text
+        assert " of 100 bytes (agents): sent in fragments; now " in text
         assert edge.count("fragmented") == 1
 
 
@@ -274,3 +274,66 @@ def test_what_the_policy_noted_stands_in_the_calls_line():
     line = json.loads(edge.proxy.records.journal.take())
     assert "X-A" in line["note"]
     assert line["ended"] == "caller"
+
+
+NARROW = AGENTS.replace("1500", "1000")
+WIDE = AGENTS.replace("1500", "4000")
+STEPS = 'size_policy = ["compact", "fragment"]\n'
+
+
+class TestInsideADialog:
+    """A request inside a dialog is judged by the upstream that the dialog goes to, whatever its Contact says."""
+
+    def inside(self, text: str, method: str, size: int, *, back: bool = False) -> tuple[Edge, Received]:
+        """A request of the caller's (back: to the caller), for a far end whose Contact has a port of its own."""
+        edge = Edge(text + ROUTE + '[[refer]]\n')
+        far = edge.caller if back else edge.agent
+        moved = edge.phone("moved", far.host, 5070)
+        far.contact = moved.contact
+        invite = edge.invite()
+        edge.agent.answer(invite, 200)
+        edge.run()
+        caller = edge.caller.caller_dialog(edge.caller.take("100", "200"))
+        agent = edge.agent.callee_dialog(invite)
+        caller.send("ACK")
+        edge.run()
+        (edge.agent if back else moved).take("ACK")
+        headers = [("Supported", "x" * size), *([("Refer-To", "<sip:2001@127.0.0.4>")] if method == "REFER" else [])]
+        (agent if back else caller).send(method, headers=headers, body=SDP if method in ("INVITE", "UPDATE") else b"")
+        edge.run()
+        return edge, moved.take(method)
+
+    @pytest.mark.parametrize("method", ["INVITE", "UPDATE", "REFER"])
+    @pytest.mark.parametrize("back", [False, True])
+    def test_less_than_is_usual(self, method, back):
+        text = (NARROW.replace("127.0.0.3", "127.0.0.2").replace("agents", "callers") + STEPS + AGENTS if back
+                else NARROW + STEPS)
+        edge, request = self.inside(text, method, 600, back=back)
+        assert b"\r\nk: xxx" in request.data
+        assert edge.count("oversize") == 1
+        (note,) = edge.proxy.take_troubles()
+        name = "callers" if back else "agents"
+        assert f" of 800 bytes ({name}): compact header names, sent in fragments; now {len(request.data):,}" in note
+        assert edge.policy.counters == {"size.over": 1, "size.compact": 1, "size.fragment": 1}
+
+    @pytest.mark.parametrize("method", ["INVITE", "UPDATE", "REFER"])
+    def test_more_than_is_usual(self, method):
+        edge, request = self.inside(WIDE + STEPS, method, 1500)
+        assert b"\r\nSupported: xxx" in request.data
+        assert 1300 < len(request.data) < 3800
+        assert (edge.count("oversize"), edge.proxy.take_troubles()) == (0, [])
+
+    def test_of_two_upstreams_at_one_address_the_one_that_was_called(self):
+        other = NARROW.replace("agents", "first")
+        edge, request = self.inside(other + STEPS + WIDE, "INVITE", 1500)
+        assert b"\r\nSupported: xxx" in request.data
+        assert edge.count("oversize") == 0
+
+    def test_the_upstream_of_a_rule_goes_before_it(self):
+        text = NARROW + STEPS + WIDE.replace("agents", "wide").replace(":5060", ":5099")
+        edge = Edge(text + ROUTE + '[[refer]]\nupstream = "wide"\n')
+        caller, _ = edge.answered_call()
+        caller.send("REFER", headers=[("Supported", "x" * 1500), ("Refer-To", "<sip:2001@127.0.0.4>")])
+        edge.run()
+        assert b"\r\nSupported: xxx" in edge.agent.take("REFER").data
+        assert edge.count("oversize") == 0
