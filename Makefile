@@ -102,7 +102,7 @@ clean:
 .venv/.jssip: tests/browser/package.json tests/browser/package-lock.json | .venv/.test-packages
 	mkdir -p .venv/jssip
 	cp tests/browser/package.json tests/browser/package-lock.json .venv/jssip
-	npm ci --silent --ignore-scripts --no-audit --no-fund --prefix .venv/jssip
+	npm ci --silent --fetch-retries 5 --ignore-scripts --no-audit --no-fund --prefix .venv/jssip
 	touch $@
 
 .venv/.run-packages: .ci/packages | .venv/.packages
@@ -111,7 +111,7 @@ clean:
 
 .venv/.locked: requirements.lock | .venv/.packages
 	test -x $(BIN)/pip || "$$(.ci/python)" -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --retries 10 --require-hashes -r requirements.lock
 	touch $@
 
 .venv/.built: .venv/.locked pyproject.toml setup.py $(SOURCES)
