@@ -28,8 +28,8 @@ KAMAILIO_TCP = KAMAILIO + " -A STREAMS"
 KAMAILIO_TLS = KAMAILIO_TCP + """ -A TLS -A 'CERTIFICATE="{certificate}"' -A 'KEY="{key}"'"""
 EDGES = {"udp": EDGE, "tcp": EDGE, "tls": EDGE_TLS}
 PEERS = {"udp": KAMAILIO, "tcp": KAMAILIO_TCP, "tls": KAMAILIO_TLS}
-_READY_SECONDS = 15.0
-_STOP_SECONDS = 15.0  # the edge itself waits 10 s for what is under way, and holds its port so long
+_READY_SECONDS = 60.0
+_STOP_SECONDS = 60.0  # the edge itself waits 10 s for what is under way, and holds its port so long
 
 
 class Failure(Exception):

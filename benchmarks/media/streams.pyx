@@ -45,7 +45,7 @@ cdef enum:
     STAMPED = HEADER + 12   # RTP header, time sent, flow
     LARGEST = 1500
     LOOK = 50_000_000       # ns between looks at signals and stop()
-    DRAIN = 200_000_000     # ns in which what is under way may still arrive
+    DRAIN = 1_000_000_000   # ns in which what is under way may still arrive
 
 
 cdef inline uint64_t _clock() noexcept nogil:

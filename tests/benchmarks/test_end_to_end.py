@@ -29,7 +29,7 @@ def test_cost_of_a_process_tree() -> None:
         parent.communicate("\n")
     assert family[0] == parent.pid
     assert len(family) == 2
-    assert 0.2 <= spent.run < 5
+    assert 0.2 <= spent.run < 60
     assert spent.wait >= 0
     assert used.rss > used.pss > 1
     assert processes.cpu(family) == processes.Cpu(0, 0), "processes that have ended"

@@ -47,7 +47,7 @@ def in_background(job: load.Load) -> tuple[threading.Thread, list[load.Report]]:
 
 
 def test_two_thousand_calls_without_a_proxy() -> None:
-    report = load.run(plan(window=64, calls=2000))
+    report = load.run(plan(window=64, calls=2000, t1=10.0))
     assert report.uac is not None
     assert report.uas is not None
     assert (report.uac.started, report.uac.ok, report.uac.failed, report.uac.timeouts) == (2000, 2000, {}, 0)
@@ -77,14 +77,14 @@ def test_lost_messages_are_sent_again() -> None:
 
 
 def test_lost_ack_is_repaired_during_the_call() -> None:
-    report = load.run(plan(window=64, calls=128, hold=1.0, loss=0.1, t1=0.02))
+    report = load.run(plan(window=64, calls=128, hold=2.5, loss=0.1, t1=0.05))
     assert report.uac is not None
     assert report.uas is not None
     assert (report.uac.ok, report.uas.confirmed) == (128, 128)
 
 
 def test_refusal_is_counted_and_acknowledged() -> None:
-    report = load.run(plan(window=16, calls=500, answer=486))
+    report = load.run(plan(window=16, calls=500, answer=486, t1=10.0))
     assert report.uac is not None
     assert report.uas is not None
     assert (report.uac.ok, report.uac.failed) == (0, {486: 500})
@@ -233,7 +233,7 @@ def test_latency_is_that_of_the_answer(peer: socket.socket) -> None:
     assert report.uac is not None
     times = report.uac.ringing
     assert times.count == 3
-    assert 20_000 <= times.p50 < 400_000
+    assert 20_000 <= times.p50 < 500_000
     assert times.p99 == times.max >= 500_000
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks import certificate, load, subjects
 from benchmarks.load import messages
+from tests.benchmarks.seats import patient
 from tests.benchmarks.test_load import respond
 from tests.certificates import Authority
 
@@ -70,7 +71,7 @@ def next_request(sock: socket.socket, before: bytes = b"") -> tuple[bytes, bytes
 
 @pytest.mark.parametrize("transport", ["tcp", "tls"])
 def test_two_thousand_calls_without_a_proxy(transport: str, pair: tuple[str, str]) -> None:
-    report = load.run(plan(transport, pair, window=64, calls=2000))
+    report = load.run(plan(transport, pair, window=64, calls=2000, t1=10.0))
     assert report.uac is not None
     assert report.uas is not None
     assert (report.uac.started, report.uac.ok, report.uac.failed, report.uac.timeouts) == (2000, 2000, {}, 0)
@@ -82,7 +83,7 @@ def test_two_thousand_calls_without_a_proxy(transport: str, pair: tuple[str, str
 
 
 def test_refusal_over_a_connection() -> None:
-    report = load.run(plan("tcp", window=16, calls=200, answer=486, connections=1))
+    report = load.run(plan("tcp", window=16, calls=200, answer=486, connections=1, t1=10.0))
     assert report.uac is not None
     assert report.uas is not None
     assert (report.uac.failed, report.uas.confirmed, report.retransmissions) == ({486: 200}, 200, 0)
@@ -179,8 +180,14 @@ def through(transport: str, command: str, pair: tuple[str, str]) -> load.Report:
 
 
 @pytest.mark.parametrize("transport", ["tcp", "tls"])
-def test_calls_through_the_edge(transport: str, pair: tuple[str, str]) -> None:
-    report = through(transport, subjects.EDGES[transport].replace("sipedge", f"{sys.executable} -m proxy", 1), pair)
+def test_calls_through_the_edge(transport: str, pair: tuple[str, str], tmp_path: Path,
+                                monkeypatch: pytest.MonkeyPatch) -> None:
+    command = subjects.EDGES[transport].replace("sipedge", f"{sys.executable} -m proxy", 1)
+    if transport == "tls":  # which makes a seat of its own of this one
+        monkeypatch.setattr(subjects, "SEAT", patient(subjects.SEAT, tmp_path))
+    else:
+        command = patient(command, tmp_path)
+    report = through(transport, command, pair)
     assert report.uac is not None
     assert report.uas is not None
     assert (report.uac.ok, report.uas.ended, report.uas.misrouted) == (200, 200, 0)

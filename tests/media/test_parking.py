@@ -6,7 +6,7 @@ import pytest
 
 from sipcore.media.ports import PortPool
 from sipcore.media.relay import CLOSED, RELEASED
-from tests.media.stage import HOST, Stage, descriptors, receiver_report, rtp, until
+from tests.media.stage import HOST, PATIENCE, Stage, descriptors, receiver_report, rtp, until
 
 LATE_MAX = 50
 """Packets until a port without a call is made deaf."""
@@ -99,7 +99,7 @@ def test_what_comes_late_reaches_no_later_call_and_a_flood_ends_at_the_kernel(ho
         one.socket.connect(at)
         one.socket.settimeout(0.05)
         until(lambda: not refused(one.socket), "heard")
-        one.socket.settimeout(10)
+        one.socket.settimeout(PATIENCE)
         one.socket.send(rtp(7))
         assert one.receive() in (rtp(7), rtp(99))
         stage.counted(session, 0, wrong_source=0, kernel_drops=0)

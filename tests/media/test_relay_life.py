@@ -5,6 +5,7 @@ import os
 import resource
 import signal
 import threading
+import time
 
 import pytest
 
@@ -14,6 +15,7 @@ from tests.media.stage import (
     HOST,
     Stage,
     descriptors,
+    opened,
     receiver_report,
     rtp,
     thread_is_gone,
@@ -152,13 +154,13 @@ def test_events_that_nobody_takes_are_lost_but_not_a_close() -> None:
 
 
 def test_silence_is_noticed_and_its_end() -> None:
-    with Stage(silence_ms=60, timeout_ms=0, watch_ms=20) as stage:
+    with Stage(silence_ms=500, timeout_ms=0, watch_ms=20) as stage:
         one, two = stage.phone("127.1.0.1"), stage.phone("127.2.0.1")
         session, where = stage.session(one, two)
         stage.relay.set_aim(session, 1, rtp=two.address, sends=False)
         event = stage.wait_for(SILENT)
         assert event[1:4] + event[5:] == (session, 1, 0, one.address)
-        assert event[4] >= 60
+        assert event[4] >= 500
         one.send(rtp(1), where[0])
         event = stage.wait_for(HEARD_AGAIN)
         assert event[1:4] + event[5:] == (session, 1, 0, one.address)
@@ -166,30 +168,27 @@ def test_silence_is_noticed_and_its_end() -> None:
         # On hold it is expected to be silent, and afterwards has its time again.
         stage.relay.set_aim(session, 0, rtp=one.address, sends=False)
         stage.relay.set_aim(session, 0, rtp=one.address)
-        assert 60 <= stage.wait_for(SILENT)[4] < 5000
+        assert 500 <= stage.wait_for(SILENT)[4] < 60_000
         assert all(event[0] == LATCHED for event in stage.events)
 
 
 def test_timeout_only_when_everybody_is_silent() -> None:
-    with Stage(silence_ms=0, timeout_ms=80, watch_ms=20) as stage:
+    with Stage(silence_ms=0, timeout_ms=1000, watch_ms=20) as stage:
         one, two = stage.phone("127.1.0.1"), stage.phone("127.2.0.1")
         session, where = stage.session(one, two)
-        began = stage.relay.totals()["wakeups"]
-        for sequence in range(5):
-            # The reports of one side are life enough.
+        # The reports of one side are life enough, for longer than the silence of a timeout.
+        over = time.monotonic() + 1.5
+        while time.monotonic() < over:
             one.control.sendto(receiver_report(), (where[0][0], where[0][1] + 1))
             two.control.recvfrom(99)
-            seen = stage.relay.totals()["wakeups"]
-            until(lambda seen=seen: stage.relay.totals()["wakeups"] >= seen + 20, "20 ticks of 1 ms")  # type: ignore[misc]
-            assert stage.relay.take_events() == [] or sequence
-        assert stage.relay.totals()["wakeups"] > began
+        assert TIMEOUT not in [event[0] for event in stage.relay.take_events()]
         event = stage.wait_for(TIMEOUT)
         assert (event[1], event[3]) == (session, 4)
-        assert event[4] >= 80
+        assert event[4] >= 1000
 
 
 def test_held_call_never_times_out() -> None:
-    with Stage(silence_ms=20, timeout_ms=40, watch_ms=20) as stage:
+    with Stage(silence_ms=200, timeout_ms=400, watch_ms=20) as stage:
         held, _ = stage.session(stage.phone("127.1.0.1"), stage.phone("127.2.0.1"), sends=False)
         lost, _ = stage.session(stage.phone("127.1.0.1"), stage.phone("127.2.0.1"))
         for _ in range(2):
@@ -201,7 +200,7 @@ def test_held_call_never_times_out() -> None:
 
 def test_call_held_by_one_that_plays_nothing_never_times_out() -> None:
     """Who holds says sendonly (RFC 3264 8.4), and many phones send nothing all the same."""
-    with Stage(silence_ms=0, timeout_ms=40, watch_ms=20) as stage:
+    with Stage(silence_ms=0, timeout_ms=500, watch_ms=20) as stage:
         one, two = stage.phone("127.1.0.1"), stage.phone("127.2.0.1")
         held, _ = stage.session(one, two)
         stage.relay.set_aim(held, 1, rtp=two.address, sends=False)
@@ -216,7 +215,7 @@ def test_call_held_by_one_that_plays_nothing_never_times_out() -> None:
 
 
 def test_stop_closes_what_is_open_and_ends_the_thread() -> None:
-    before = descriptors()
+    before = opened()
     pool = PortPool(HOST, 20000, 20099, quarantine=0)
     relay = MediaRelay([pool], sessions=8)
     until(lambda: "sipedge-media" in thread_names(), "the thread has its name")
@@ -224,7 +223,8 @@ def test_stop_closes_what_is_open_and_ends_the_thread() -> None:
         relay.bind(relay.open(), 0, 0)
     relay.stop()
     thread_is_gone()
-    assert (descriptors(), pool.used, relay.open_sessions, relay.fileno()) == (before, 0, 0, -1)
+    assert opened() <= before
+    assert (pool.used, relay.open_sessions, relay.fileno()) == (0, 0, -1)
     relay.stop()
     assert relay.open() == 0xFFFFFFFF
     assert relay.take_events() == []
@@ -232,14 +232,12 @@ def test_stop_closes_what_is_open_and_ends_the_thread() -> None:
 
 
 def test_relay_that_is_forgotten_stops_too() -> None:
-    # What other tests have left goes first.
-    gc.collect()
-    before = descriptors()
+    before = opened()
     relay = MediaRelay([PortPool(HOST, 20000, 20099)], sessions=8)
     relay.bind(relay.open(), 0, 0)
     del relay
     gc.collect()
-    assert descriptors() == before
+    assert opened() <= before
     thread_is_gone()
 
 
@@ -280,7 +278,8 @@ def test_nonsense_is_refused(wrong: dict[str, int]) -> None:
 def test_short_calls_leave_nothing(calls: int) -> None:
     pool = PortPool(HOST, 20000, 20999, quarantine=0)
     with Stage(pool, sessions=64) as stage:
-        relay, before, after_first = stage.relay, 0, 0
+        relay, after_first = stage.relay, 0
+        before: set[str] = set()
         one = stage.phone("127.1.0.1")
         for done in range(calls // 50):
             sessions = [relay.open() for _ in range(50)]
@@ -297,8 +296,9 @@ def test_short_calls_leave_nothing(calls: int) -> None:
                 stage.wait_for(CLOSED)
             stage.events.clear()
             if done == calls // 100:
-                before, after_first = descriptors(), held()
-        assert (descriptors(), pool.used, pool.exhausted) == (before, 0, 0)
+                before, after_first = opened(), held()
+        assert opened() <= before
+        assert (pool.used, pool.exhausted) == (0, 0)
         assert held() - after_first < 1 << 20
         assert relay.opened == calls
 

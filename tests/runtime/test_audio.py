@@ -147,7 +147,7 @@ def test_silence_says_which_side_and_from_where_it_was_expected(tmp_path, ears):
 
 
 def test_a_call_without_audio_ends_here_where_that_is_wanted(tmp_path, ears):
-    with AnchoredEdge(tmp_path, 'silence_seconds = 0.2\ntimeout_seconds = 0.4\non_timeout = "end"\n') as edge:
+    with AnchoredEdge(tmp_path, 'silence_seconds = 1\ntimeout_seconds = 2\non_timeout = "end"\n') as edge:
         dialog, _, _ = call(edge, *ears)
         assert edge.event("audio timeout")["action"] == "call ended here"
         end = time.monotonic() + WAIT
