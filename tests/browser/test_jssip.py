@@ -67,6 +67,10 @@ nat = true
 to = "request-uri"
 groups = ["pbx"]
 methods = ["INVITE", "MESSAGE"]
+
+# Nothing is lost here, and a PBX that is slow to answer gets nothing twice.
+[timers]
+t1 = 4
 """
 
 

@@ -66,7 +66,7 @@ action = "run"
 transfer = "hand-over"
 """
 TONES = {"alice": 440, "bob": 700, "carol": 1000, "whisper": 1300}
-WHISPER_SECONDS = 4
+WHISPER_SECONDS = 10
 
 
 class Handover:

@@ -62,7 +62,7 @@ from proxy.services_link import ServicesLink
 
 ROOT = Path(__file__).parents[2]
 WAIT = 60.0
-START = 45.0
+START = 120.0
 """Seconds that a services process gets to start: it takes 3 s of CPU where nothing is cached."""
 BASE = """\
 [[listener]]
@@ -327,9 +327,9 @@ class Stage:
         assert self.process is not None
         if self.process.poll() is None:
             # The worker is told first.
-            self.on_loop_async(self.link.finish(1))
+            self.on_loop_async(self.link.finish(10))
             with suppress(OSError):
-                send(self.control, Stop(1))
+                send(self.control, Stop(10))
             try:
                 self.process.wait(WAIT)
             except subprocess.TimeoutExpired:
