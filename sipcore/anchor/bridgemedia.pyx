@@ -9,6 +9,8 @@ untouched while a leg comes or goes. Nobody hears anybody until `connect`.
 Sections of kinds that are not anchored are refused, or pass end to end by rule, but only between the two legs that
 agreed on them. Of SRTP the edge is an end: each leg has keys of its own (RFC 4568), or none, as its rule says and as
 it was agreed, whatever the others have.
+
+Long because what a leg offers, answers and hears is one state, and each method changes all of it or nothing.
 """
 from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memset

@@ -21,7 +21,9 @@ command returns False or None where the leg's state does not allow it any more, 
 harms nothing; BadText is raised for text that would break a message, and nothing has happened then. Callbacks come
 synchronously, also inside the owner's own command.
 
-The user agent of legs is made with `extensions=capabilities.EXTENSIONS`."""
+The user agent of legs is made with `extensions=capabilities.EXTENSIONS`.
+
+Long because it is all that an owner may ask of a leg, and what the parts of a leg share."""
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
