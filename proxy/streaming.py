@@ -54,11 +54,24 @@ def follow(running: Streams, config: Config, tls: Contexts) -> None:
     limits = config.streams
     running.configure(
         tls=tls, origins=[listener.origins for listener in config.listeners],
-        groups={name.lower(): index for index, group in enumerate(config.groups) for name in group.certificates},
+        groups=_groups(config),
         per_source=limits.per_source, unlisted=limits.unlisted, queue=limits.queue, idle=_ms(limits.idle_timeout),
         unlisted_idle=_ms(limits.unlisted_idle_timeout), handshake=_ms(limits.handshake_timeout),
         message=_ms(limits.message_timeout), write=_ms(limits.write_timeout), connect=_ms(limits.connect_timeout),
         keepalive=limits.keepalive * 1000)
+
+
+def _groups(config: Config) -> dict[str, int]:
+    """The number of a group by a name that a certificate proves."""
+    return {name.lower(): index for index, group in enumerate(config.groups) for name in group.certificates}
+
+
+def certified(config: Config) -> list[dict[str, int]]:
+    """By listener, the same for servers that the edge connects to: where the authorities are those that the
+    configuration names, not the many that the system knows."""
+    ca = {one.name: bool(one.ca) for one in config.tls}
+    groups = _groups(config)
+    return [groups if listener.tls and ca[listener.tls[0]] else {} for listener in config.listeners]
 
 
 def contexts(config: Config) -> Contexts:

@@ -10,8 +10,10 @@ from sipcore.wire.message cimport Msg
 
 cdef class Proxy(Guarding):
     cdef object oversize            # (Request, Verdict, size) -> Verdict
+    cdef tuple certified            # by listener, the number of a group by the name of a server that is in it
     cdef uint32_t dialog_budget     # bytes above which a request inside a dialog is decided; 0: never
 
+    cdef int _group_of_server(self, uint32_t listener, uint32_t number) noexcept
     cdef void _forbid(self, uint32_t listener, const Address* source, const uint8_t* data, uint32_t n) noexcept
     cdef bint _goes_through(self, Msg* m) noexcept
     cdef bint _offers(self, const Msg* m) noexcept nogil

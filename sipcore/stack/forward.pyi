@@ -41,6 +41,7 @@ class Proxy(Guarding):
         groups: Iterable[str] = (),
         upstreams: Iterable[str] = (),
         realms: Iterable[str] = (),
+        certified: Iterable[dict[str, int]] = (),
     ) -> None: ...
     def statistics(self) -> dict[str, int]: ...
     busy: int

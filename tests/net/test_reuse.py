@@ -113,7 +113,9 @@ class Asking(TlsTarget):
     def talk(self, tls):
         self.heard = [Message(tls.recv(65536))]
         tls.sendall(request(transport="TLS", branch="back", call_id="back", port=self.port))
-        self.heard.append(Message(tls.recv(65536)))
+        answer = tls.recv(65536)
+        if answer:
+            self.heard.append(Message(answer))
 
 
 def test_a_target_asks_by_the_connection_that_the_edge_opened(authority, pairs):
@@ -128,6 +130,29 @@ def test_a_target_asks_by_the_connection_that_the_edge_opened(authority, pairs):
         edge.until(lambda: len(getattr(target, "heard", ())) == 2)
         assert f"SIP/2.0/TLS 127.0.0.1:{edge.address[1]};alias;branch=" in target.heard[0].headers("Via")[0]
         assert (target.heard[1].status, target.heard[1].call_id) == (200, "back")
+
+
+@pytest.mark.parametrize(("certified", "answered"), [
+    ({PBX: 0}, True),
+    ({}, False),
+    # The certificate has this name, too; but nobody had to prove it.
+    ({"second.example.com": 0}, False),
+])
+def test_what_a_target_had_to_prove_decides_its_group(authority, pairs, certified, answered):
+    """Its address is not listed; who it is, is proven as well as by a client certificate."""
+    with contextlib.closing(Asking(pairs["pbx"])) as target, play(
+            authority, pairs, target, listed="127.0.0.9/32", certified=[certified, {}]) as edge:
+        edge.to = PBX
+        caller = TlsPeer(edge, authority, source="127.0.0.9").shake()
+        caller.tls.write(request("MESSAGE", transport="TLS", branch="ask", call_id="ask"))
+        caller.move()
+        edge.until(lambda: edge.count("stream_messages_out"))
+        edge.to = None
+        if answered:
+            edge.until(lambda: len(getattr(target, "heard", ())) == 2)
+            assert (target.heard[1].status, target.heard[1].call_id) == (200, "back")
+        edge.until(lambda: edge.count("unlisted_dropped") == (not answered))
+        assert edge.count("answered") == answered
 
 
 def test_over_tcp_alias_means_nothing():
