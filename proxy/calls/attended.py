@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from proxy.calls.join import Join
 from proxy.calls.starting import promised
 from proxy.calls.table import Event
-from proxy.calls.transfer import Transfer
+from proxy.calls.transfer import Transfer, text_of
 from proxy.config import Action
 from proxy.policy.refusals import Refused
 from sipcore.base.errors import SipEdgeError
@@ -116,7 +116,7 @@ class Attended(Transfer):
         try:
             self.media.answered(leg, body)
         except SipEdgeError as error:
-            self.happen(Event.REINVITE_FAILED, error.status, str(error))
+            self.happen(Event.REINVITE_FAILED, error.status, text_of(error))
             return
         self.join = Join(self)
         self.join.begin()

@@ -53,6 +53,11 @@ _STATUS = {
 """What is told to whoever asked where no far end gave a status."""
 
 
+def text_of(error: SipEdgeError) -> str:
+    """What was wrong, as a reason phrase: without the status, which stands beside it."""
+    return str(error).removeprefix(f"{error.status} ")
+
+
 class Transfer:
     """One transfer of a call. Made by `begin`; lives in call.transfer until its terminal state."""
 
@@ -142,7 +147,7 @@ class Transfer:
             except Refused as refused:
                 self._failed(action, refused.status, refused.reason, refused.note)
             except SipEdgeError as error:
-                self._failed(action, error.status, str(error), str(error))
+                self._failed(action, error.status, text_of(error), str(error))
 
     def _judge(self, before: Status, after: Status, event: Event, status: int, reason: str) -> None:
         """Keep how an attempt ended: when its target is left, or with the transfer."""
@@ -226,7 +231,7 @@ class Transfer:
         except Refused as refused:
             self._failed(Action.INVITE, refused.status, refused.reason, refused.note)
         except SipEdgeError as error:
-            self._failed(Action.INVITE, error.status, str(error), str(error))
+            self._failed(Action.INVITE, error.status, text_of(error), str(error))
 
     def _call_target(self, invitation: "Invitation", aims: "list[Aim]") -> None:
         call = self.call
@@ -423,7 +428,7 @@ class Transfer:
         try:
             self.media.answered(leg, leg.remote_sdp)
         except SipEdgeError as error:
-            self.happen(Event.TARGET_FAILED, error.status, str(error))
+            self.happen(Event.TARGET_FAILED, error.status, text_of(error))
             return
         self.happen(Event.TARGET_ANSWERED, response.status, response.reason)
 

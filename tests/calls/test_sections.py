@@ -4,13 +4,32 @@ import pytest
 
 from proxy.config import Action, ActionHeader, Extractor
 from proxy.events import AskExtractors, AskRequests, Extracted
+from sipcore.media.ports import PortPool
+from tests.anchor.bridges import HOST, Table
+from tests.endpoints import Phone
 
 from .referring import BY_REFER, agent_refers, blind, both_end, referred, sipfrag_of, started
-from .scene import BLIND, CONFIG, ROUTE, RUN_BLIND, TARGET, Scene, notify
+from .scene import AGENT, BLIND, CONFIG, ROUTE, RUN_BLIND, TARGET, Scene, notify, sdp
 from .stage import Stage
 
 CUSTOM = CONFIG.replace('name = "agents"\n', 'name = "agents"\ncustom_telephony = "pbx"\n')
+WITH_TLS = CONFIG.replace("[[group]]", """\
+[[listener]]
+name = "tls"
+bind = "tls:127.0.0.1:5061"
+tls = ["edge"]
+[[tls]]
+name = "edge"
+certificate = "edge.pem"
+key = "edge.key"
+[[group]]""", 1)
+CARRIER = '[[upstream]]\nname = "carrier"\ntargets = [{address = "127.0.0.2:5060"}]\n'
 TEMPLATE = CONFIG.replace('name = "pbx"\n', 'name = "pbx"\nuri = "sip:{user}@{host}"\n')
+
+
+def version_of(body: bytes) -> int:
+    """The version in o= (RFC 4566 5.2)."""
+    return int(body.split(b"\r\n")[1].split()[2])
 
 
 def close(scene, one):
@@ -54,6 +73,32 @@ class TestSection2:
             assert (stage.caller.names(), stage.target.names()) == ([], [])
             close(stage, one)
 
+    def test_sips_by_refer_is_told_as_it_is(self):
+        scene = Scene(base=WITH_TLS)
+        one, _ = scene.up()
+        assert scene.start(blind(targets=("sips:user@192.0.2.30",))).status == 202
+        refer = scene.caller.take("REFER")
+        assert refer.header("Refer-To") == "<sips:user@192.0.2.30>"
+        close(scene, one)
+
+    def test_sips_by_invite_goes_by_tls_and_never_in_another_way(self):
+        with Stage(base=WITH_TLS, table=Table(pools_of=((0,), (0,)))) as stage:
+            secure = Phone(stage.link, "2003", TARGET, 5061)
+            one, _ = stage.up()
+            assert stage.start(stage.warm(targets=(f"sips:user@{TARGET}",))).status == 202
+            invite = secure.take("INVITE")
+            assert invite.packet.source == ("127.0.0.1", 5061)
+            assert invite.message.uri == f"sips:user@{TARGET}"
+            assert invite.headers("Via")[0].startswith("SIP/2.0/TLS 127.0.0.1:5061;")
+            assert (invite.header("Contact") or "").startswith("<sips:127.0.0.1:5061")
+            # No connection comes about: it fails, and nothing goes by UDP.
+            stage.proxy.unreachable(invite.data, stage.link.now)
+            stage.run()
+            record = stage.services.transfer()
+            assert (record.state, record.status, record.fell_back) == ("failed", 503, "return")
+            assert (stage.target.names(), secure.names(), stage.call.state) == ([], [], "up")
+            close(stage, one)
+
     def test_raw_with_custom_telephony_becomes_a_uri_of_that_upstream(self):
         with Stage(base=CUSTOM) as stage:
             one, _ = stage.up()
@@ -82,6 +127,18 @@ class TestSection2:
             stage.start(stage.warm(targets=("tel:+1234567890",), upstream="pbx"))
             assert stage.target.take("INVITE").message.uri == f"sip:+1234567890@{TARGET}:5060"
             close(stage, one)
+
+
+    @pytest.mark.parametrize(("upstream", "told"), [
+        (CARRIER, "<sip:+1234567890@127.0.0.2:5060>"), (CARRIER + 'uri = "sip:00{user}@{host}"\n',
+                                                        "<sip:00+1234567890@127.0.0.2:5060>"),
+        (CARRIER + 'uri = "tel:{user}"\n', "<tel:+1234567890>"), ("", "<tel:+1234567890>")])
+    def test_tel_by_refer_is_what_the_callers_server_understands(self, upstream, told):
+        scene = Scene(base=CONFIG + upstream)
+        one, _ = scene.up()
+        assert scene.start(blind(targets=("tel:+1234567890",))).status == 202
+        assert scene.caller.take("REFER").header("Refer-To") == told
+        close(scene, one)
 
 
 class TestSection3:
@@ -232,6 +289,35 @@ class TestSection5Warm:
 
 
 class TestSection7:
+    @pytest.mark.parametrize("status", [200, 202, 204])
+    def test_row_6_any_2xx_to_refer_is_accepted(self, status):
+        scene = Scene()
+        one, _ = scene.up()
+        scene.start(blind())
+        scene.caller.answer(scene.caller.take("REFER"), status)
+        scene.run()
+        assert scene.transfer.status.state == "accepted"
+        notify(one, 200, "OK")
+        scene.run()
+        both_end(scene)
+        assert scene.services.transfer().state == "completed"
+        scene.over()
+
+    def test_row_17_the_version_of_o_rises_with_each_change(self):
+        with Stage() as stage:
+            one, _ = stage.up(answer=sdp(AGENT, payloads="8 101"))
+            answered = stage.call.caller.local_sdp
+            stage.start(stage.warm())
+            invite = stage.target.take("INVITE")
+            stage.pick_up(invite, sdp(TARGET, payloads="0 101"))
+            asked = [(phone, message) for phone in (stage.caller, stage.target) for message in phone.received()
+                     if message.name == "INVITE"]
+            ((phone, again),) = asked
+            before = answered if phone is stage.caller else invite.message.body
+            assert version_of(again.message.body) == version_of(before) + 1
+            stage.start(stage.warm())
+            close(stage, one)
+
     def test_row_5_the_agents_bye_waits_for_the_answer_to_the_final_notify(self):
         scene = Scene(BY_REFER)
         one, other = scene.up()
@@ -297,3 +383,19 @@ class TestSection7:
             assert b"\r\nVia: SIP/2.0/UDP " in small.data
             assert b"\r\nFrom: " in small.data
             close(stage, one)
+
+
+def test_a_failure_of_the_edge_s_own_has_its_status_once():
+    """On the wire too: the NOTIFY's status line."""
+    warm = f'[[transfer]]\nname = "desk"\nmode = "warm"\ntargets = ["sip:2001@{TARGET}"]\n'
+    run = '[[refer]]\ngroups = ["agents"]\naction = "run"\ntransfer = "desk"\n'
+    with Stage(warm + run, table=Table(PortPool(HOST, 20000, 20003, quarantine=0))) as stage:
+        one, other = stage.up()
+        agent_refers(stage, other, f"<sip:2001@{TARGET}>")
+        stage.agent.answer(stage.agent.received()[-1], 200)
+        stage.run()
+        final = stage.agent.take("NOTIFY")
+        assert sipfrag_of(final) == "SIP/2.0 503 no media port is free"
+        assert stage.services.transfer().reason == "no media port is free"
+        stage.agent.answer(final, 200)
+        close(stage, one)

@@ -42,11 +42,12 @@ REQUESTS: dict[str, tuple[str, list[tuple[str, str]], bytes]] = {
     "unsubscribe": ("SUBSCRIBE", [("Event", "refer"), ("Expires", "0")], b""),
     "info": ("INFO", [], b"x"), "options": ("OPTIONS", [], b""), "odd": ("ODD", [], b""),
 }
-OWNER = ("cancel", "ring", "ringb", "ringr", "answer", "answer-", "reject", "reinvite", "reinvite-", "update", "bye",
-         "refer", "info", "accept", "accept-", "refuse", "take", "decline", "progress", "final", "hog")
+OWNER = ("cancel", "ring", "ringb", "ringr", "forkb", "forkc", "forked", "answer", "answer-", "reject", "reinvite",
+         "reinvite-", "update", "bye", "refer", "info", "accept", "accept-", "refuse", "take", "decline", "progress",
+         "final", "hog")
 CLOCK = (100, 600, 2500, 12_000, 40_000, 130_000)
 EVENTS = (*(f"far {name}" for name in ANSWERS), *(f"fork {name}" for name in ("180", "183r", "200b", "486")),
-          *(f"send {name}" for name in REQUESTS), "send ack", "send cancel", "send stale",
+          *(f"send {name}" for name in REQUESTS), "send ack", "send cancel", "send stale", "send prackf", "send byef",
           *(f"owner {name}" for name in OWNER), *(f"wait {ms}" for ms in CLOCK))
 
 
@@ -104,6 +105,11 @@ class World:
         elif what == "stale":
             self.phone.request("INFO", "sip:192.0.2.1", call_id=call_id, cseq=1, to_tag=ours)
         else:
+            if what.endswith("f"):
+                # In an early dialog that is not the leg's.
+                what = what[:-1]
+                ours = next((m.to_tag for m in reversed(self.phone.got) if not m.is_request and m.to_tag not in (
+                    "", ours) and m.method == "INVITE"), "none")
             method, headers, body = REQUESTS[what]
             self.phone.request(method, "sip:192.0.2.1", call_id=call_id, cseq=next(self.numbers), to_tag=ours or "none",
                                headers=headers, body=body)
@@ -115,7 +121,9 @@ class World:
         leg, exchange, referral = self.leg, self._latest("offer"), self._latest("refer")
         commands: dict[str, Any] = {
             "cancel": leg.cancel, "ring": leg.ring, "ringb": lambda: leg.ring(183, BODY),
-            "ringr": lambda: leg.ring(180, reliable=True), "answer": lambda: leg.answer(BODY), "answer-": leg.answer,
+            "ringr": lambda: leg.ring(180, reliable=True), "forkb": lambda: leg.ring(183, BODY, fork="b"),
+            "forkc": lambda: leg.ring(183, BODY, fork="c"), "forked": lambda: leg.answer(BODY, fork="c"),
+            "answer": lambda: leg.answer(BODY), "answer-": leg.answer,
             "reject": lambda: leg.reject(486), "reinvite": lambda: leg.reinvite(BODY),
             "reinvite-": lambda: leg.reinvite(b""), "update": lambda: leg.update(BODY), "bye": leg.bye,
             "refer": lambda: leg.refer("sip:2001@192.0.2.9"), "info": lambda: leg.forward("INFO", body=b"x"),
@@ -208,6 +216,9 @@ STATES: dict[str, tuple[str, dict[str, Any], list[str]]] = {
     "uas early": ("uas", {}, ["owner ring"]),
     "uas early, reliable": ("uas", {}, ["owner ringb"]),
     "uas early, reliable, answered": ("uas", {}, ["owner ringb", "owner ringr", "owner answer"]),
+    "uas early, forked": ("uas", {}, ["owner forkb", "owner forkc"]),
+    "uas early, forked, answered": ("uas", {}, ["owner forkb", "owner forkc", "owner forked"]),
+    "uas up, forked": ("uas", {}, ["owner forkb", "owner forkc", "send prackf", "owner forked", "send ack"]),
     "uas early, offered reliably": ("uas", {"body": b""}, ["owner ringb"]),
     "uas early, offer in PRACK": ("uas", {}, ["owner ringb", "send prackb"]),
     "uas answered": ("uas", {}, ["owner answer"]),
