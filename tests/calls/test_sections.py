@@ -5,8 +5,9 @@ import pytest
 from proxy.config import Action, ActionHeader, Extractor
 from proxy.events import AskExtractors, AskRequests, Extracted
 from sipcore.media.ports import PortPool
-from tests.anchor.bridges import HOST, Table
+from tests.anchor.bridges import Table
 from tests.endpoints import Phone
+from tests.media.stage import HOST
 
 from .referring import BY_REFER, agent_refers, blind, both_end, referred, sipfrag_of, started
 from .scene import AGENT, BLIND, CONFIG, ROUTE, RUN_BLIND, TARGET, Scene, notify, sdp
