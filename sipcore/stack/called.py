@@ -38,8 +38,8 @@ _MOST_WAITING = 8
 class Called(Handler):
     """Belongs to its leg until the ACK."""
 
-    __slots__ = ("alarm", "dialog", "final", "firm", "fork", "forks", "last", "leg", "offered", "reliable", "required",
-                 "rseq", "sdp", "tx", "waiting")
+    __slots__ = ("alarm", "dialog", "final", "firm", "fork", "forks", "last", "leg", "lost", "offered", "reliable",
+                 "required", "rseq", "sdp", "tx", "waiting")
 
     def __init__(self, leg: "Leg", tx: "ServerTransaction") -> None:
         self.leg = leg
@@ -49,7 +49,7 @@ class Called(Handler):
         self.fork = ""
         self.forks: dict[str, Called] | None = None
         self.sdp = b""
-        self.firm = False
+        self.firm = self.lost = False
         self.alarm: Alarm | None = None
         self.last = 0
         self.offered = leg.pending != NONE
@@ -91,7 +91,7 @@ class Called(Handler):
     def ring(self, status: int, body: bytes, headers: Headers, reliable: bool) -> Reliable | None:
         leg = self.leg
         header_lines(headers)
-        if self.final is not None:
+        if self.final is not None or self.lost:
             return None
         if leg.state == "inviting":
             leg.enter_early()
@@ -241,7 +241,14 @@ class Called(Handler):
         return bool(self.waiting) or (self.reliable is not None and self.reliable.body != b"")
 
     def on_no_prack(self) -> None:
-        """64*T1 without PRACK: the INVITE is refused (RFC 3262 3)."""
+        """64*T1 without PRACK: the INVITE is refused (RFC 3262 3); a fork alone falls silent, as there are callers that
+        know one early dialog at a time."""
+        self.lost = True
+        first = self.leg.phase
+        assert isinstance(first, Called)
+        if self.final is None and not all(one.lost for one in (first, *(first.forks or {}).values())):
+            self.reliable = self.waiting = None
+            return
         if self.tx.respond(self.leg.agent.time, 504):
             self.leg.finish("timeout", "no PRACK")
 

@@ -215,3 +215,38 @@ def test_an_answer_that_came_early_is_repeated_for_who_may_have_missed_it(scene)
     response, one, _ = answered(scene, invite, "bot-tag", b"")
     assert response.message.body == ONE
     hang_up(scene, one)
+
+
+def test_a_caller_that_knows_one_early_dialog_keeps_it(scene):
+    """It acknowledges nothing of the second fork, as there are phones that do: that fork alone falls silent."""
+    invite = scene.invite(headers=[("Supported", "100rel")])
+    first, second = early(scene, invite, "one", ONE), early(scene, invite, "two", TWO)
+    dialog = scene.caller.caller_dialog(first)
+    dialog.send("PRACK", headers=[("RAck", f"{first.header('RSeq')} 1 INVITE")])
+    scene.run(33_000)
+    again = [one for one in scene.caller.received() if one.name != "200"]
+    assert {one.message.to_tag for one in again} == {second.message.to_tag}
+    assert {one.name for one in again} == {"183"}
+    scene.agent.answer(invite, 180, tag="two")
+    scene.run(33_000)
+    # Once a minute it is said that the call goes on (RFC 3261 13.3.1.1).
+    assert {one.message.to_tag for one in scene.caller.received()} == {first.message.to_tag}
+    response, _, _ = answered(scene, invite, "one", ONE)
+    assert response.message.to_tag == first.message.to_tag
+    hang_up(scene, dialog)
+
+
+def test_a_caller_that_acknowledges_no_fork_is_refused(scene):
+    invite = scene.invite(headers=[("Supported", "100rel")])
+    for tag, body in (("one", ONE), ("two", TWO)):
+        early(scene, invite, tag, body)
+    scene.run(33_000)
+    refused = scene.caller.received()[-1]
+    assert refused.name == "504"
+    scene.caller.ack(scene.invited, refused)
+    scene.run()
+    scene.agent.answer(scene.agent.received()[0], 200)
+    scene.agent.answer(invite, 487, tag="one")
+    scene.run()
+    scene.agent.received()
+    scene.over()
