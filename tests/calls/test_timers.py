@@ -7,12 +7,16 @@ from .scene import AGENT, CALLER, Scene, sdp
 
 TYPE = ("Content-Type", "application/sdp")
 KNOWS = [("Supported", "timer"), ("Allow", "INVITE, ACK, BYE, CANCEL, UPDATE")]
-KINDS = ("edge", "peer", "none", "422")
+BY_INVITE = [("Supported", "timer"), ("Allow", "INVITE, ACK, BYE, CANCEL")]
+KINDS = ("edge", "invite", "peer", "none", "422")
 
 
 class Side:
-    """A phone that answers refreshes, and refreshes where that is its duty. kind: who refreshes; none: it knows no
-    session timers; 422: it wants longer intervals than it is asked for, and the edge refreshes."""
+    """A phone that answers refreshes, and refreshes where that is its duty.
+
+    kind: who refreshes; invite: the edge, by INVITE, as it takes no UPDATE; none: it knows no session timers; 422: it
+    wants longer intervals than it is asked for, and the edge refreshes.
+    """
 
     def __init__(self, phone, kind):
         self.phone = phone
@@ -22,6 +26,7 @@ class Side:
         """(time, method, Session-Expires) of requests of the edge's."""
         self.refused = 0
         self.seen = set()
+        self.bodies = []
         self.answers = []
         self.silent = False
 
@@ -46,6 +51,10 @@ class Side:
                 if self.kind == "422" and int(value.partition(";")[0]) < self.interval:
                     self.refused += 1
                     self.phone.answer(one, 422, headers=[("Min-SE", str(self.interval))])
+                elif self.kind == "invite":
+                    self.bodies.append(one.message.body)
+                    self.phone.answer(one, 200, body=sdp(self.phone.host), headers=[
+                        *BY_INVITE, TYPE, ("Session-Expires", f"{self.interval};refresher=uac")])
                 else:
                     self.phone.answer(one, 200, headers=[*KNOWS, ("Session-Expires", f"{self.interval};refresher=uac")])
             elif one.message.is_request is False:
@@ -60,10 +69,12 @@ def up(caller, agent):
     scene = Scene()
     one, other = Side(scene.caller, caller), Side(scene.agent, agent)
     headers = {"edge": [*KNOWS, ("Session-Expires", "600;refresher=uas")],
+               "invite": [*BY_INVITE, ("Session-Expires", "600;refresher=uas")],
                "peer": [*KNOWS, ("Session-Expires", "600;refresher=uac")], "none": [],
                "422": [*KNOWS, ("Session-Expires", "1200;refresher=uas"), ("Min-SE", "1200")]}[caller]
     invite = scene.invite(headers=headers)
     more = {"edge": [*KNOWS, ("Session-Expires", "600;refresher=uac")],
+            "invite": [*BY_INVITE, ("Session-Expires", "600;refresher=uac")],
             "peer": [*KNOWS, ("Session-Expires", "600;refresher=uas")], "none": [],
             "422": [*KNOWS, ("Session-Expires", "600;refresher=uac")]}[agent]
     scene.agent.answer(invite, 200, body=sdp(AGENT), headers=[TYPE, *more])
@@ -93,7 +104,8 @@ def pass_time(scene, one, other, seconds, *, refreshing=(True, True)):
 @pytest.mark.parametrize("caller", KINDS)
 def test_each_leg_keeps_its_own(caller, agent):
     scene, one, other, answered = up(caller, agent)
-    expected = {"edge": "600;refresher=uas", "peer": "600;refresher=uac", "none": None, "422": "1200;refresher=uas"}
+    expected = {"edge": "600;refresher=uas", "invite": "600;refresher=uas", "peer": "600;refresher=uac", "none": None,
+                "422": "1200;refresher=uas"}
     assert answered.header("Session-Expires") == expected[caller]
     pass_time(scene, one, other, 3700)
     assert scene.call.state == "up"
@@ -101,6 +113,9 @@ def test_each_leg_keeps_its_own(caller, agent):
         methods = [method for _, method, _ in side.refreshed]
         if side.kind == "edge":
             assert methods == ["UPDATE"] * 12, "every 300 s"
+        elif side.kind == "invite":
+            assert methods == ["INVITE"] * 12
+            assert set(side.bodies) == {sdp(AGENT if side is one else CALLER)}, "what holds, unchanged"
         elif side.kind == "422":
             # Once at the interval that was agreed; where that was less than it wants, it says so once.
             assert set(methods) == {"UPDATE"}
