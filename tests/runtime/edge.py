@@ -46,6 +46,10 @@ name = "X-Edge-Call"
 value = "{{call_id}}"
 
 {patient}
+# The phones lose nothing, and what they are slow to answer comes once.
+[timers]
+t1 = 4
+
 [process]
 directory = "{folder}"
 stop_timeout = {stop_timeout}
