@@ -177,7 +177,7 @@ def test_a_warm_transfer_to_a_human_who_requires_srtp(clients, network, start_ed
                  str(tmp_path / name), *more], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
         with keep("capture", "call.pcap") as capture:
-            wait_until((tmp_path / "call.pcap").exists, "the capture has begun")
+            call.edge.wait_log_line(event="capturing", call_id=call_id)
             call.refer()
             call.phones["carol"].expect("CALL_ESTABLISHED")
             call.phones["bob"].expect("CALL_CLOSED")

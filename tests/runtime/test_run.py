@@ -238,7 +238,7 @@ def test_what_the_size_policy_does_is_counted_beyond_a_worker(tmp_path):
         found = edge.until("size_over", 1)
         assert (found["size_compact"], found["size_drop"]) == (1, 1)
         assert found["size_fragment"] + found["size_sent_over"] == 1
-        assert "bytes: compact header names" in edge.event("policy")["text"]
+        assert "bytes (pbx): compact header names" in edge.event("policy")["text"]
         os.kill(edge.ready["pid"], signal.SIGKILL)
         edge.event("worker ready")
         edge.caller.request("INVITE", edge.uri, call_id="second", headers=[("X-Padding", "x" * 1400)])

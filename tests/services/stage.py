@@ -138,7 +138,8 @@ class StandIn:
         return {"found": found}
 
     def obey(self, command: Command) -> Reply:
-        self.told.append(command)
+        if not isinstance(command, SavedActions):  # which comes by itself, after the start at some time
+            self.told.append(command)
         while self.hung:
             time.sleep(0.01)
         if isinstance(command, ListCalls):
