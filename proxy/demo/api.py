@@ -9,9 +9,9 @@ import msgspec
 
 from .call import Unexpected
 
-SECONDS = 5
+SECONDS = 30
 """How long an answer is awaited."""
-STARTING, RETRY = 30, 0.2
+STARTING, RETRY = 90, 0.2
 """Seconds that the services process may take to start, and between two looks at it."""
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .phone import Phone
 
 MOST_EVENTS = 100
-PATIENCE = 5
+PATIENCE = 15
 """Seconds that an event is waited for."""
 LONGEST = 1800
 """Seconds until a call is ended, so that a phone that vanished leaves nothing behind."""

@@ -24,9 +24,9 @@ CONTRACT = "K-4711"
 INTENT = "billing question"
 WHISPERED = 50
 """Loud packets that a whisper has at least."""
-LONGEST_GAP = 0.5
+LONGEST_GAP = 1.0
 """Seconds without a packet while the caller is given another partner; a busy machine's jitter is in it."""
-PATIENCE = 15
+PATIENCE = 30
 """Seconds for all of a transfer."""
 RETRY = 0.1
 TERMINAL = ("completed", "failed", "cancelled", "unknown", "refused")

@@ -20,9 +20,9 @@ INTENT = "billing question"
 STARTING, RETRY = 3, 0.5
 """Seconds that an edge may take to start, and between two attempts to reach it."""
 
-FEW = 10
+FEW = 25
 """Packets at the beginning and end of each call."""
-SETTLE = 3
+SETTLE = 10
 """Seconds in which the edge's counters, which it writes down once a second, have come to rest."""
 
 Statistics = Callable[[], dict[str, int]]

@@ -21,7 +21,7 @@ FRAME = 0.02
 """Seconds of a packet."""
 SAMPLES = int(RATE * FRAME)
 PACKETS_AT_ONCE = 32
-PATIENCE = 3
+PATIENCE = 10
 """Seconds that audio is waited for."""
 LISTENED = 15
 """Packets that it takes to judge a tone."""

@@ -15,7 +15,7 @@ from .ladder import Ladder
 from .report import Outcome, Report, Result
 from .stage import Address, Stage, View
 
-LONGEST_STEP = 40
+LONGEST_STEP = 90
 """Seconds."""
 
 
