@@ -105,3 +105,12 @@ class TestSeveralRealms:
         edge = Scene(base=base)
         again = self.again(edge, edge.invite(), 407, [*challenge("two", realm="far"), *challenge("one")])
         assert self.given(again) == [("Proxy-Authorization", "trunk", "edge", "one")]
+
+    def test_more_than_anybody_needs(self):
+        """Of a response that asks for everything a bounded part is read (attacks.md, Framing and parsing)."""
+        edge = Scene(base=self.BASE)
+        flood = [one for number in range(40) for one in challenge(realm=f"r{number}")]
+        edge.agent.answer(edge.invite(), 407, headers=[*challenge("one"), *flood, *challenge("two", realm="far")])
+        edge.run()
+        again = edge.agent.take("ACK", "INVITE")
+        assert self.given(again) == [("Proxy-Authorization", "trunk", "edge", "one")]
