@@ -42,5 +42,5 @@ def run(target: Callable[[bytes], None], seeds: Iterable[bytes]) -> None:
         for number, seed in enumerate(seeds):
             Path(folder, f"seed-{number}").write_bytes(seed)
         # It ends the process without leaving the block: the seeds, too, are read before.
-        atheris.Setup([*sys.argv, "-timeout=10", folder], target)
+        atheris.Setup([*sys.argv, "-timeout=60", folder], target)
         atheris.Fuzz()

@@ -111,7 +111,7 @@ class Peer:
         self.socket.close()
 
 
-def preflight(uri, file=None, seconds=3.0):
+def preflight(uri, file=None, seconds=30.0):
     return asyncio.run(before.preflight(uri, load.load(file or DEFAULT), as_configured=file is not None,
                                         seconds=seconds))
 

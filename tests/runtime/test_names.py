@@ -20,7 +20,7 @@ to = "request-uri"
 """
 
 
-def edge_with(tmp_path, server, deadline=2.0):
+def edge_with(tmp_path, server, deadline=20.0):
     """An edge whose routes by name come before the one to an address."""
     edge = RunningEdge(tmp_path)
     head, route, rest = edge.text.partition("[[route]]")
@@ -80,7 +80,7 @@ def test_calls_go_where_srv_says_and_go_on_when_the_server_is_gone(tmp_path):
 
 
 def test_a_silent_server_costs_the_deadline_of_calls_to_names_alone(tmp_path):
-    with liar(lambda query: []) as server, edge_with(tmp_path, server, deadline=2.0) as edge:
+    with liar(lambda query: []) as server, edge_with(tmp_path, server, deadline=4.0) as edge:
         start = time.monotonic()
         edge.caller.request("INVITE", "sip:dns1@example.net", call_id="named")
         edge.caller.wait("100")
