@@ -62,7 +62,7 @@ async def asked(folder: Path, ask: AskSpeech, speech: Speech, model: str = "") -
     return answer, frames, took
 
 
-def order(codec="PCMA", deadline: float = 20.0, **options) -> AskSpeech:
+def order(codec="PCMA", deadline: float = 120.0, **options) -> AskSpeech:
     return AskSpeech(ask=5, call="c1", codec=codec, deadline=deadline, **options)
 
 
@@ -215,18 +215,18 @@ def ends(folder: Path, name: str) -> bool:
 
 def test_a_slow_program_is_killed_before_the_deadline_with_its_children(tmp_path):
     program = speaks(tmp_path, 'sleep 300 & echo $! >"$1/child"; echo $$ >"$1/pid"; wait')
-    answer, _, took = spoken(tmp_path, order(text="hello", deadline=1.5), Speech(program=program))
+    answer, _, took = spoken(tmp_path, order(text="hello", deadline=5.0), Speech(program=program))
     assert answer.error == "no sound in time"
-    assert 1.2 < took < 1.5 + SLACK
+    assert 4.0 < took < 5.0 + SLACK
     assert ends(tmp_path, "pid")
     assert ends(tmp_path, "child")
 
 
 def test_a_child_that_keeps_the_output_open_is_not_waited_for_longer(tmp_path):
     program = speaks(tmp_path, 'sleep 300 & echo $! >"$1/child"')
-    answer, _, took = spoken(tmp_path, order(text="hello", deadline=1.0), Speech(program=program))
+    answer, _, took = spoken(tmp_path, order(text="hello", deadline=5.0), Speech(program=program))
     assert answer.error == "no sound in time"
-    assert took < 1.0 + SLACK
+    assert took < 5.0 + SLACK
     assert ends(tmp_path, "child")
 
 
@@ -374,9 +374,9 @@ def test_a_summary_is_spoken(tmp_path, tones):
     (says("NONE"), "the conversation does not say"), (says("broken"), "the program sh failed with status 1"),
 ])
 def test_without_a_summary_the_fallback_is_spoken_in_time(tmp_path, tones, behaviour, why):
-    ask = order(summary="Sum up.", fallback="sorry", deadline=3.0)
+    ask = order(summary="Sum up.", fallback="sorry", deadline=10.0)
     answer, frames, took = by_model(tmp_path, behaviour, ask, tones)
-    assert took < 3.0 + SLACK
+    assert took < 10.0 + SLACK
     (summary,) = answer.extracted
     assert (summary.value, summary.source, summary.why) == ("sorry", "fallback", why)
     assert (answer.error, answer.spoken) == ("", "sorry")
