@@ -132,7 +132,7 @@ class Ground:
         invite = self.pbx.expect(b"INVITE", unique.encode())
         assert [data for data in self.pbx.received if data.startswith(b"INVITE")] == [invite]
         self.pbx.send(reply(invite, "486 Busy Here"))
-        statuses = []
+        statuses: list[int] = []
         while not statuses or 0 < statuses[-1] < 200:
             statuses.append(other.status())
         assert statuses == [100, 486]
@@ -161,8 +161,9 @@ def ground(namespace: Namespace, edge: EdgeProcess, authority: Authority) -> Ite
         edge.assert_unharmed()
         assert edge.resident() - built.memory < GROWTH
     finally:
-        for one in (*built.open, built.pbx):
+        for one in built.open:
             one.close()
+        built.pbx.close()
 
 
 @pytest.mark.parametrize("transport", PORTS)
@@ -242,7 +243,8 @@ def test_a_stranger_s_flood_over_its_connection(ground, transport):
     ground.edge.wait_stats(lambda stats: stats["requests_in"] + stats["rate_limited"]
                            >= ground.before["requests_in"] + ground.before["rate_limited"] + 2000, "all of it is read")
     assert (ground.rose("forwarded"), ground.rose("calls")) == (0, 0)
-    assert ground.rose("datagrams_out") + ground.rose("stream_messages_out") <= 10
+    # Five at once, and then five a second.
+    assert ground.rose("datagrams_out") + ground.rose("stream_messages_out") < 100
 
 
 @pytest.mark.parametrize("transport", PORTS)
