@@ -41,6 +41,8 @@ LONG_LIFE = 10.0
 """Seconds after which a services process that ends is started again with the first pause."""
 STOP_SECONDS = 5.0
 """How long it has to write what it knows when the edge stops."""
+GRACE = 5.0
+"""Seconds beyond that before it is killed."""
 BACKLOG = 128
 
 
@@ -190,7 +192,7 @@ class ServicesChild:
         process = self._process
         if process is not None and process.returncode is None:
             try:
-                await asyncio.wait_for(process.wait(), STOP_SECONDS + 1)
+                await asyncio.wait_for(process.wait(), STOP_SECONDS + GRACE)
             except TimeoutError:
                 self.log.error("services process killed: it did not stop in time")
                 process.kill()

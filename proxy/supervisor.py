@@ -45,7 +45,7 @@ from proxy.page import Page
 from proxy.policy.entries import Entry
 from proxy.services_child import ServicesChild, bind_api
 
-GRACE = 2.0
+GRACE = 5.0
 """Seconds that a worker gets beyond its stop timeout before it is killed."""
 SHORT_LIFE = 1.0
 """Seconds; a worker that lives no longer is started again after a pause, which doubles each time."""
