@@ -201,7 +201,7 @@ def test_a_new_certificate_is_for_new_connections(authority, edge_certificate):
 
 
 def test_a_handshake_has_to_end(authority, edge_certificate):
-    with running(tls=contexts(authority, edge_certificate), handshake=60) as edge:
+    with running(tls=contexts(authority, edge_certificate), handshake=1000) as edge:
         silent, junk = edge.connect(), edge.connect()
         junk.send(b"OPTIONS sip:a SIP/2.0\r\n\r\n")
         junk.closed()

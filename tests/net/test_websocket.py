@@ -286,7 +286,7 @@ def test_whoever_does_not_read_the_answers_to_his_pings_is_given_up():
 
 
 def test_a_client_is_pinged_in_silence_and_stays_as_long_as_it_answers():
-    with running(keepalive=30) as edge:
+    with running(keepalive=500) as edge:
         browser = Browser(edge).opened()
         for _ in range(3):
             assert browser.take().opcode == Opcode.PING
@@ -296,7 +296,7 @@ def test_a_client_is_pinged_in_silence_and_stays_as_long_as_it_answers():
 
 
 def test_a_client_that_leaves_a_ping_without_an_answer_is_gone():
-    with running(keepalive=30) as edge:
+    with running(keepalive=500) as edge:
         silent, lively = Browser(edge).opened(), Browser(edge).opened()
 
         def gone():
@@ -309,7 +309,7 @@ def test_a_client_that_leaves_a_ping_without_an_answer_is_gone():
 
 
 def test_a_stranger_is_not_pinged():
-    with running(listed="", keepalive=30, unlisted_idle=200) as edge:
+    with running(listed="", keepalive=300, unlisted_idle=2000) as edge:
         browser = Browser(edge).opened()
         browser.closed()
         assert browser.frames == []
