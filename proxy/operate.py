@@ -27,7 +27,7 @@ def answers(config: Config, task: Task, address: str = "") -> Iterator[dict[str,
         assert isinstance(answer, Done)
         if answer.error:
             raise ValueError(answer.error)
-        ours.settimeout(5.0)
+        ours.settimeout(20.0)
         for line in ours.makefile():
             yield json.loads(line)
 

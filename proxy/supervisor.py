@@ -370,7 +370,7 @@ class Supervisor:
             return
         client.setblocking(False)
         loop = asyncio.get_running_loop()
-        deadline = loop.call_later(1.0, self._hang_up, client)
+        deadline = loop.call_later(5.0, self._hang_up, client)
         loop.add_reader(client.fileno(), self._on_question, client, deadline)
 
     def _hang_up(self, client: socket.socket) -> None:
@@ -435,7 +435,7 @@ def ask(config: Config, question: Message, descriptors: list[int] | None = None)
 def ask_at(path: Path, question: Message, descriptors: list[int] | None = None) -> Message:
     """The same over the control socket at that path."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
-        client.settimeout(2.0)
+        client.settimeout(20.0)
         client.connect(str(path))
         send(client, question, descriptors)
         answer, _ = receive(client)
