@@ -1,5 +1,6 @@
 """The HTTP API of an edge of these tests."""
 import json
+import time
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
@@ -14,7 +15,14 @@ class Api:
         self._base = f"http://{net}.1:8080"
 
     def get(self, path: str) -> Any:
-        return self._ask(Request(self._base + path))
+        """A worker that is late to answer (503) is asked again."""
+        deadline = time.monotonic() + SECONDS
+        while True:
+            try:
+                return self._ask(Request(self._base + path))
+            except HTTPError as error:
+                if error.code != 503 or time.monotonic() > deadline:
+                    raise
 
     def post(self, path: str, body: object) -> Any:
         """HTTPError where it is refused."""
@@ -25,7 +33,7 @@ class Api:
 
     def is_ready(self) -> bool:
         try:
-            self.get("/health/ready")
+            self._ask(Request(f"{self._base}/health/ready"))
         except (HTTPError, URLError, ConnectionError):
             return False
         return True
