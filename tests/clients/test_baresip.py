@@ -209,6 +209,8 @@ def test_a_phone_that_signals_a_wrong_address(anchored):
     (True, "require", "never", {"alice": "srtp-mand"}),
     (False, "pass", "require", {"bob": "srtp-mand"}),
     (True, "require", "offer", {"alice": "srtp-mand", "bob": "srtp"}),
+    # Refuses keys beside plain RTP, and takes what it is offered then.
+    (True, "pass", "offer", {"bob": "srtp-mand"}),
 ])
 def test_a_secure_phone_and_a_plain_one_hear_each_other(clients, network, start_edge, tmp_path, control, caller, callee,
                                                         phones):
