@@ -96,6 +96,7 @@ def test_a_call_with_passwords_on_both_sides(stage):
     first, second = trunk.received("INVITE")
     assert not first.values("Proxy-Authorization")
     assert proven(second)
+    # The first of the trunk's challenges whose algorithm the edge knows (RFC 8760 2.4).
     assert "algorithm=SHA-256" in second.values("Proxy-Authorization")[0]
     assert first.values("Call-ID") == second.values("Call-ID")
     assert "ann" not in "".join(second.values("Proxy-Authorization"))
