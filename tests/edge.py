@@ -28,6 +28,16 @@ PAUSE = 0.02
 PATIENT = "[overload]\nlag = 0\n"
 """Lines of a configuration: a machine that is busy with something else makes the edge wait, and no call is refused for
 that."""
+UDP_AND_TCP = """
+[[listener]]
+name = "udp"
+bind = "udp:{net}.1:5060"
+
+[[listener]]
+name = "tcp"
+bind = "tcp:{net}.1:5060"
+"""
+"""Of an edge's configuration, to be filled in: a listener of each at one address."""
 
 
 def wait_until(condition: Callable[[], object], what: str, seconds: float = WAIT_SECONDS) -> None:

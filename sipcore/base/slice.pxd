@@ -23,6 +23,10 @@ cdef inline Slice slice_of(const uint8_t* p, uint32_t n) noexcept nogil:
     return s
 
 
+cdef inline Slice slice_empty() noexcept nogil:
+    return slice_of(<const uint8_t*>b"", 0)
+
+
 cdef inline uint8_t slice_at(Slice s, uint32_t i) noexcept nogil:
     SIPCORE_CHECK_INDEX("slice_at", i, s.n)
     return s.p[i]

@@ -21,10 +21,13 @@ cdef enum Flag:
     ANSWERS_PINGS = 32      # the peer has sent an empty line back
     PINGED = 64             # an empty line is expected back
     FINISHED = 128          # the end follows what is queued
-    HALF = 256              # the peer has said its last word
+    HALF = 256              # the peer has said its last word: it is read no more
     PROVEN = 1024           # it came in by TLS, and the peer has shown a certificate
     ALIASED = 2048          # it is found by its alias
-    AGAIN = 512             # has bytes that no event tells of, and stands in the list of those
+    AGAIN = 512             # is to be read first in the next wake-up, and stands in the list of those
+
+cdef enum:
+    MOST_OWED = 0xFFFF
 
 cdef struct Connection:
     Address peer            # scope: SCOPE_FLOW and its number where it came in, else as in a target
@@ -34,6 +37,7 @@ cdef struct Connection:
     uint8_t transport
     uint16_t flags
     uint16_t listener
+    uint16_t owed           # TCP, came in: requests that wait for their final response
     int group               # that its certificate proves, -1: none
     uint32_t generation
     uint32_t next           # in its bucket, or in the free list
@@ -52,6 +56,26 @@ cdef struct Connection:
     uint64_t waiting        # ms, since when a begun message waits for its rest; 0: none does
     uint64_t stalled        # ms, since when the peer takes too little; 0: it does not
     uint64_t said           # ms, last byte sent
+
+
+cdef inline bint is_request(const uint8_t* p, uint32_t n) noexcept nogil:
+    """Of a message: a slash stands in no method, and in SIP/2.0 it is the fourth character."""
+    return n > 8 and p[3] != c'/'
+
+
+cdef inline void note_request(Connection* c, const uint8_t* p, uint32_t n) noexcept nogil:
+    """A message came: where it is a request, its peer is owed a final response, unless it is an ACK."""
+    if is_request(p, n) and not (p[0] == c'A' and p[1] == c'C' and p[2] == c'K' and p[3] == c' '):
+        c.owed += c.owed < MOST_OWED
+
+
+cdef inline bint note_response(Connection* c, const uint8_t* p, uint32_t n) noexcept nogil:
+    """A message is queued; whether it is the last final response that its peer was owed. A look at start lines alone: a
+    2xx that comes again counts again, a request that nobody answers never."""
+    if c.owed == 0 or n <= 8 or is_request(p, n) or p[8] < c'2':
+        return False
+    c.owed -= 1
+    return c.owed == 0
 
 
 cdef bint keep_begun(Connection* c, const uint8_t* p, uint32_t n) noexcept nogil

@@ -155,7 +155,7 @@ cdef class Connections:
             self.cursor = self.cursor + 1 if self.cursor + 1 < self.fresh else 0
             slot = self.cursor
             c = &self.slab[slot]
-            if not c.flags & CAME_IN or c.state == STATE_FREE or c.state == STATE_ENDED or c.out_n:
+            if not c.flags & CAME_IN or c.state == STATE_FREE or c.state == STATE_ENDED or c.out_at < c.out_n:
                 continue
             if best == NO_CONNECTION or (c.flags & LISTED) < (self.slab[best].flags & LISTED) or (
                     (c.flags & LISTED) == (self.slab[best].flags & LISTED) and c.heard < self.slab[best].heard):

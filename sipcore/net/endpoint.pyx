@@ -183,12 +183,8 @@ cdef class Endpoint:
             before = self.streams.counters.messages_in
             self.streams.receive(now)
             came = <int>(self.streams.counters.messages_in - before)
-            if not self._is_busy(now, came) or i + 1 == BATCHES or not 0 < came < UDP_BATCH:
+            if not self._goes_on(now, i, came, False) or came >= UDP_BATCH:
                 break
-            if self.layer.outbox.count:
-                self.sender.flush()
-            if came < FEW:
-                nanosleep(&self.pause, NULL)
         self.after(now)
 
     def _on_writable(self, int fd):
@@ -203,7 +199,7 @@ cdef class Endpoint:
         self.layer.note_lag(<uint32_t>min(1000 * (now - self.armed), <uint64_t>MOST_LAG) if now > self.armed else 0,
                             self.sender.blocked, now)
         self.layer.expire(now)
-        if self.streams is not None and self.streams.again_n:
+        if self.streams is not None and self.streams.untold:
             self.streams.receive(now)
         if self.streams is not None and self.streams.next_deadline() <= now:
             self.streams.expire(now)
@@ -227,19 +223,28 @@ cdef class Endpoint:
                 if n > 0 and self.layer.outbox.count:
                     self.sender.flush()
                 sock.serve(now, SERVED_AMID if n == UDP_BATCH else SERVED)
-            if self.layer.outbox.count:
-                self.sender.flush()
-            if sock.backlog.count:
-                continue
-            if n <= 0 or i + 1 == BATCHES or not (self._is_busy(now, n) or n == UDP_BATCH):
+                if sock.backlog.count:
+                    if self.layer.outbox.count:
+                        self.sender.flush()
+                    continue
+            if not self._goes_on(now, i, n, n == UDP_BATCH):
                 break
-            if n < FEW:
-                nanosleep(&self.pause, NULL)
         if sock.backlog.count:
             self._come_back(sock)
         if shaken:
             self._watch_again(sock)
         self.after(now)
+
+    cdef bint _goes_on(self, uint64_t now, int i, int came, bint more) noexcept:
+        """Whether another batch follows batch i, in which `came` messages were: their answers leave first, and where
+        few came, others get a moment to come. more: others wait for certain."""
+        if self.layer.outbox.count:
+            self.sender.flush()
+        if came <= 0 or not (self._is_busy(now, came) or more) or i + 1 == BATCHES:
+            return False
+        if came < FEW:
+            nanosleep(&self.pause, NULL)
+        return True
 
     cdef bint _is_busy(self, uint64_t now, int n) noexcept nogil:
         """Whether messages come so fast that the next batch is looked for at once, after a moment where few came.
@@ -316,7 +321,7 @@ cdef class Endpoint:
             due = self.layer.next_deadline()
             if self.streams is not None:
                 due = min(due, self.streams.next_deadline())
-                if self.streams.again_n or self.streams.ended_n or self.streams.refused_n:
+                if self.streams.untold or self.streams.ended_n or self.streams.refused_n:
                     due = now
             if self.journal is not None and self.journal.n and due > now + JOURNAL_MS:
                 due = now + JOURNAL_MS

@@ -67,14 +67,17 @@ cdef class Streams:
     cdef uint32_t dirty_n
     cdef uint32_t* ended                # slots whose unsent messages are to be reported
     cdef readonly uint32_t ended_n
-    cdef uint32_t* again                # slots with bytes that no event tells of
-    cdef readonly uint32_t again_n
+    cdef uint32_t* again                # slots to be read first in the next wake-up
+    cdef uint32_t again_n
+    cdef readonly uint32_t untold       # how many of them have bytes that no event tells of
     cdef uint8_t* refused               # messages that found no connection, each behind its length
     cdef readonly uint32_t refused_n
     cdef uint32_t refused_capacity
     cdef uint32_t unlisted              # connections of unlisted sources
     cdef uint32_t handshakes            # that may go a step in this wake-up
-    cdef uint32_t ws_bytes              # of WebSocket connections that may be read in this wake-up
+    cdef uint32_t bytes                 # that may be read in this wake-up
+    cdef uint32_t ws_bytes              # those of WebSocket connections
+    cdef uint32_t reads                 # of one connection in this wake-up
     cdef readonly object trace
     cdef object log                     # callable(level, event, fields)
     cdef list sockets                   # listening ones, by listener
@@ -104,6 +107,7 @@ cdef class Streams:
     cdef void _on_open(self, uint32_t slot, uint64_t now) noexcept
     cdef void _read(self, uint32_t slot, uint64_t now) noexcept
     cdef void _read_later(self, uint32_t slot) noexcept nogil
+    cdef void _on_last_word(self, uint32_t slot, uint64_t now) noexcept
     cdef void _take(self, uint32_t slot, const uint8_t* p, uint32_t n, uint64_t now) noexcept
     cdef void _take_frames(self, uint32_t slot, const uint8_t* p, uint32_t n, uint64_t now) noexcept
     cdef void _on_pong(self, uint32_t slot) noexcept nogil

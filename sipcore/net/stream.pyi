@@ -9,7 +9,7 @@ class Streams:
     table: Connections
     epoll: int
     ended_n: int
-    again_n: int
+    untold: int
     refused_n: int
     trace: Callable[[str, int, str, int, bytes], None] | None
     def __init__(

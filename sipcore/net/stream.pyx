@@ -7,9 +7,14 @@ connection has no buffer; its memory is a row of the table, and over TLS what Op
 
 Bounds, all of which a stranger can reach: connections of one source, of all unlisted ones, of all together (a new one
 takes the place of an idle one, of a stranger's first); how many are accepted of one source in a second; bytes of a
-begun message, and the time until it is whole; bytes that wait for a peer that does not read, and for how long; the
-steps of TLS handshakes in one wake-up, and the bytes of WebSocket frames, each of which costs as much as a message of
-another transport however short it is (4 us), so that calls are not delayed by a storm of them.
+begun message, and the time until it is whole; bytes that wait for a peer that does not read, and for how long; in one
+wake-up the bytes read of all connections (those that went without are the first ones of the next), the steps of TLS
+handshakes, and the bytes of WebSocket frames, each of which costs as much as a message of another transport however
+short it is (4 us), so that calls are not delayed by a storm of them.
+
+A peer may end its sending side and read on, over TCP. Its connection is kept while requests of it wait for their final
+responses, for as long as it may be idle, and for nothing else: whoever reads on cannot be told from whoever has gone,
+before he has refused what he is sent. So what is written then counts as sent a second later.
 
 A connection that ends tells the layer of each message that it had not written in full, just as a network tells of a
 datagram (`transport_error`), but never from within `send`: `report` does it, when the layer is at rest.
@@ -24,7 +29,7 @@ from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy, strerror
 from posix.unistd cimport close
 from sipcore.base.address cimport (
-    SCOPE_FLOW, TRANSPORT_TLS, TRANSPORT_WS, TRANSPORT_WSS, Address, address_from,
+    SCOPE_FLOW, TRANSPORT_TCP, TRANSPORT_TLS, TRANSPORT_WS, TRANSPORT_WSS, Address, address_from,
     address_host, transport_number,
 )
 from sipcore.base.bucket cimport SourceLimiter, bucket_take
@@ -33,7 +38,7 @@ from sipcore.base.wheel cimport Wheel
 from sipcore.net.connection cimport (
     AGAIN, ALIASED, ANSWERS_PINGS, BLOCKED, CAME_IN, DIRTY, FINISHED, HALF, HEARD, LISTED, PINGED, PROVEN,
     STATE_CONNECTING, STATE_ENDED, STATE_ENDING, STATE_FREE, STATE_HANDSHAKE, STATE_OPEN, STATE_UPGRADE, Connection,
-    keep_begun, next_unsent, queue_bytes,
+    is_request, keep_begun, next_unsent, note_request, note_response, queue_bytes,
 )
 from sipcore.net.connections cimport NO_CONNECTION, Connections
 from sipcore.net.tls cimport (
@@ -67,15 +72,16 @@ cdef extern from "sys/epoll.h" nogil:
 
 cdef enum:
     READ_BYTES = 1 << 16        # of one read, at least
-    READS = 4                   # of one connection in a wake-up
+    READS = 4                   # of one connection in a wake-up, where no other has something
     RECORDS = 64                # TLS records of one connection in a wake-up
     RECORD_BYTES = 1 << 14
+    BYTES = 1 << 17             # read of all connections together in a wake-up, that of the last read not counted
     ACCEPTS = 16                # of one listener in a wake-up
     HANDSHAKES = 2              # steps that cost a signature, in a wake-up
     WS_READ_BYTES = 4096        # of one WebSocket connection in a wake-up
     WS_BYTES = 1 << 14          # of all of them together
     BATCH = 256                 # deadlines handled at once
-    ENDING_MS = 1000            # what an ended connection has for its last words
+    ENDING_MS = 1000            # what an ended connection has for its last words, and a peer to refuse them
     PONG_MS = 10_000            # for the answer to a ping (RFC 5626 4.4.1)
     PAUSE_MS = 200              # without a descriptor left
     REPORTED_BYTES = 1 << 20    # of messages that found no connection
@@ -258,9 +264,11 @@ cdef class Streams:
         cdef int n = epoll_wait(self.epoll, events, STREAM_EVENTS, 0)
         self.layer.now = now
         self.handshakes = HANDSHAKES
+        self.bytes = BYTES
         self.ws_bytes = WS_BYTES
+        self.reads = READS if n + <int>self.again_n <= 1 else 1
         if self.again_n:
-            count, self.again_n = self.again_n, 0
+            count, self.again_n, self.untold = self.again_n, 0, 0
             for i in range(count):
                 slot = self.again[i]
                 self.table.slab[slot].flags &= <uint16_t>~AGAIN
@@ -493,15 +501,15 @@ cdef class Streams:
         """Read a few times, as long as there is something."""
         cdef Connection* c = &self.table.slab[slot]
         cdef ssize_t n
-        cdef uint32_t reads = 0, most = RECORDS if c.ssl != NULL else READS, room = READ_BYTES
+        cdef uint32_t reads = 0, most = RECORDS if c.ssl != NULL else self.reads, room = READ_BYTES
         if _is_ws(c.transport):
             most = 1
             room = min(<uint32_t>WS_READ_BYTES, self.ws_bytes)
-            if room == 0:
-                # Others had it all: the kernel tells of what is left in the next wake-up.
+        while True:
+            if self.bytes == 0 or room == 0:
+                # Others had it all.
                 self._read_later(slot)
                 return
-        while True:
             if c.in_n:
                 memcpy(self.room, c.begun, c.in_n)
             if c.ssl != NULL:
@@ -518,13 +526,11 @@ cdef class Streams:
                 if n < 0 or c.state == STATE_ENDING or not c.flags & CAME_IN:
                     self._end(slot, "closed by the peer" if n == 0 else "connection lost")
                 else:
-                    # Whoever has said his last word may still be told ours.
-                    c.flags |= FINISHED | HALF
-                    self._watch(slot, 0)
-                    self._finish(slot, now)
+                    self._on_last_word(slot, now)
                 return
             c.heard = now
             reads += 1
+            self.bytes -= min(self.bytes, <uint32_t>n)
             if c.state == STATE_ENDING:
                 if reads == most:
                     return
@@ -538,19 +544,35 @@ cdef class Streams:
             if c.ssl == NULL:
                 if n < READ_BYTES or reads == most:
                     return
+            elif not tls_has_more(c.ssl):
+                return
             elif reads == most:
                 self._read_later(slot)
                 return
-            elif not tls_has_more(c.ssl):
-                return
 
     cdef void _read_later(self, uint32_t slot) noexcept nogil:
-        """Have the next wake-up read on where no event would tell of what has come."""
+        """Have the next wake-up read on, before it takes up what it is told of."""
         cdef Connection* c = &self.table.slab[slot]
-        if c.ssl != NULL and tls_has_more(c.ssl) and not c.flags & AGAIN:
+        if not c.flags & AGAIN:
             c.flags |= AGAIN
             self.again[self.again_n] = slot
             self.again_n += 1
+            self.untold += c.ssl != NULL and tls_has_more(c.ssl)
+
+    cdef void _on_last_word(self, uint32_t slot, uint64_t now) noexcept:
+        """A peer that came in has ended its sending side. It may still be told what it is owed (RFC 3261 18.2.2), and
+        is sent no request any more: no answer could come."""
+        cdef Connection* c = &self.table.slab[slot]
+        c.flags |= HALF
+        self._watch(slot, EPOLLOUT if c.flags & BLOCKED else 0)
+        self.table.forget(slot)
+        if c.owed == 0:
+            c.flags |= FINISHED
+            self._finish(slot, now)
+            return
+        keep_begun(c, NULL, 0)
+        c.waiting = 0
+        self._arm(slot)
 
     cdef void _take(self, uint32_t slot, const uint8_t* p, uint32_t n, uint64_t now) noexcept:
         """Take the whole messages of what a connection has; keep the rest."""
@@ -652,6 +674,8 @@ cdef class Streams:
         cdef Address source = c.peer
         self.counters.messages_in += 1
         c.flags |= HEARD
+        if c.flags & CAME_IN and c.transport == TRANSPORT_TCP:
+            note_request(c, p, n)
         if self.trace is not None:
             self._show("in", c, p, n)
         self.layer.proven_group = c.group
@@ -678,6 +702,9 @@ cdef class Streams:
             self._refuse(data, n)
             return
         c = &self.table.slab[slot]
+        if c.flags & HALF and is_request(data, n):
+            self._refuse(data, n)
+            return
         if self.trace is not None:
             self._show("out", c, data, n)
         if _is_ws(c.transport):
@@ -700,6 +727,8 @@ cdef class Streams:
             self._refuse(data, n)
             return
         self.counters.messages_out += 1
+        if note_response(c, data, n) and c.flags & HALF:
+            self._finish(slot, self.layer.now)
 
     cdef void _claim(self, uint32_t slot, uint16_t port) noexcept:
         """The peer, who has shown a certificate, says that it is reached at that port by its connection (RFC 5923 7.2).
@@ -797,6 +826,10 @@ cdef class Streams:
             c.out_at += <uint32_t>n
             c.said = now
         if c.out_at == c.out_n:
+            if c.flags & HALF and c.transport == TRANSPORT_TCP and c.out_n:
+                # Kept until the peer had time to refuse it.
+                c.stalled = 0
+                return
             free(c.out)
             c.out = NULL
             c.out_n = c.out_at = c.out_capacity = c.out_seen = 0
@@ -989,6 +1022,9 @@ cdef class Streams:
         cdef bint began = c.state > STATE_UPGRADE
         if c.state == STATE_ENDED or c.state == STATE_FREE:
             return
+        if c.flags & HALF and c.transport == TRANSPORT_TCP and why:
+            # Nobody was there any more: nothing of what is kept has arrived.
+            c.out_at = 0
         if c.ssl != NULL:
             tls_free(c.ssl, began and not why)
             c.ssl = NULL

@@ -8,7 +8,7 @@ request is addressed to.
 """
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from sipcore.base.address cimport Address, address_same_host
-from sipcore.base.slice cimport Slice, slice_bytes, slice_of
+from sipcore.base.slice cimport Slice, slice_bytes, slice_empty
 from sipcore.stack.admission cimport ADMIT_FORBID
 from sipcore.stack.callrecord cimport CallRecord
 from sipcore.stack.counters cimport *
@@ -116,7 +116,7 @@ cdef class Controlling(Seeking):
         server.verdict = verdict
         server.group = self.group
         server.record = CallRecord.of(self, record_slot)
-        self.answer(listener, source, 100, slice_of(self.msg.base, 0), slice_of(self.msg.base, 0))
+        self.answer(listener, source, 100, slice_empty(), slice_empty())
         self._hand(server)
 
     cdef void on_silent(self, uint32_t slot) noexcept:
@@ -177,7 +177,7 @@ cdef class Controlling(Seeking):
             self._hand(server)
             if m.method == METHOD_INVITE and server.slot != NO_TX and self.slab[server.slot].server == SERVER_TRYING:
                 # 13.3.1.1: the answer waits for the other leg.
-                self.answer(listener, source, 100, slice_of(m.base, 0), slice_of(m.base, 0))
+                self.answer(listener, source, 100, slice_empty(), slice_empty())
         return True
 
     cdef bint _ack_inside(self) noexcept:

@@ -12,7 +12,7 @@ from sipcore.base.address cimport (
     SCOPE_FLOW, Address, TRANSPORT_TLS, TRANSPORT_UDP, address_from, address_same_host, is_secure, is_websocket,
 )
 from sipcore.base.siphash cimport SipState, siphash_final, siphash_init, siphash_update, siphash_update_word
-from sipcore.base.slice cimport Slice, slice_bytes, slice_from, slice_of
+from sipcore.base.slice cimport Slice, slice_bytes, slice_empty, slice_from, slice_of
 from sipcore.stack.admission cimport ADMIT_FORBID, ADMIT_LISTED, ADMIT_SILENT, Admission
 from sipcore.stack.counters cimport *
 from sipcore.stack.guarding cimport Guarding
@@ -354,27 +354,27 @@ cdef class Proxy(Guarding):
         """
         cdef int status = self.where(text, out)
         cdef Address* end
-        if record != NULL and out.transport == TRANSPORT_UDP and (status == HOP_OK or status == HOP_NAME):
-            end = &record.callee if self._tag_hash(self.msg.from_.tag) == record.caller_tag else &record.caller
-            if end.scope & SCOPE_FLOW and end.transport == TRANSPORT_UDP:
-                # It is behind NAT: only where its requests come from can it be reached.
-                out[0] = end[0]
-                out.scope &= ~SCOPE_FLOW
-                return 0
-        if record != NULL and out.transport != TRANSPORT_UDP and (status == HOP_OK or status == HOP_NAME):
-            end = &record.callee if self._tag_hash(self.msg.from_.tag) == record.caller_tag else &record.caller
-            if end.scope & SCOPE_FLOW and is_websocket(end.transport) and is_websocket(out.transport):
-                out[0] = end[0]
-                return 0
-            if end.transport == out.transport and (
-                    address_same_host(end, out) if status == HOP_OK else end.scope & SCOPE_FLOW != 0):
-                if end.scope & SCOPE_FLOW:
-                    out[0] = end[0]
-                elif out.scope == 0:
-                    # One server, one certificate: what its name was when the dialog began, it still is.
-                    out.scope = end.scope
-                return 0
-        return status
+        cdef bint connected
+        if record == NULL or (status != HOP_OK and status != HOP_NAME):
+            return status
+        end = &record.callee if self._tag_hash(self.msg.from_.tag) == record.caller_tag else &record.caller
+        connected = end.scope & SCOPE_FLOW != 0
+        if out.transport == TRANSPORT_UDP:
+            if not connected or end.transport != TRANSPORT_UDP:
+                return status
+            # It is behind NAT: only where its requests come from can it be reached.
+            out[0] = end[0]
+            out.scope &= ~SCOPE_FLOW
+        elif connected and is_websocket(end.transport) and is_websocket(out.transport):
+            out[0] = end[0]
+        elif end.transport != out.transport or not (address_same_host(end, out) if status == HOP_OK else connected):
+            return status
+        elif connected:
+            out[0] = end[0]
+        elif out.scope == 0:
+            # One server, one certificate: what its name was when the dialog began, it still is.
+            out.scope = end.scope
+        return HOP_OK
 
     cdef int _flow(self, Address* to) noexcept:
         """Where a Path of ours, which comes back in Route, leads (RFC 3327 5.3, RFC 5626 5.3): the listener to send
@@ -565,7 +565,7 @@ cdef class Proxy(Guarding):
             self.slab[attempt].until = self.now + self._try_ms(<Search>tx.context)
         self.rearm(attempt)
         if m.method == METHOD_INVITE:
-            self.answer(listener, source, 100, slice_of(m.base, 0), slice_of(m.base, 0))
+            self.answer(listener, source, 100, slice_empty(), slice_empty())
 
     cdef uint32_t _open_passage(self, uint32_t listener, const Address* source, Verdict verdict, bint begins_call,
                                 uint32_t* record_slot) noexcept:
@@ -640,7 +640,7 @@ cdef class Proxy(Guarding):
         if not self._seek(slot, verdict, targets, loop, record_slot):
             self._fail(slot)
         elif m.method == METHOD_INVITE:
-            self.answer(listener, source, 100, slice_of(m.base, 0), slice_of(m.base, 0))
+            self.answer(listener, source, 100, slice_empty(), slice_empty())
 
     cdef bint _may_begin(self, uint32_t owner, uint32_t slot, int* out, Address* to, Target target,
                          Search search) except -1:

@@ -12,7 +12,7 @@ from sipcore.base.address cimport (
     is_websocket, parse_ip,
     transport_name, transport_number,
 )
-from sipcore.base.slice cimport Slice, slice_bytes, slice_from, slice_of
+from sipcore.base.slice cimport Slice, slice_bytes, slice_empty, slice_from, slice_of
 from sipcore.stack.build cimport RESPONSE_STORED, plan_response, plan_sibling
 from sipcore.stack.clienttx cimport client_on_response, client_on_timer
 from sipcore.stack.counters cimport (
@@ -49,10 +49,6 @@ cdef enum:
 STORED_LIMITS.message = MAX_MESSAGE
 STORED_LIMITS.headers = MAX_HEADERS
 STORED_LIMITS.line = MAX_MESSAGE
-
-
-cdef inline Slice _nothing() noexcept nogil:
-    return slice_of(<const uint8_t*>b"", 0)
 
 
 cdef inline uint64_t _mix(uint64_t h, uint64_t word) noexcept nogil:
@@ -266,7 +262,7 @@ cdef class Layer(Transactions):
                 self.counters[<int>C_RETRANSMISSIONS_OUT] += 1
                 self.send(tx.listener_in, &tx.source, tx.response, tx.response_n)
             elif tx.server == SERVER_TRYING:
-                self.answer(listener, source, 100, _nothing(), _nothing())
+                self.answer(listener, source, 100, slice_empty(), slice_empty())
 
     cdef void _take_response(self) noexcept:
         cdef Msg* m = &self.msg
@@ -417,16 +413,16 @@ cdef class Layer(Transactions):
         self.send(tx.listener_in, &to, data, n)
 
     cdef void on_malformed(self, uint32_t listener, const Address* source, int fault) noexcept:
-        self.answer(listener, source, 400, _nothing(), _nothing())
+        self.answer(listener, source, 400, slice_empty(), slice_empty())
 
     cdef void on_request(self, uint32_t listener, const Address* source, uint64_t key) noexcept:
-        self.answer(listener, source, 501, _nothing(), _nothing())
+        self.answer(listener, source, 501, slice_empty(), slice_empty())
 
     cdef void on_ack(self, uint32_t listener, const Address* source, uint32_t slot) noexcept:
         self.counters[<int>C_STRAY_ACKS] += 1
 
     cdef void on_cancel(self, uint32_t listener, const Address* source, uint32_t slot) noexcept:
-        self.answer(listener, source, 481, _nothing(), _nothing())
+        self.answer(listener, source, 481, slice_empty(), slice_empty())
 
     cdef void on_response(self, uint32_t slot) noexcept:
         pass
@@ -502,7 +498,7 @@ cdef class Layer(Transactions):
             return
         if msg_cseq(&self.stored) != 0:
             return
-        plan_sibling(&self.edit, &self.stored, method_name(METHOD_ACK), &self.msg, slice_of(self.stored.base, 0))
+        plan_sibling(&self.edit, &self.stored, method_name(METHOD_ACK), &self.msg, slice_empty())
         self.render(tx.listener_out, &tx.target, &n)
 
     cdef void send_cancel(self, uint32_t slot, Slice lines) noexcept:

@@ -10,7 +10,7 @@ from cpython.ref cimport PyObject, Py_INCREF
 from sipcore.base.address cimport (
     SCOPE_FLOW, Address, TRANSPORT_TCP, TRANSPORT_UDP, address_host, address_same_host, is_secure,
 )
-from sipcore.base.slice cimport Slice, slice_bytes, slice_from, slice_of
+from sipcore.base.slice cimport Slice, slice_bytes, slice_empty, slice_from, slice_of
 from sipcore.stack.anchoring cimport Anchoring
 from sipcore.stack.counters cimport *
 from sipcore.stack.identity cimport BRANCH_TEXT, NO_SLOT, TOKEN_TEXT
@@ -186,7 +186,7 @@ cdef class Relay(Anchoring):
         cdef const Msg* m = &self.msg
         cdef uint32_t i = m.first[H_REASON], begin, end
         if i == NO_HEADER or m.forms:
-            return slice_of(m.base, 0)
+            return slice_empty()
         begin = m.headers[i].name
         end = m.headers[i].end
         i = m.headers[i].next
@@ -218,7 +218,7 @@ cdef class Relay(Anchoring):
         cdef Slice body
         cdef int step, outcome = HOOK_LEAVE
         if tx.flags & TX_CANCELLED and status < 200:
-            self.send_cancel(slot, slice_of(self.msg.base, 0))
+            self.send_cancel(slot, slice_empty())
         if status == 100 or owner == NO_TX:
             return
         if self.slab[owner].context != NULL:
@@ -272,7 +272,7 @@ cdef class Relay(Anchoring):
                 return
         step = server_on_response(&self.slab[owner], status, self.now, &self.timers)
         if search is not None:
-            self._cancel_all(owner, slot, slice_of(self.msg.base, 0))
+            self._cancel_all(owner, slot, slice_empty())
         if step & STEP_PASS:
             if search is not None:
                 search.settled = True
@@ -529,7 +529,7 @@ cdef class Relay(Anchoring):
             return
         if tx.client == CLIENT_PROCEEDING and tx.method == METHOD_INVITE and not tx.flags & TX_CANCEL_SENT:
             tx.flags |= TX_OVERTIME
-            self.send_cancel(slot, slice_of(self.msg.base, 0))
+            self.send_cancel(slot, slice_empty())
             return
         tx.client = CLIENT_TERMINATED
         self.counters[C_TIMEOUTS] += not transport
@@ -559,7 +559,7 @@ cdef class Relay(Anchoring):
         cdef Tx* tx = &self.slab[slot]
         if tx.context != NULL:
             (<Search>tx.context).settled = True
-            self._cancel_all(slot, NO_TX, slice_of(self.msg.base, 0))
+            self._cancel_all(slot, NO_TX, slice_empty())
         if tx.server != SERVER_TRYING and tx.server != SERVER_PROCEEDING:
             return
         if tx.flags & TX_MEDIA:
@@ -577,7 +577,7 @@ cdef class Relay(Anchoring):
         cdef uint32_t owner = self._owner(slot)
         if owner != NO_TX and self.slab[owner].server == SERVER_TRYING and not self.slab[owner].flags & TX_SENT_100:
             self.slab[owner].flags |= TX_SENT_100
-            self.respond(owner, 100, slice_from(b""), slice_from(b""))
+            self.respond(owner, 100, slice_empty(), slice_empty())
 
     cdef void _undo(self, uint32_t slot, uint32_t record_slot, bint begins_call) noexcept:
         """Take a request back that was not sent."""

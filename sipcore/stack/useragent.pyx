@@ -17,7 +17,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.ref cimport Py_INCREF, PyObject
 from sipcore.base.address cimport Address, TRANSPORT_WSS, address_same_host, is_secure, transport_name
 from sipcore.base.siphash cimport SipState, siphash_final, siphash_init, siphash_update, siphash_update_word
-from sipcore.base.slice cimport Slice, slice_bytes, slice_equal, slice_from, slice_of
+from sipcore.base.slice cimport Slice, slice_bytes, slice_empty, slice_equal, slice_from, slice_of
 from sipcore.base.wheel cimport Wheel
 from sipcore.stack.alarms cimport Alarms
 from sipcore.stack.build cimport RESPONSE_DIALOG, plan_response
@@ -536,7 +536,7 @@ cdef class UserAgent(Layer):
             self._refuse(listener, source, 200, b"", b"")
             return
         self.reply_address(source, &to)
-        plan_response(&self.edit, &self.msg, 200, slice_of(tag.p, 0), slice_of(tag.p, 0), tag, source, 0)
+        plan_response(&self.edit, &self.msg, 200, slice_empty(), slice_empty(), tag, source, 0)
         self.render(listener, &to, &n)
         if server is None or not server.waiting:
             return
@@ -643,7 +643,7 @@ cdef class UserAgent(Layer):
         cdef Tx* tx = &self.slab[slot]
         cdef ClientTransaction client = <ClientTransaction>self._object(slot)
         if tx.client == CLIENT_PROCEEDING and tx.method == METHOD_INVITE and not tx.flags & TX_CANCEL_SENT:
-            self.send_cancel(slot, slice_from(b""))
+            self.send_cancel(slot, slice_empty())
             return
         tx.client = CLIENT_TERMINATED
         if client is not None:

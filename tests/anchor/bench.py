@@ -129,12 +129,25 @@ class Call:
     def answer(self, *more: str, media: str = "RTP/AVP 0 101", version: int = 1) -> bytes:
         return sdp(self.at_bob.host, self.at_bob.port, *more, media=media, version=version)
 
-    def ring(self, offer: bytes | None = None, answer: bytes | None = None) -> "Call":
-        """INVITE with an offer, 200 with an answer, ACK."""
+    def invited(self, offer: bytes | None = None) -> Received:
+        """Alice sends an INVITE with an offer; as it comes to Bob."""
         self.alice.request("INVITE", self.bob.uri, headers=SDP_TYPE, body=offer or self.offer())
         self.bench.run()
         invite = self.bob.take("INVITE")
         self.edge_bob = edge_of(invite)
+        return invite
+
+    def early_of_another(self, invite: Received, talker: Talker, headers: Iterable[tuple[str, str]] = SDP_TYPE) -> None:
+        """Of a fork, "one", comes an answer before the call is answered: it hears Alice."""
+        self.bob.answer(invite, 183, tag="one", headers=headers, body=sdp(talker.host, talker.port))
+        self.bench.run()
+        self.edge_alice = edge_of(self.alice.take("100", "183"))
+        said = self.at_alice.say(b"early", self.edge_alice)
+        assert talker.hear() == said
+
+    def ring(self, offer: bytes | None = None, answer: bytes | None = None) -> "Call":
+        """INVITE with an offer, 200 with an answer, ACK."""
+        invite = self.invited(offer)
         self.bob.answer(invite, 200, headers=SDP_TYPE, body=answer or self.answer())
         self.bench.run()
         answered = self.alice.take("100", "200")

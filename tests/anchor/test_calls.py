@@ -11,9 +11,7 @@ from tests.anchor.bench import SDP_TYPE, AnchorBench, Call, edge_of, sdp
 
 def test_both_descriptions_name_the_edge_and_the_audio_flows(bench: AnchorBench) -> None:
     call = Call(bench)
-    call.alice.request("INVITE", call.bob.uri, headers=SDP_TYPE, body=call.offer("a=ptime:30", "a=x:1"))
-    bench.run()
-    invite = call.bob.take("INVITE")
+    invite = call.invited(call.offer("a=ptime:30", "a=x:1"))
     port = edge_of(invite)[1]
     assert invite.message.body == sdp("127.0.0.1", port, "a=ptime:30", "a=x:1")
     assert invite.header("Content-Length") == str(len(invite.message.body))
@@ -71,9 +69,7 @@ def test_the_log_line_has_what_the_far_end_reports(bench: AnchorBench) -> None:
 
 def test_an_answer_that_comes_again_is_the_same_again(bench: AnchorBench) -> None:
     call = Call(bench)
-    call.alice.request("INVITE", call.bob.uri, headers=SDP_TYPE, body=call.offer())
-    bench.run()
-    invite = call.bob.take("INVITE")
+    invite = call.invited()
     for _ in range(2):
         call.bob.answer(invite, 200, headers=SDP_TYPE, body=call.answer())
     bench.run()
@@ -84,10 +80,7 @@ def test_an_answer_that_comes_again_is_the_same_again(bench: AnchorBench) -> Non
 
 def test_early_media(bench: AnchorBench) -> None:
     call = Call(bench)
-    call.alice.request("INVITE", call.bob.uri, headers=SDP_TYPE, body=call.offer())
-    bench.run()
-    invite = call.bob.take("INVITE")
-    call.edge_bob = edge_of(invite)
+    invite = call.invited()
     call.bob.answer(invite, 183, headers=SDP_TYPE, body=call.answer())
     bench.run()
     call.edge_alice = edge_of(call.alice.take("100", "183"))
@@ -104,15 +97,8 @@ def test_early_media(bench: AnchorBench) -> None:
 def test_early_media_of_one_fork_and_the_answer_of_another(bench: AnchorBench) -> None:
     call = Call(bench)
     other = bench.talker("127.0.0.4")
-    call.alice.request("INVITE", call.bob.uri, headers=SDP_TYPE, body=call.offer())
-    bench.run()
-    invite = call.bob.take("INVITE")
-    call.edge_bob = edge_of(invite)
-    call.bob.answer(invite, 183, tag="one", headers=SDP_TYPE, body=sdp(other.host, other.port))
-    bench.run()
-    call.edge_alice = edge_of(call.alice.take("100", "183"))
-    said = call.at_alice.say(b"early", call.edge_alice)
-    assert other.hear() == said
+    invite = call.invited()
+    call.early_of_another(invite, other)
     call.bob.answer(invite, 200, tag="two", headers=SDP_TYPE, body=call.answer())
     bench.run()
     answered = call.alice.take("200")
@@ -155,9 +141,7 @@ def test_the_size_check_reckons_with_the_body_as_it_leaves(opened) -> None:
     bench = AnchorBench(verdict=Verdict(anchor=1, budget=100), oversize=oversize)
     opened.append(bench)
     call = Call(bench)
-    call.alice.request("INVITE", call.bob.uri, headers=SDP_TYPE, body=call.offer("a=ice-ufrag:" + "x" * 100))
-    bench.run()
-    invite = call.bob.take("INVITE")
+    invite = call.invited(call.offer("a=ice-ufrag:" + "x" * 100))
     assert seen == [(len(invite.data), len(invite.data))]
     call.bob.answer(invite, 486)
     bench.empty()

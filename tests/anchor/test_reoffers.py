@@ -153,10 +153,7 @@ def test_offer_and_answer_in_reliable_provisional_responses(bench: AnchorBench) 
 
 def test_answer_in_a_reliable_183_and_a_second_offer_in_the_prack(bench: AnchorBench) -> None:
     call = Call(bench)
-    call.alice.request("INVITE", call.bob.uri, headers=SDP_TYPE, body=call.offer())
-    bench.run()
-    invite = call.bob.take("INVITE")
-    call.edge_bob = edge_of(invite)
+    invite = call.invited()
     call.bob.answer(invite, 183, headers=(*SDP_TYPE, ("Require", "100rel"), ("RSeq", "1")), body=call.answer())
     bench.run()
     progress = call.alice.take("100", "183")

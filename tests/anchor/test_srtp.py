@@ -68,9 +68,7 @@ def test_a_secure_caller_and_a_plain_callee(make, proto: str) -> None:
 def test_a_plain_caller_and_a_callee_that_must_have_srtp(make) -> None:
     bench = make(srtp=(PASS, REQUIRE), suites=(GCM, CM))
     call = Call(bench)
-    call.alice.request("INVITE", call.bob.uri, headers=SDP_TYPE, body=call.offer())
-    bench.run()
-    invite = call.bob.take("INVITE")
+    invite = call.invited()
     offer = invite.message.body
     assert profile(offer) == "RTP/SAVP"
     assert [(tag, suite) for tag, suite, _ in usable(offer)] == [(1, GCM), (2, CM)]
@@ -140,9 +138,7 @@ def test_both_sides_with_keys_of_their_own(make) -> None:
 def test_keys_pass_from_end_to_end_without_a_rule(bench: AnchorBench) -> None:
     call = Call(bench)
     line = crypto(1, CM, key_of(1), "|2^20|1:4")
-    call.alice.request("INVITE", call.bob.uri, headers=SDP_TYPE, body=call.offer(line, media=SAVP))
-    bench.run()
-    invite = call.bob.take("INVITE")
+    invite = call.invited(call.offer(line, media=SAVP))
     assert (profile(invite.message.body), lines(invite.message.body)) == ("RTP/SAVP", [line.encode()])
     call.bob.answer(invite, 486)
     bench.run()
@@ -168,9 +164,7 @@ def test_an_offer_that_the_rule_does_not_allow(make, rule, media: str, keys: boo
 def test_an_answer_without_its_key_is_not_passed_on(make) -> None:
     bench = make(srtp=(PASS, REQUIRE))
     call = Call(bench)
-    call.alice.request("INVITE", call.bob.uri, headers=SDP_TYPE, body=call.offer())
-    bench.run()
-    invite = call.bob.take("INVITE")
+    invite = call.invited()
     call.bob.answer(invite, 200, headers=SDP_TYPE, body=call.answer(crypto(2, CM, key_of(9)), media=SAVP))
     bench.run()
     answered = call.alice.received()[-1]

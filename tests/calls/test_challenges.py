@@ -1,5 +1,7 @@
 """transfers.md section 7, row 15: 401 and 407 on INVITE, re-INVITE, REFER and BYE are answered, with the same dialog
 identity; and nothing is answered that is not the trunk's own (attacks.md, Trust)."""
+from typing import Any
+
 import pytest
 
 from proxy.config import Action
@@ -42,8 +44,11 @@ def same_dialog(one: Received, other: Received) -> bool:
         and other.message.cseq[0] == one.message.cseq[0] + 1 and one.message.branch != other.message.branch)
 
 
-def acknowledged(edge: Scene, request: Received) -> list[Received]:
-    """What the agent received after a refusal of an INVITE, without its ACK."""
+def refuse(edge: Scene, request: Received, headers: list[tuple[str, str]], status: int = 407,
+           **parts: Any) -> list[Received]:
+    """The agent refuses a request; what it receives then, without the ACK of an INVITE."""
+    edge.agent.answer(request, status, headers=headers, **parts)
+    edge.run()
     found = edge.agent.received()
     if request.name == "INVITE":
         assert found[0].name == "ACK"
@@ -51,12 +56,18 @@ def acknowledged(edge: Scene, request: Received) -> list[Received]:
     return found
 
 
+def confirmed(edge: Scene) -> Dialog:
+    """The caller's dialog: it has acknowledged the 200."""
+    dialog = edge.caller.caller_dialog(edge.caller.take("100", "200"))
+    dialog.send("ACK")
+    edge.run()
+    return dialog
+
+
 @pytest.mark.parametrize("status", [401, 407])
 class TestRow15:
     def repeated(self, edge: Scene, request: Received, status: int) -> Received:
-        edge.agent.answer(request, status, headers=challenge(status=status))
-        edge.run()
-        [again] = acknowledged(edge, request)
+        [again] = refuse(edge, request, challenge(status=status), status)
         assert again.name == request.name
         assert again.data.partition(b"\r\n\r\n")[2] == request.data.partition(b"\r\n\r\n")[2]
         assert same_dialog(request, again)
@@ -69,10 +80,7 @@ class TestRow15:
         edge.agent.answer(edge.invite(), 200, body=sdp(AGENT), headers=[TYPE, ("Allow", "INVITE, ACK, BYE, UPDATE")])
         edge.run()
         edge.agent.take("ACK")
-        one = edge.caller.caller_dialog(edge.caller.take("100", "200"))
-        one.send("ACK")
-        edge.run()
-        return edge, one
+        return edge, confirmed(edge)
 
     def test_invite(self, status):
         edge = Scene(base=TRUNK)
@@ -84,9 +92,7 @@ class TestRow15:
         ack = edge.agent.take("ACK")
         assert right(ack, status=status) or ack.header("Authorization" if status == 401 else "Proxy-Authorization")
         # The caller never heard of it.
-        one = edge.caller.caller_dialog(edge.caller.take("100", "200"))
-        one.send("ACK")
-        one.send("BYE")
+        confirmed(edge).send("BYE")
         edge.run()
         bye = self.repeated(edge, edge.agent.take("BYE"), status)
         edge.agent.answer(bye, 200)
@@ -146,22 +152,15 @@ class TestRow15:
 def test_a_proxy_and_the_far_end_may_both_ask(method):
     """RFC 3261 22.3: 407 on the way and then 401 at the end; the last one has both answers."""
     edge = Scene(base=TRUNK)
-    first = edge.invite()
     if method == "BYE":
-        edge.agent.answer(first, 200, body=sdp(AGENT), headers=[TYPE])
-        edge.run()
-        edge.agent.take("ACK")
-        one = edge.caller.caller_dialog(edge.caller.take("100", "200"))
-        one.send("ACK")
+        one, _ = edge.up()
         one.send("BYE")
         edge.run()
         first = edge.agent.take("BYE")
-    edge.agent.answer(first, 407, headers=challenge("proxy"))
-    edge.run()
-    second = acknowledged(edge, first)[-1]
-    edge.agent.answer(second, 401, headers=challenge("end", status=401))
-    edge.run()
-    third = acknowledged(edge, second)[-1]
+    else:
+        first = edge.invite()
+    second = refuse(edge, first, challenge("proxy"))[-1]
+    third = refuse(edge, second, challenge("end", status=401), 401)[-1]
     assert right(third, status=401)
     assert right(third, status=407)
     told = [parameters(message.header("Proxy-Authorization") or "") for message in (second, third)]
@@ -173,10 +172,8 @@ def test_a_proxy_and_the_far_end_may_both_ask(method):
 class TestWhoGetsNothing:
     """FreeSWITCH CVE-2021-41158: credentials go to the trunk alone."""
 
-    def refused(self, edge: Scene, request: Received, headers: list[tuple[str, str]], status: int = 407) -> None:
-        edge.agent.answer(request, status, headers=headers)
-        edge.run()
-        assert acknowledged(edge, request) == []
+    def refused(self, edge: Scene, request: Received, headers: list[tuple[str, str]]) -> None:
+        assert refuse(edge, request, headers) == []
         assert edge.calls.counters["challenges_answered"] == 0
         assert edge.calls.counters["challenges_refused"] == 1
 
@@ -197,9 +194,7 @@ class TestWhoGetsNothing:
         edge.agent.contact = "<sip:thief@127.0.0.5>"
         edge.agent.answer(invite, 200, body=sdp(AGENT), headers=[TYPE])
         edge.run()
-        one = edge.caller.caller_dialog(edge.caller.take("100", "200"))
-        one.send("ACK")
-        one.send(method, headers=[TYPE], body=sdp(CALLER, version=2))
+        confirmed(edge).send(method, headers=[TYPE], body=sdp(CALLER, version=2))
         edge.run()
         taken = next(request for request in edge.second.received() if request.name == method)
         edge.second.answer(taken, 407, headers=challenge())
@@ -225,60 +220,39 @@ class TestWhoGetsNothing:
 class TestNonces:
     def test_a_password_that_is_refused_is_not_sent_again(self):
         edge = Scene(base=TRUNK)
-        first = edge.invite()
-        edge.agent.answer(first, 407, headers=challenge("n1"))
-        edge.run()
-        [again] = acknowledged(edge, first)
-        edge.agent.answer(again, 407, headers=challenge("n2"))
-        edge.run()
-        assert acknowledged(edge, again) == []
+        [again] = refuse(edge, edge.invite(), challenge("n1"))
+        assert refuse(edge, again, challenge("n2")) == []
         assert edge.caller.names() == ["100", "407"]
 
     @pytest.mark.parametrize(("nonce", "answered"), [("n2", True), ("n1", False)])
     def test_a_stale_nonce_is_taken_anew_once(self, nonce, answered):
         edge = Scene(base=TRUNK)
-        first = edge.invite()
-        edge.agent.answer(first, 407, headers=challenge("n1"))
-        edge.run()
-        [again] = acknowledged(edge, first)
-        edge.agent.answer(again, 407, headers=challenge(nonce, stale=True))
-        edge.run()
-        found = acknowledged(edge, again)
+        [again] = refuse(edge, edge.invite(), challenge("n1"))
+        found = refuse(edge, again, challenge(nonce, stale=True))
         assert [right(one) for one in found] == [True] * answered
         for number in range(3, 6):
             if found:
-                edge.agent.answer(found[0], 407, headers=challenge(f"n{number}", stale=True))
-                edge.run()
-                found = acknowledged(edge, found[0])
+                found = refuse(edge, found[0], challenge(f"n{number}", stale=True))
         assert found == []
 
     def test_the_first_of_several_challenges_that_can_be_answered(self):
         """RFC 8760 2.4."""
         edge = Scene(base=TRUNK)
-        first = edge.invite()
-        edge.agent.answer(first, 407, headers=[
+        [again] = refuse(edge, edge.invite(), [
             ("Proxy-Authenticate", 'Digest realm="trunk'), *challenge("new", algorithm="SHA-512-256"),
             *challenge("other", realm="else"), *challenge("strong"), *challenge("weak", algorithm="MD5")])
-        edge.run()
-        [again] = acknowledged(edge, first)
         assert right(again)
         assert parameters(again.header("Proxy-Authorization") or "")["nonce"] == "strong"
 
     def test_the_body_is_hashed_where_nothing_less_is_wanted(self):
         edge = Scene(base=TRUNK)
-        first = edge.invite()
-        edge.agent.answer(first, 407, headers=challenge(qop="auth-int"))
-        edge.run()
-        [again] = acknowledged(edge, first)
+        [again] = refuse(edge, edge.invite(), challenge(qop="auth-int"))
         assert right(again, body=again.data.partition(b"\r\n\r\n")[2])
 
     def test_hashes_in_the_place_of_a_password(self, monkeypatch):
         monkeypatch.setenv("TEST_SECRET", HASHES["MD5"](b"edge:trunk:secret").hexdigest())
         edge = Scene(base=TRUNK.replace('"TEST_SECRET"', '"TEST_SECRET", hashed = true'))
-        first = edge.invite()
-        edge.agent.answer(first, 407, headers=[*challenge("strong"), *challenge("weak", algorithm="MD5")])
-        edge.run()
-        [again] = acknowledged(edge, first)
+        [again] = refuse(edge, edge.invite(), [*challenge("strong"), *challenge("weak", algorithm="MD5")])
         assert right(again)
         assert parameters(again.header("Proxy-Authorization") or "")["algorithm"] == "MD5"
 
@@ -289,12 +263,8 @@ def test_what_asked_before_gets_room_for_its_answer():
 
     def invite(edge: Scene) -> Received:
         first = edge.invite()
-        edge.agent.answer(first, 407, headers=challenge())
-        edge.run()
-        [again] = acknowledged(edge, first)
-        edge.agent.answer(again, 486)
-        edge.run()
-        edge.agent.received()
+        [again] = refuse(edge, first, challenge())
+        assert refuse(edge, again, [], 486) == []
         edge.caller.received()
         return first
 
@@ -354,9 +324,7 @@ class TestFailover:
         edge.second.answer(answered, 200, body=sdp("127.0.0.5"), headers=[TYPE])
         edge.run()
         edge.second.take("ACK")
-        one = edge.caller.caller_dialog(edge.caller.take("100", "200"))
-        one.send("ACK")
-        one.send("BYE")
+        confirmed(edge).send("BYE")
         edge.run()
         bye = edge.second.take("BYE")
         edge.second.answer(bye, 407, headers=challenge("third"))
@@ -390,9 +358,7 @@ def test_a_call_that_the_trunk_forks_after_its_challenge():
     """Two phones ring, each with a dialog of its own; one answers, and both INVITEs had one identity."""
     edge = Scene(base=TRUNK)
     first = edge.invite()
-    edge.agent.answer(first, 407, tag="proxy", headers=challenge())
-    edge.run()
-    [again] = acknowledged(edge, first)
+    [again] = refuse(edge, first, challenge(), tag="proxy")
     assert again.header("To") == first.header("To")
     for tag in ("one", "two"):
         edge.agent.answer(again, 180, tag=tag)

@@ -5,7 +5,7 @@ from tests.authorizing import answer, parameters
 from tests.endpoints import Received
 
 from .scene import CONFIG, Scene
-from .test_challenges import acknowledged, challenge, same_dialog
+from .test_challenges import challenge, refuse, same_dialog
 
 
 class TestSeveralRealms:
@@ -35,9 +35,7 @@ class TestSeveralRealms:
         return found
 
     def again(self, edge: Scene, request: Received, status: int, headers: list[tuple[str, str]]) -> Received:
-        edge.agent.answer(request, status, headers=headers)
-        edge.run()
-        [again] = acknowledged(edge, request)
+        [again] = refuse(edge, request, headers, status)
         assert same_dialog(request, again)
         return again
 
@@ -71,15 +69,11 @@ class TestSeveralRealms:
         fourth = self.again(edge, third, 407, challenge("new", realm="far", stale=True))
         assert sorted(self.given(fourth)) == [("Proxy-Authorization", "far", "other", "new"),
                                               ("Proxy-Authorization", "trunk", "edge", "one")]
-        edge.agent.answer(fourth, 407, headers=challenge("n3", realm="far", stale=True))
-        edge.run()
-        last = acknowledged(edge, fourth)
+        last = refuse(edge, fourth, challenge("n3", realm="far", stale=True))
         while last:
             # A nonce that is always stale: there is an end.
             assert last[0].message.cseq[0] < 6
-            edge.agent.answer(last[0], 407, headers=challenge(f"n{last[0].message.cseq[0]}", realm="far", stale=True))
-            edge.run()
-            last = acknowledged(edge, last[0])
+            last = refuse(edge, last[0], challenge(f"n{last[0].message.cseq[0]}", realm="far", stale=True))
         assert edge.caller.names() == ["100", "407"]
 
     def test_one_that_was_wrong_is_not_sent_with_the_other(self):

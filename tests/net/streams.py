@@ -1,5 +1,6 @@
-"""A Proxy on a loopback listener of a stream, and a loop that the test turns by hand."""
+"""A Proxy on a loopback listener of a stream, its peers and targets, and a loop that the test turns by hand."""
 import asyncio
+import contextlib
 import socket
 
 import uvloop
@@ -11,8 +12,9 @@ from sipcore.net.stream import Streams
 from sipcore.net.udp import bind_udp
 from sipcore.stack.admission import Admission
 from sipcore.stack.forward import Proxy
-from sipcore.stack.verdict import Verdict
+from sipcore.stack.verdict import Target, Verdict
 from sipcore.wire.framer import Framing
+from sipcore.wire.message import Message
 from tests.endpoints import build
 
 METHODS = ("INVITE", "OPTIONS", "MESSAGE")
@@ -136,3 +138,57 @@ class Edge:
             one.close()
         self.endpoint.close()
         self.loop.close()
+
+
+@contextlib.contextmanager
+def running(*arguments, **options):
+    """An Edge, closed at the end."""
+    edge = Edge(*arguments, **options)
+    try:
+        yield edge
+    finally:
+        edge.close()
+
+
+def statuses(messages):
+    return [Message(data).status for data in messages]
+
+
+class Listening:
+    """A listening socket that the edge connects to."""
+
+    def __init__(self, edge):
+        self.edge = edge
+        edge.targets.append(self)
+        self.sock = listen_stream("tcp", "127.0.0.1", 0)
+        self.address = self.sock.getsockname()[:2]
+
+    def verdict(self, *others):
+        return Verdict(targets=tuple(Target(host, port, 0, transport="tcp") for host, port in (self.address, *others)))
+
+    def accept(self):
+        found = []
+
+        def came():
+            with contextlib.suppress(BlockingIOError):
+                found.append(self.sock.accept()[0])
+            return found
+
+        self.edge.until(came)
+        found[0].setblocking(False)
+        peer = Peer(self.edge, found[0])
+        self.edge.peers.append(peer)
+        return peer
+
+    def close(self):
+        self.sock.close()
+
+
+def answer(data, status=200, reason="OK"):
+    """A response to a request."""
+    message = Message(data)
+    lines = [f"SIP/2.0 {status} {reason}"]
+    lines += [f"{name}: {value}" for name, value in message.items()
+              if name.lower() in ("via", "from", "call-id", "cseq")]
+    lines.append(f"To: {message.header('To')};tag=b")
+    return ("\r\n".join([*lines, "Content-Length: 0"]) + "\r\n\r\n").encode()

@@ -8,7 +8,7 @@ from sipcore.stack.verdict import Target, Verdict
 from sipcore.wire.message import Message
 from tests.certificates import Authority
 from tests.net.streams import LOCAL, request
-from tests.net.test_stream import running as running_tcp
+from tests.net.streams import running as running_tcp
 from tests.net.test_tls import TlsPeer, TlsTarget, contexts, running
 
 PBX = "pbx.example.com"

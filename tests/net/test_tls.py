@@ -2,6 +2,7 @@
 import contextlib
 import ctypes
 import ctypes.util
+import functools
 import socket
 import ssl
 import threading
@@ -12,7 +13,8 @@ from sipcore.net.tls import TlsContext, read_certificate, validity
 from sipcore.stack.verdict import Target, Verdict
 from sipcore.wire.message import Message
 from tests.certificates import Authority
-from tests.net.streams import LOCAL, Edge, request
+from tests.net.streams import request
+from tests.net.streams import running as running_edge
 
 
 @pytest.fixture(scope="module")
@@ -31,13 +33,7 @@ def contexts(authority, *certificates, client="none", ca=None):
              TlsContext(server=False, certificates=certificates[:1], ca=ca))]
 
 
-@contextlib.contextmanager
-def running(*arguments, **options):
-    edge = Edge(arguments[0] if arguments else LOCAL, "tls", **options)
-    try:
-        yield edge
-    finally:
-        edge.close()
+running = functools.partial(running_edge, transport="tls")
 
 
 class TlsPeer:

@@ -1,5 +1,6 @@
 """SIP over WebSocket (RFC 7118) on loopback, against the client side of the `websockets` library."""
 import contextlib
+import functools
 import random
 import socket
 import tracemalloc
@@ -14,17 +15,11 @@ from sipcore.net.tls import TlsContext
 from sipcore.net.websocket import SUBPROTOCOL, WebSocket
 from sipcore.wire.message import Message
 from tests.certificates import Authority
-from tests.net.streams import LOCAL, Edge, request
+from tests.net.streams import request
+from tests.net.streams import running as running_edge
 from tests.net.test_tls import TlsPeer
 
-
-@contextlib.contextmanager
-def running(verdict=LOCAL, **options):
-    edge = Edge(verdict, "ws", **options)
-    try:
-        yield edge
-    finally:
-        edge.close()
+running = functools.partial(running_edge, transport="ws")
 
 
 class Browser:
@@ -353,8 +348,7 @@ def test_a_long_upgrade_over_tls(tmp_path):
     authority = Authority(tmp_path)
     certificate = authority.give("edge", "DNS:edge.example.com")
     context = (TlsContext(server=True, certificates=[certificate]), None)
-    edge = Edge(LOCAL, "wss", tls=[context])
-    try:
+    with running_edge(transport="wss", tls=[context]) as edge:
         peer = TlsPeer(edge, authority).shake()
         protocol = ClientProtocol(parse_uri("wss://edge.example.com/"), subprotocols=[SUBPROTOCOL])
         upgrade = protocol.connect()
@@ -373,8 +367,6 @@ def test_a_long_upgrade_over_tls(tmp_path):
         frame, = protocol.events_received()
         assert isinstance(frame, Frame)
         assert Message(bytes(frame.data)).status == 200
-    finally:
-        edge.close()
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -8,19 +8,11 @@ import pytest
 from tests.certificates import TLS, Authority
 from tests.clients.phone import Phone
 from tests.clients.test_baresip import TONES
-from tests.edge import EdgeProcess, StartEdge
+from tests.edge import UDP_AND_TCP, EdgeProcess, StartEdge
 from tests.registrar.kamailio import Kamailio
 from tests.scenarios.sipp import Sipp
 
-CONFIGURATION = """
-[[listener]]
-name = "udp"
-bind = "udp:{net}.1:5060"
-
-[[listener]]
-name = "tcp"
-bind = "tcp:{net}.1:5060"
-
+CONFIGURATION = UDP_AND_TCP + """
 [[group]]
 name = "phones"
 addresses = ["127.0.0.1"]

@@ -5,19 +5,11 @@ from pathlib import Path
 import pytest
 
 from tests.certificates import TLS, Authority
-from tests.edge import EdgeProcess, wait_until
+from tests.edge import UDP_AND_TCP, EdgeProcess, wait_until
 from tests.registrar.kamailio import Kamailio
 from tests.scenarios.sipp import Sipp
 
-CONFIGURATION = """
-[[listener]]
-name = "udp"
-bind = "udp:{net}.1:5060"
-
-[[listener]]
-name = "tcp"
-bind = "tcp:{net}.1:5060"
-
+CONFIGURATION = UDP_AND_TCP + """
 [[group]]
 name = "trunk"
 addresses = ["{net}.3"]

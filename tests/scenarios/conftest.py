@@ -12,7 +12,26 @@ from tests.scenarios.controlled import configuration as controlled_calls
 from tests.scenarios.script import Script
 from tests.scenarios.sipp import SECONDS, Sipp
 
-CONFIGURATION = """
+LONG = """
+[[headers]]
+name = "long"
+on = ["INVITE"]
+add = [
+    {{ name = "X-Kept", value = "kept", priority = 9 }},
+    {{ name = "X-Long-1", value = "{filling}", priority = 1 }},
+    {{ name = "X-Long-2", value = "{filling}", priority = 2 }},
+]
+"""
+"""Of a configuration, to be filled in: headers that make an INVITE of "big" longer than a datagram may be."""
+SLOW_TIMERS = """
+[timers]
+t1 = 4
+t2 = 4
+try_timeout = 30
+"""
+"""What is repeated over UDP with this was lost, and not only late on a busy machine."""
+
+CONFIGURATION = LONG + """
 [[listener]]
 name = "edge"
 bind = "udp:{net}.1:5060"
@@ -107,15 +126,6 @@ headers = ["long"]
 name = "call"
 on = ["INVITE"]
 add = [{{ name = "X-Edge-Call", value = "{{call_id}}" }}]
-
-[[headers]]
-name = "long"
-on = ["INVITE"]
-add = [
-    {{ name = "X-Kept", value = "kept", priority = 9 }},
-    {{ name = "X-Long-1", value = "{filling}", priority = 1 }},
-    {{ name = "X-Long-2", value = "{filling}", priority = 2 }},
-]
 
 [[headers]]
 name = "transfer"

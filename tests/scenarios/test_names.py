@@ -8,22 +8,14 @@ import pytest
 
 from sipcore.wire.message import Message
 from tests.certificates import TLS, Authority
-from tests.edge import StartEdge
+from tests.edge import UDP_AND_TCP, StartEdge
 from tests.net.nameservers import Unbound
 from tests.net.streams import request
 from tests.net.test_tls import TlsTarget
-from tests.scenarios.conftest import Stage
+from tests.scenarios.conftest import LONG, SLOW_TIMERS, Stage
 from tests.scenarios.sipp import MEDIA_PORT
 
-CONFIGURATION = """
-[[listener]]
-name = "udp"
-bind = "udp:{net}.1:5060"
-
-[[listener]]
-name = "tcp"
-bind = "tcp:{net}.1:5060"
-
+CONFIGURATION = UDP_AND_TCP + LONG + SLOW_TIMERS + """
 [[group]]
 name = "callers"
 addresses = ["{net}.2"]
@@ -39,21 +31,8 @@ methods = ["INVITE", "MESSAGE"]
 to = "pbx"
 headers = ["long"]
 
-[[headers]]
-name = "long"
-on = ["INVITE"]
-add = [
-    {{ name = "X-Long-1", value = "{filling}", priority = 1 }},
-    {{ name = "X-Long-2", value = "{filling}", priority = 2 }},
-]
-
 [dns]
 servers = ["{server}"]
-
-[timers]
-t1 = 4
-t2 = 4
-try_timeout = 30
 """
 
 

@@ -3,19 +3,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.edge import NETWORKS, EdgeProcess
-from tests.scenarios.conftest import Stage
+from tests.edge import NETWORKS, UDP_AND_TCP, EdgeProcess
+from tests.scenarios.conftest import LONG, SLOW_TIMERS, Stage
 from tests.scenarios.sipp import MEDIA_PORT
 
-CONFIGURATION = """
-[[listener]]
-name = "udp"
-bind = "udp:{net}.1:5060"
-
-[[listener]]
-name = "tcp"
-bind = "tcp:{net}.1:5060"
-
+CONFIGURATION = UDP_AND_TCP + LONG + SLOW_TIMERS + """
 [[group]]
 name = "callers"
 addresses = ["{net}.2"]
@@ -50,22 +42,7 @@ to = "tcp"
 users = ["size"]
 to = "size"
 headers = ["long"]
-
-[[headers]]
-name = "long"
-on = ["INVITE"]
-add = [
-    {{ name = "X-Kept", value = "kept", priority = 9 }},
-    {{ name = "X-Long-1", value = "{filling}", priority = 1 }},
-    {{ name = "X-Long-2", value = "{filling}", priority = 2 }},
-]
-
-[timers]
-t1 = 4
-t2 = 4
-try_timeout = 30
 """
-"""T1 is long: what is repeated over UDP then was lost, and not only late on a busy machine."""
 
 
 @pytest.fixture(scope="module")
