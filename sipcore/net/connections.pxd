@@ -10,6 +10,16 @@ cdef enum:
     MOST_CONNECTIONS = 1 << FLOW_SLOT_BITS
 
 
+cdef inline bytes source_key(const Address* address):
+    """Whose connections are counted together: an address, of IPv6 its first half."""
+    return (<const char*>address.ip)[:4 if address.family == 4 else 8]
+
+
+cdef inline bytes target_key(uint32_t listener, const Address* to):
+    """A target and the listener that it is reached from."""
+    return (<const char*>to)[:sizeof(Address)] + bytes((listener,))
+
+
 cdef class Connections:
     cdef Connection* slab
     cdef uint32_t* buckets

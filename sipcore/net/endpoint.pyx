@@ -302,7 +302,7 @@ cdef class Endpoint:
                     # A send has met an error and cleared it: nothing may be left that wakes the reader.
                     (<UdpSocket>self.sockets[i]).take_errors(now)
                     self._watch_again(<UdpSocket>self.sockets[i])
-            if self.streams is not None and (self.streams.ended_n or self.streams.refused_n):
+            if self.streams is not None and self.streams.has_report():
                 self.streams.report(now)
             elif self.sender.failed_n == 0 and self.layer.outbox.count == 0:
                 break
@@ -321,7 +321,7 @@ cdef class Endpoint:
             due = self.layer.next_deadline()
             if self.streams is not None:
                 due = min(due, self.streams.next_deadline())
-                if self.streams.untold or self.streams.ended_n or self.streams.refused_n:
+                if self.streams.untold or self.streams.has_report():
                     due = now
             if self.journal is not None and self.journal.n and due > now + JOURNAL_MS:
                 due = now + JOURNAL_MS

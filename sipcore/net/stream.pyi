@@ -1,17 +1,11 @@
 import socket
 from collections.abc import Callable, Mapping, Sequence
 
-from sipcore.net.connections import Connections
+from sipcore.net.openings import Openings
 from sipcore.net.tls import TlsContext
 from sipcore.stack.layer import Layer
 
-class Streams:
-    table: Connections
-    epoll: int
-    ended_n: int
-    untold: int
-    refused_n: int
-    trace: Callable[[str, int, str, int, bytes], None] | None
+class Streams(Openings):
     def __init__(
         self,
         layer: Layer,

@@ -1,0 +1,4 @@
+from sipcore.net.outlet import Outlet
+
+class Inlet(Outlet):
+    untold: int

@@ -1,0 +1,3 @@
+from sipcore.net.peers import Peers
+
+class Openings(Peers): ...

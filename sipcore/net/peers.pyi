@@ -1,0 +1,3 @@
+from sipcore.net.inlet import Inlet
+
+class Peers(Inlet): ...

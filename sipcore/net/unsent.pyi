@@ -1,0 +1,2 @@
+class Unsent:
+    n: int
