@@ -8,7 +8,8 @@ from sipcore.stack.crossing import crossing
 from sipcore.stack.handler import Handler
 from sipcore.stack.identity import Identity
 from sipcore.stack.leg import Leg
-from sipcore.stack.useragent import ServerTransaction, UserAgent
+from sipcore.stack.uas import ServerTransaction
+from sipcore.stack.useragent import UserAgent
 from sipcore.wire.message import Message
 
 CALLER, CALLEE = ("192.0.2.1", 5060), ("192.0.2.2", 5060)

@@ -6,7 +6,8 @@ part of the product: there is no media, no failover, no transfer.
 from sipcore.stack.dialog import Dialog
 from sipcore.stack.handler import Handler
 from sipcore.stack.outgoing import Outgoing, address_of
-from sipcore.stack.useragent import ClientTransaction, ServerTransaction
+from sipcore.stack.uac import ClientTransaction
+from sipcore.stack.uas import ServerTransaction
 from sipcore.wire.message import Message
 
 

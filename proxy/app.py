@@ -26,8 +26,8 @@ from sipcore.stack import plan
 from sipcore.stack.admission import Admission
 from sipcore.stack.capabilities import EXTENSIONS
 from sipcore.stack.flows import Flows
-from sipcore.stack.forward import Proxy
 from sipcore.stack.identity import Identity
+from sipcore.stack.proxy import Proxy
 
 GRACE_MS = 1000
 USUAL_MTU = 1500

@@ -12,7 +12,7 @@ from proxy.messages import Operate
 if TYPE_CHECKING:
     from proxy.calls.registry import Calls
     from proxy.log import Log
-    from sipcore.stack.forward import Proxy
+    from sipcore.stack.proxy import Proxy
 
 MOST_BANS = 1000
 """That one answer shows: those that last longest. More would not fit into the socket at once."""

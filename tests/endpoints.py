@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from sipcore.base.trie import Trie
 from sipcore.net.loopback import Link, Packet
 from sipcore.stack.admission import Admission
-from sipcore.stack.forward import Proxy
+from sipcore.stack.proxy import Proxy
 from sipcore.stack.verdict import Verdict
 from sipcore.wire.message import Message
 from sipcore.wire.nameaddr import NameAddress

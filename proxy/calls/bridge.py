@@ -19,7 +19,7 @@ from sipcore.wire.message import Message
 
 if TYPE_CHECKING:
     from proxy.calls.call import Call
-    from sipcore.stack.useragent import ServerTransaction
+    from sipcore.stack.uas import ServerTransaction
 
 FORWARDED = ("INFO", "MESSAGE")
 _KEPT = ("Info-Package", "Content-Disposition")

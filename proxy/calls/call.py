@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from sipcore.stack.alarms import Alarm
     from sipcore.stack.offer import Offer
     from sipcore.stack.referral import Referral
-    from sipcore.stack.useragent import ServerTransaction
+    from sipcore.stack.uas import ServerTransaction
 
 MOST_TRANSFERS = 20
 """Of a call, kept to be shown while it lasts."""

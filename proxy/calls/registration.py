@@ -39,7 +39,7 @@ from sipcore.wire.uri import URI
 if TYPE_CHECKING:
     from proxy.calls.registry import Calls
     from sipcore.stack.hop import Hop
-    from sipcore.stack.useragent import ClientTransaction
+    from sipcore.stack.uac import ClientTransaction
     from sipcore.wire.message import Message
 
 State = Literal["waiting", "trying", "registered", "failed", "removing", "removed"]

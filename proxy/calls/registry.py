@@ -58,10 +58,10 @@ if TYPE_CHECKING:
     from sipcore.base.place import Unresolved
     from sipcore.stack.aim import Aim
     from sipcore.stack.alarms import Alarm
-    from sipcore.stack.forward import Proxy
     from sipcore.stack.hop import Hop
     from sipcore.stack.leg import Leg
-    from sipcore.stack.useragent import ServerTransaction
+    from sipcore.stack.proxy import Proxy
+    from sipcore.stack.uas import ServerTransaction
     from sipcore.wire.message import Message
 
 PAST_TRANSFERS = 1000

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from sipcore.stack.hop import Hop
     from sipcore.stack.offer import Offer
     from sipcore.stack.referral import Referral
-    from sipcore.stack.useragent import ServerTransaction
+    from sipcore.stack.uas import ServerTransaction
     from sipcore.wire.message import Message
 
 GRACE = 4.0

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from proxy.policy.engine import Policy
     from proxy.policy.upstreams import Peer
     from sipcore.stack.alarms import Alarm
-    from sipcore.stack.forward import Proxy
-    from sipcore.stack.useragent import ClientTransaction
+    from sipcore.stack.proxy import Proxy
+    from sipcore.stack.uac import ClientTransaction
 
 APART = 0.1
 """A probe comes so much of its interval earlier or later, by chance."""

@@ -8,7 +8,8 @@ from sipcore.stack import referral
 from sipcore.stack.dialog import Dialog
 from sipcore.stack.handler import Handler
 from sipcore.stack.outgoing import Outgoing, raw
-from sipcore.stack.useragent import ClientTransaction, ServerTransaction
+from sipcore.stack.uac import ClientTransaction
+from sipcore.stack.uas import ServerTransaction
 from sipcore.wire.message import Message
 from sipcore.wire.uri import URI
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from sipcore.base.errors import SipEdgeError
 from sipcore.stack.referral import Subscription, refer_to
-from sipcore.stack.useragent import ServerTransaction
+from sipcore.stack.uas import ServerTransaction
 from sipcore.wire.message import Message
 
 from .call import Call, Unexpected

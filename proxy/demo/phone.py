@@ -7,7 +7,9 @@ from sipcore.net.udp import bind_udp
 from sipcore.stack.handler import Handler
 from sipcore.stack.identity import Identity
 from sipcore.stack.outgoing import Outgoing, raw, uri_of
-from sipcore.stack.useragent import ClientTransaction, ServerTransaction, UserAgent
+from sipcore.stack.uac import ClientTransaction
+from sipcore.stack.uas import ServerTransaction
+from sipcore.stack.useragent import UserAgent
 from sipcore.wire.uri import URI
 
 from .call import PATIENCE, Call, Unexpected

@@ -15,7 +15,8 @@ from sipcore.net.tls import TlsContext, read_certificate, validity
 from sipcore.net.udp import bind_udp
 from sipcore.stack.handler import Handler
 from sipcore.stack.outgoing import Outgoing
-from sipcore.stack.useragent import ClientTransaction, UserAgent
+from sipcore.stack.uac import ClientTransaction
+from sipcore.stack.useragent import UserAgent
 from sipcore.wire.digest import parse_challenges
 from sipcore.wire.message import Message
 from sipcore.wire.sdp import Sdp

@@ -7,7 +7,7 @@ from sipcore.anchor.streams cimport Call, Streams
 from sipcore.base.slice cimport Slice
 from sipcore.stack.mediahook cimport Passing
 from sipcore.wire.edit cimport Edit
-from sipcore.wire.message cimport Msg
+from sipcore.wire.index cimport Msg
 from sipcore.wire.sdp cimport SdpIndex
 
 cdef enum:

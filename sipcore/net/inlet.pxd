@@ -3,7 +3,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from sipcore.net.connection cimport Connection
 from sipcore.net.outlet cimport Outlet
 from sipcore.net.slots cimport Slots
-from sipcore.stack.forward cimport Proxy
+from sipcore.stack.proxy cimport Proxy
 
 
 cdef class Inlet(Outlet):

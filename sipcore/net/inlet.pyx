@@ -17,7 +17,7 @@ from sipcore.net.epoll cimport EPOLLOUT
 from sipcore.net.outlet cimport Outlet
 from sipcore.net.slots cimport slots_add, slots_remove
 from sipcore.net.tls cimport TLS_WANTS_READ, TLS_WANTS_WRITE, tls_has_more, tls_read
-from sipcore.stack.forward cimport Proxy
+from sipcore.stack.proxy cimport Proxy
 from sipcore.wire.framer cimport FRAME_BAD_LENGTH, FRAME_BROKEN, FRAME_CRLF, FRAME_MESSAGE, FRAME_MORE, next_frame
 
 cdef extern from "sockets.h" nogil:

@@ -6,7 +6,7 @@ from sipcore.stack.bookkeeping cimport Bookkeeper
 from sipcore.stack.mediahook cimport Passing
 from sipcore.stack.record cimport Record
 from sipcore.stack.verdict cimport Verdict
-from sipcore.wire.message cimport Msg
+from sipcore.wire.index cimport Msg
 
 
 cdef class Anchoring(Bookkeeper):

@@ -7,9 +7,10 @@ from sipcore.stack.mediahook cimport HOOK_LEAVE, HOOK_REPLACE, Passing
 from sipcore.stack.record cimport CALL_ID_KEPT, RECORD_UP, Record
 from sipcore.stack.tx cimport NO_RECORD, TX_BEGINS, TX_MEDIA, Tx
 from sipcore.stack.verdict cimport Verdict
-from sipcore.wire.message cimport Msg, index_message, msg_cseq, msg_from, msg_has, msg_to, msg_value
+from sipcore.wire.index cimport Msg, index_message, msg_has, msg_value
 from sipcore.wire.multipart cimport SDP_ABSENT, find_sdp
 from sipcore.wire.tables cimport H_CALL_ID, H_RSEQ
+from sipcore.wire.values cimport msg_cseq, msg_from, msg_to
 
 
 cdef class Anchoring(Bookkeeper):

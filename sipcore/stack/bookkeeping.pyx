@@ -14,9 +14,10 @@ from sipcore.stack.refer cimport refer_answered, refer_notified, refer_pending, 
 from sipcore.stack.tx cimport NO_RECORD, TX_BEGINS, TX_CANCELLED, TX_ENDS, TX_REFER, Tx
 from sipcore.stack.useragent cimport UserAgent
 from sipcore.stack.verdict cimport Verdict
-from sipcore.wire.message cimport Msg, msg_to, msg_value
+from sipcore.wire.index cimport Msg, msg_value
 from sipcore.wire.tables cimport H_CALL_ID, METHOD_BYE, METHOD_NOTIFY, METHOD_REFER
 from sipcore.wire.uri cimport Uri, parse_uri
+from sipcore.wire.values cimport msg_to
 
 
 cdef uint8_t _keep_user(uint8_t* to, Slice user) noexcept nogil:

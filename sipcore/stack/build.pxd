@@ -3,7 +3,7 @@ from libc.stdint cimport uint32_t
 from sipcore.base.address cimport Address
 from sipcore.base.slice cimport Slice
 from sipcore.wire.edit cimport Edit
-from sipcore.wire.message cimport Msg
+from sipcore.wire.index cimport Msg
 
 cdef enum ResponseForm:
     RESPONSE_DIALOG = 1         # keep Record-Route (provisional and 2xx responses of a UAS)

@@ -9,11 +9,12 @@ from sipcore.base.address cimport Address
 from sipcore.base.slice cimport Slice, slice_of
 from sipcore.stack.plan cimport plan_normal_form, plan_via_source
 from sipcore.wire.edit cimport Edit, edit_begin, edit_delete, edit_insert, edit_replace, edit_room, edit_text
-from sipcore.wire.message cimport FORM_REFUSED, Header, Msg, NO_HEADER, header_value, msg_to, msg_via
+from sipcore.wire.index cimport FORM_REFUSED, NO_HEADER, Header, Msg, header_value
 from sipcore.wire.tables cimport (
     H_CALL_ID, H_CSEQ, H_FROM, H_MAX_FORWARDS, H_RECORD_ROUTE, H_ROUTE, H_TIMESTAMP, H_TO, H_VIA, HEADER_SINGLE,
     header_flags, reason_phrase,
 )
+from sipcore.wire.values cimport msg_to, msg_via
 
 cdef Slice _SPACE = slice_of(<const uint8_t*>b" ", 1)
 cdef Slice _NO_BODY = slice_of(<const uint8_t*>b"Content-Length: 0\r\n\r\n", 21)

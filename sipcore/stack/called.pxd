@@ -2,7 +2,7 @@
 from sipcore.stack.dialog cimport Dialog
 from sipcore.stack.handler cimport Handler
 from sipcore.stack.leg cimport Leg
-from sipcore.stack.useragent cimport ServerTransaction
+from sipcore.stack.uas cimport ServerTransaction
 
 
 cdef class Called(Handler):

@@ -28,7 +28,7 @@ from sipcore.wire.multipart import description
 if TYPE_CHECKING:
     from sipcore.stack.alarms import Alarm
     from sipcore.stack.leg import Leg
-    from sipcore.stack.useragent import ServerTransaction
+    from sipcore.stack.uas import ServerTransaction
 
 _MINUTE = 60_000
 _MOST_WAITING = 8

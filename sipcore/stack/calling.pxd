@@ -3,7 +3,7 @@ from sipcore.stack.dialog cimport Dialog
 from sipcore.stack.handler cimport Handler
 from sipcore.stack.leg cimport Leg
 from sipcore.stack.outgoing cimport Outgoing
-from sipcore.stack.useragent cimport ClientTransaction
+from sipcore.stack.uac cimport ClientTransaction
 from sipcore.wire.message cimport Message
 
 

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from sipcore.stack.hop import Hop
     from sipcore.stack.leg import Leg
     from sipcore.stack.legowner import OtherOffer, Pairs
-    from sipcore.stack.useragent import ClientTransaction
+    from sipcore.stack.uac import ClientTransaction
 
 RETOLD = (415, 488, 606)
 """What may be said of an offer's profile alone."""

@@ -2,9 +2,9 @@
 from libc.stdint cimport uint32_t, uint64_t
 from sipcore.base.address cimport Address
 from sipcore.stack.seeking cimport Seeking
-from sipcore.stack.useragent cimport ServerTransaction
+from sipcore.stack.uas cimport ServerTransaction
 from sipcore.stack.verdict cimport Request, Verdict
-from sipcore.wire.message cimport Msg
+from sipcore.wire.index cimport Msg
 
 
 cdef class Controlling(Seeking):

@@ -18,11 +18,13 @@ from sipcore.stack.tx cimport (
     CLIENT_CALLING, NO_RECORD, NO_TX, ROLE_ATTEMPT, ROLE_UAC, ROLE_UAS, SERVER_TRYING, TX_BEGINS, TX_GAVE_UP,
     TX_HEARD_OF, TX_PROBE, Tx,
 )
-from sipcore.stack.useragent cimport ServerTransaction, UserAgent
+from sipcore.stack.uas cimport ServerTransaction
+from sipcore.stack.useragent cimport UserAgent
 from sipcore.stack.verdict cimport ACTION_REJECT, SCOPE_GROUP, Verdict
-from sipcore.wire.message cimport Msg, header_value, msg_from, msg_has
+from sipcore.wire.index cimport Msg, header_value, msg_has
 from sipcore.wire.tables cimport H_RETRY_AFTER, METHOD_ACK, METHOD_COUNT, METHOD_INVITE, METHOD_OTHER
 from sipcore.wire.uri cimport SCHEME_SIP, uri_param
+from sipcore.wire.values cimport msg_from
 
 from sipcore.wire.tables import METHODS
 

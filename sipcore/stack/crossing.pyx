@@ -10,7 +10,8 @@ Cost: 0.5 us for the usual INVITE: a look into an array for each header line; on
 """
 from libc.stdint cimport uint8_t, uint32_t
 from sipcore.base.slice cimport Slice, slice_bytes
-from sipcore.wire.message cimport Message, header_text, header_value
+from sipcore.wire.index cimport header_text, header_value
+from sipcore.wire.message cimport Message
 from sipcore.wire.tables cimport H_COUNT, H_OTHER, header_id
 
 cdef enum Kind:         # when a header crosses

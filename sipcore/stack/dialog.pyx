@@ -14,16 +14,15 @@ stand back to back. It sends nothing and knows no time: it makes Outgoing reques
 from libc.stdint cimport int64_t, uint32_t
 from sipcore.base.slice cimport Slice, slice_of
 from sipcore.stack.outgoing cimport Outgoing, address_of, raw, uri_of
-from sipcore.wire.message cimport (
-    FORM_FOLDED, Message, Msg, msg_contact, msg_cseq, msg_from, msg_has, msg_to, msg_value,
-    slice_text,
-)
+from sipcore.wire.index cimport FORM_FOLDED, Msg, msg_has, msg_value
+from sipcore.wire.message cimport Message, slice_text
 from sipcore.wire.nameaddr cimport NameAddr
 from sipcore.wire.tables cimport (
     H_CALL_ID, H_CONTACT, H_FROM, H_RECORD_ROUTE, H_TO, METHOD_INVITE, METHOD_NOTIFY, METHOD_REFER, METHOD_SUBSCRIBE,
     METHOD_UPDATE,
 )
 from sipcore.wire.uri cimport Uri, parse_uri, uri_param
+from sipcore.wire.values cimport msg_contact, msg_cseq, msg_from, msg_to
 
 from enum import Enum
 

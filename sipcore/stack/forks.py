@@ -7,11 +7,11 @@ from sipcore.stack.dialog import Dialog
 from sipcore.stack.handler import Handler
 from sipcore.stack.outgoing import Outgoing
 from sipcore.stack.route import way_to
-from sipcore.stack.useragent import CREDENTIALS
+from sipcore.stack.uac import CREDENTIALS
 from sipcore.wire.message import Message
 
 if TYPE_CHECKING:
-    from sipcore.stack.useragent import ClientTransaction
+    from sipcore.stack.uac import ClientTransaction
 
 MOST_FORKS = 32
 

@@ -14,9 +14,9 @@ from sipcore.stack.counters cimport (
     C_BANNED, C_KEEPALIVES, C_OVERLOAD_REFUSED, C_RATE_LIMITED, C_SCANNERS, C_STUN_ANSWERED, C_STUN_MALFORMED,
     C_UNLISTED_DROPPED,
 )
-from sipcore.wire.fingerprints cimport Fingerprints
 from sipcore.stack.overload cimport ALL, Overload
-from sipcore.wire.message cimport Msg
+from sipcore.wire.fingerprints cimport Fingerprints
+from sipcore.wire.index cimport Msg
 from sipcore.wire.stun cimport STUN_INDICATION, STUN_MALFORMED, STUN_ROOM, answer_stun
 from sipcore.wire.tables cimport METHOD_OPTIONS
 

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 from sipcore.wire.message import Message
 
 if TYPE_CHECKING:
-    from sipcore.stack.useragent import ClientTransaction, ServerTransaction
+    from sipcore.stack.uac import ClientTransaction
+    from sipcore.stack.uas import ServerTransaction
 
 
 class Handler:

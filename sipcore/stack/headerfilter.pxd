@@ -2,7 +2,7 @@
 from libc.stdint cimport uint8_t, uint32_t
 from sipcore.base.slice cimport Slice
 from sipcore.wire.edit cimport Edit
-from sipcore.wire.message cimport Msg
+from sipcore.wire.index cimport Msg
 from sipcore.wire.tables cimport H_COUNT
 
 

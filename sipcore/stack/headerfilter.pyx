@@ -6,7 +6,7 @@ id, of which most messages have few or none.
 from libc.stdint cimport uint32_t
 from sipcore.base.slice cimport Slice, slice_from, slice_iequal
 from sipcore.wire.edit cimport Edit, edit_delete
-from sipcore.wire.message cimport Msg, NO_HEADER, header_text
+from sipcore.wire.index cimport NO_HEADER, Msg, header_text
 from sipcore.wire.tables cimport H_OTHER
 
 from sipcore.wire.tables import HEADERS, canonical_name

@@ -2,7 +2,7 @@
 from sipcore.stack.dialog cimport Dialog
 from sipcore.stack.handler cimport Handler
 from sipcore.stack.leg cimport Leg
-from sipcore.stack.useragent cimport ClientTransaction
+from sipcore.stack.uac cimport ClientTransaction
 
 
 cdef class Inside(Handler):

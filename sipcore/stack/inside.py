@@ -11,7 +11,7 @@ from sipcore.wire.message import Message
 if TYPE_CHECKING:
     from sipcore.stack.dialog import Dialog
     from sipcore.stack.leg import Leg
-    from sipcore.stack.useragent import ClientTransaction
+    from sipcore.stack.uac import ClientTransaction
 
 _OF_THE_SESSION = frozenset({"INVITE", "UPDATE"})
 """Requests whose 408, or silence, ends the call (12.2.1.2, 14.1); others say nothing about it (RFC 5057 5.3)."""

@@ -3,8 +3,8 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from sipcore.base.address cimport Address
 from sipcore.base.slice cimport Slice
 from sipcore.stack.listener cimport MAX_LISTENERS, Listener
-from sipcore.wire.message cimport Limits, Msg
 from sipcore.stack.transactions cimport Transactions
+from sipcore.wire.index cimport Limits, Msg
 
 
 cdef Limits STORED_LIMITS        # for what the stack has made itself

@@ -29,12 +29,13 @@ from sipcore.stack.tx cimport (
     STEP_ACK, STEP_PASS, STEP_RESEND_REQUEST, STEP_RESEND_RESPONSE, STEP_TIMEOUT, STEP_TRYING_100, TX_CANCEL_SENT, Tx,
 )
 from sipcore.wire.fault cimport FAULT_CONTENT_LENGTH
-from sipcore.wire.message cimport (
-    DEFAULT_LIMITS, KIND_NONE, KIND_REQUEST, KIND_RESPONSE, MAX_HEADERS, MAX_MESSAGE, Msg, header_value,
-    index_message, msg_check, msg_cseq, msg_has, msg_uri, msg_via,
+from sipcore.wire.index cimport (
+    DEFAULT_LIMITS, KIND_NONE, KIND_REQUEST, KIND_RESPONSE, MAX_HEADERS, MAX_MESSAGE, Msg, header_value, index_message,
+    msg_has,
 )
 from sipcore.wire.nameaddr cimport NameAddr, next_value, parse_name_addr
 from sipcore.wire.tables cimport H_CALL_ID, H_ROUTE, H_VIA, METHOD_ACK, METHOD_CANCEL, METHOD_INVITE, method_name
+from sipcore.wire.values cimport msg_check, msg_cseq, msg_uri, msg_via
 from sipcore.wire.via cimport RPORT_ABSENT
 
 from sipcore.stack.counters import COUNTERS

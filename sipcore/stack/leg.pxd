@@ -4,7 +4,9 @@ from sipcore.stack.capabilities cimport Peer
 from sipcore.stack.dialog cimport Dialog
 from sipcore.stack.handler cimport Handler
 from sipcore.stack.outgoing cimport Outgoing
-from sipcore.stack.useragent cimport ClientTransaction, ServerTransaction, UserAgent
+from sipcore.stack.uac cimport ClientTransaction
+from sipcore.stack.uas cimport ServerTransaction
+from sipcore.stack.useragent cimport UserAgent
 from sipcore.wire.message cimport Message
 
 

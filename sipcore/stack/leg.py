@@ -51,7 +51,9 @@ from sipcore.wire.multipart import description
 
 if TYPE_CHECKING:
     from sipcore.stack.alarms import Alarm
-    from sipcore.stack.useragent import ClientTransaction, ServerTransaction, UserAgent
+    from sipcore.stack.uac import ClientTransaction
+    from sipcore.stack.uas import ServerTransaction
+    from sipcore.stack.useragent import UserAgent
 
 MOST_FORWARDED = 32
 MOST_REFERRINGS = 16

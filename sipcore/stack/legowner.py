@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from sipcore.stack.leg import Leg
     from sipcore.stack.offer import Offer
     from sipcore.stack.referral import Referral
-    from sipcore.stack.useragent import ServerTransaction
+    from sipcore.stack.uas import ServerTransaction
 
 Authenticate = Callable[["Leg", Outgoing, Message, int], "Pairs"]
 """Given a request, the 401 or 407 to it, and how often it was repeated so far: all credentials to repeat it with, or

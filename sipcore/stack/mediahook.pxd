@@ -2,7 +2,7 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from sipcore.base.address cimport Address
 from sipcore.base.slice cimport Slice
-from sipcore.wire.message cimport Msg
+from sipcore.wire.index cimport Msg
 
 cdef enum:
     HOOK_LEAVE = 0              # the body stays as it is

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from sipcore.stack.alarms import Alarm
     from sipcore.stack.leg import Leg
     from sipcore.stack.reliable import Prack
-    from sipcore.stack.useragent import ClientTransaction, ServerTransaction
+    from sipcore.stack.uac import ClientTransaction
+    from sipcore.stack.uas import ServerTransaction
 
 NONE, OURS, THEIRS = 0, 1, 2
 """Whose offer waits for its answer."""

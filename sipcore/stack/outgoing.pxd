@@ -1,7 +1,7 @@
 """A request of our own as values, and as bytes."""
 from libc.stdint cimport uint8_t, uint32_t
 from sipcore.base.slice cimport Slice
-from sipcore.wire.message cimport Msg
+from sipcore.wire.index cimport Msg
 
 
 cdef class Outgoing:

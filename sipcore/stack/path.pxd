@@ -4,7 +4,7 @@ from sipcore.base.address cimport Address
 from sipcore.stack.identity cimport Identity
 from sipcore.stack.listener cimport Listener
 from sipcore.wire.edit cimport Edit
-from sipcore.wire.message cimport Msg
+from sipcore.wire.index cimport Msg
 
 
 cdef void put_path(Edit* e, const Msg* m, Identity identity, uint32_t listener_in, const Listener* out,

@@ -8,7 +8,7 @@ from sipcore.base.address cimport Address
 from sipcore.stack.identity cimport FLOW_TEXT, Identity
 from sipcore.stack.listener cimport Listener
 from sipcore.wire.edit cimport Edit, edit_insert, edit_room, edit_text
-from sipcore.wire.message cimport Msg
+from sipcore.wire.index cimport Msg
 from sipcore.wire.tables cimport H_VIA
 
 

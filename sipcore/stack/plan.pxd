@@ -5,7 +5,7 @@ from sipcore.base.slice cimport Slice
 from sipcore.stack.listener cimport Listener
 from sipcore.stack.verdict cimport Target, Verdict
 from sipcore.wire.edit cimport Edit
-from sipcore.wire.message cimport Msg
+from sipcore.wire.index cimport Msg
 from sipcore.wire.uri cimport Uri
 
 cdef enum:

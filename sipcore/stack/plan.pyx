@@ -17,14 +17,13 @@ from sipcore.wire.edit cimport (
     Edit, edit_begin, edit_delete, edit_insert, edit_number, edit_replace, edit_room, edit_size, edit_text,
 )
 from sipcore.wire.fault cimport FAULT_LIST
-from sipcore.wire.message cimport (
-    FORM_FOLDED, FORM_SPACED, Header, Msg, NO_HEADER, header_value, msg_find, msg_has, msg_max_forwards,
-)
+from sipcore.wire.index cimport FORM_FOLDED, FORM_SPACED, NO_HEADER, Header, Msg, header_value, msg_find, msg_has
 from sipcore.wire.nameaddr cimport NameAddr, next_value, parse_name_addr
 from sipcore.wire.tables cimport (
     H_CONTENT_LENGTH, H_MAX_FORWARDS, H_RECORD_ROUTE, H_ROUTE, H_VIA, header_compact,
 )
 from sipcore.wire.uri cimport parse_uri, uri_param
+from sipcore.wire.values cimport msg_max_forwards
 from sipcore.wire.via cimport RPORT_ABSENT
 cimport sipcore.stack.verdict as verdict_module
 

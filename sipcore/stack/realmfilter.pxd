@@ -1,7 +1,7 @@
 """Credentials for realms of the edge's own, taken out of what it sends on."""
 from sipcore.base.slice cimport Slice
 from sipcore.wire.edit cimport Edit
-from sipcore.wire.message cimport Msg
+from sipcore.wire.index cimport Msg
 
 
 cdef class RealmFilter:

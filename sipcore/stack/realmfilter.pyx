@@ -6,7 +6,7 @@ Cost: two looks into the index of a message without credentials.
 from libc.stdint cimport uint8_t, uint32_t
 from sipcore.base.slice cimport Slice, slice_equal, slice_from, slice_iis
 from sipcore.wire.edit cimport Edit, edit_delete
-from sipcore.wire.message cimport Msg, NO_HEADER, header_value
+from sipcore.wire.index cimport NO_HEADER, Msg, header_value
 from sipcore.wire.tables cimport H_AUTHORIZATION, H_PROXY_AUTHORIZATION
 
 

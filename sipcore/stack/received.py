@@ -15,7 +15,7 @@ from sipcore.wire.tables import METHODS
 
 if TYPE_CHECKING:
     from sipcore.stack.leg import Leg
-    from sipcore.stack.useragent import ServerTransaction
+    from sipcore.stack.uas import ServerTransaction
 
 
 MOST_REFERRALS = 8

@@ -1,7 +1,7 @@
 """What becomes of a REFER that passes through a proxied dialog."""
 from libc.stdint cimport uint32_t
 from sipcore.stack.record cimport Record, Refer
-from sipcore.wire.message cimport Msg
+from sipcore.wire.index cimport Msg
 
 
 cdef Refer* refer_sent(Record* r, uint32_t cseq, bint by_caller) noexcept nogil

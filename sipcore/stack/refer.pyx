@@ -20,7 +20,7 @@ from sipcore.stack.record cimport (
     REFER_UNKNOWN, Record, Refer,
 )
 from sipcore.wire.cseq cimport parse_uint
-from sipcore.wire.message cimport Msg, msg_value
+from sipcore.wire.index cimport Msg, msg_value
 from sipcore.wire.nameaddr cimport param_value
 from sipcore.wire.tables cimport H_EVENT, H_SUBSCRIPTION_STATE
 

@@ -20,7 +20,7 @@ from sipcore.wire.uri import URI
 if TYPE_CHECKING:
     from sipcore.stack.alarms import Alarm
     from sipcore.stack.leg import Leg
-    from sipcore.stack.useragent import ServerTransaction
+    from sipcore.stack.uas import ServerTransaction
 
 EXPIRES = 60
 """Seconds that a referee promises to report within."""

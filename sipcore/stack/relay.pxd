@@ -3,13 +3,13 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from sipcore.base.address cimport Address
 from sipcore.base.slice cimport Slice
 from sipcore.stack.admission cimport Admission
-from sipcore.stack.identity cimport BRANCH_TEXT, TOKEN_TEXT
-from sipcore.stack.headerfilter cimport HeaderFilter
-from sipcore.stack.realmfilter cimport RealmFilter
 from sipcore.stack.anchoring cimport Anchoring
+from sipcore.stack.headerfilter cimport HeaderFilter
+from sipcore.stack.identity cimport BRANCH_TEXT, TOKEN_TEXT
 from sipcore.stack.plan cimport Routing
+from sipcore.stack.realmfilter cimport RealmFilter
 from sipcore.stack.verdict cimport Target, Verdict
-from sipcore.wire.message cimport Msg
+from sipcore.wire.index cimport Msg
 
 
 cdef class Search:

@@ -27,11 +27,12 @@ from sipcore.stack.tx cimport (
 )
 from sipcore.stack.verdict cimport ACTION_REJECT, Target, Verdict
 from sipcore.wire.edit cimport edit_begin, edit_delete, edit_replace
-from sipcore.wire.message cimport Msg, NO_HEADER, index_message, msg_from, msg_to, msg_uri, msg_value, msg_via
+from sipcore.wire.index cimport NO_HEADER, Msg, index_message, msg_value
 from sipcore.wire.tables cimport (
     H_CALL_ID, H_REASON, H_VIA, METHOD_INVITE, METHOD_REFER, METHOD_REGISTER, METHOD_SUBSCRIBE,
 )
 from sipcore.wire.uri cimport SCHEME_SIPS
+from sipcore.wire.values cimport msg_from, msg_to, msg_uri, msg_via
 
 cdef enum:
     TRY_MS = 2000           # until the next address is tried, where no verdict says more

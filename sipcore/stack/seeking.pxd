@@ -6,7 +6,7 @@ from sipcore.stack.naming cimport Pending
 from sipcore.stack.relay cimport Relay, Search
 from sipcore.stack.tx cimport Tx
 from sipcore.stack.verdict cimport Target, Verdict
-from sipcore.wire.message cimport Msg
+from sipcore.wire.index cimport Msg
 
 
 cdef class Seeking(Relay):

@@ -20,7 +20,7 @@ from sipcore.stack.tx cimport (
     NO_RECORD, NO_TX, ROLE_PROXY, SERVER_PROCEEDING, SERVER_TRYING, TX_CANCELLED, Tx,
 )
 from sipcore.stack.verdict cimport Target, Verdict
-from sipcore.wire.message cimport Msg, index_message, msg_value
+from sipcore.wire.index cimport Msg, index_message, msg_value
 from sipcore.wire.tables cimport H_CALL_ID
 
 from functools import partial

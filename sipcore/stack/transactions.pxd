@@ -10,7 +10,7 @@ from sipcore.stack.counters cimport C_COUNT
 from sipcore.stack.identity cimport Identity
 from sipcore.stack.tx cimport TimerValues, Tx
 from sipcore.wire.edit cimport Edit
-from sipcore.wire.message cimport Msg
+from sipcore.wire.index cimport Msg
 
 
 cdef class Transactions:

@@ -9,8 +9,8 @@ from libc.string cimport memcpy, memset
 from cpython.ref cimport PyObject, Py_XDECREF
 from sipcore.base.address cimport Address
 from sipcore.base.linger cimport Linger
-from sipcore.base.pages cimport pages_give, pages_take, pages_take_huge
 from sipcore.base.outbox cimport Outbox
+from sipcore.base.pages cimport pages_give, pages_take, pages_take_huge
 from sipcore.base.pool cimport POOL_MEDIUM, POOL_SMALL, Buffer, Pool
 from sipcore.base.siphash cimport SipState, siphash_final, siphash_init, siphash_update, siphash_update_word
 from sipcore.base.slice cimport Slice
@@ -23,8 +23,9 @@ from sipcore.stack.tx cimport (
     SERVER_NONE, TX_HASHED, TX_LARGE_REQUEST, TX_LARGE_RESPONSE, Tx,
 )
 from sipcore.wire.edit cimport edit_render, edit_size
-from sipcore.wire.message cimport Msg, msg_cseq, msg_from, msg_value
+from sipcore.wire.index cimport Msg, msg_value
 from sipcore.wire.tables cimport H_CALL_ID, METHOD_INVITE
+from sipcore.wire.values cimport msg_cseq, msg_from
 
 import os
 import struct

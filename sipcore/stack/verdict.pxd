@@ -2,7 +2,7 @@
 from libc.stdint cimport uint32_t, uint64_t
 from sipcore.base.address cimport Address
 from sipcore.stack.headerfilter cimport HeaderFilter
-from sipcore.wire.message cimport Msg
+from sipcore.wire.index cimport Msg
 
 cdef enum Action:
     ACTION_FORWARD = 0

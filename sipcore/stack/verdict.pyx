@@ -9,12 +9,12 @@ from sipcore.base.address cimport Address, address_from, address_host, transport
 from sipcore.base.slice cimport Slice, slice_bytes, slice_from, slice_iequal, slice_of
 from sipcore.stack.headerfilter cimport HeaderFilter
 from sipcore.wire.fault cimport fault_text
-from sipcore.wire.message cimport (
-    DEFAULT_LIMITS, KIND_REQUEST, Msg, NO_HEADER, header_text, header_value, index_message, msg_check, msg_find,
-    msg_from, msg_to, msg_uri, msg_value,
+from sipcore.wire.index cimport (
+    DEFAULT_LIMITS, KIND_REQUEST, NO_HEADER, Msg, header_text, header_value, index_message, msg_find, msg_value,
 )
 from sipcore.wire.nameaddr cimport next_value
 from sipcore.wire.tables cimport H_CALL_ID, H_OTHER, HEADER_LIST, header_flags, header_id
+from sipcore.wire.values cimport msg_check, msg_from, msg_to, msg_uri
 
 from sipcore.base.errors import MalformedMessage
 from sipcore.base.place import Place, valid_host

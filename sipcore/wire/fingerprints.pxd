@@ -1,7 +1,7 @@
 """What scanners look like: header values that no decent peer sends."""
 from libc.stdint cimport uint32_t
 from sipcore.base.slice cimport Slice
-from sipcore.wire.message cimport Msg
+from sipcore.wire.index cimport Msg
 
 cdef enum:
     MAX_FINGERPRINTS = 64

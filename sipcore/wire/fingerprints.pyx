@@ -7,8 +7,9 @@ it is there.
 """
 from libc.stdint cimport uint8_t, uint32_t
 from sipcore.base.slice cimport Slice, slice_from
-from sipcore.wire.message cimport DEFAULT_LIMITS, Msg, NO_HEADER, header_value, index_message, msg_uri
+from sipcore.wire.index cimport DEFAULT_LIMITS, NO_HEADER, Msg, header_value, index_message
 from sipcore.wire.tables cimport H_OTHER, header_id
+from sipcore.wire.values cimport msg_uri
 
 cdef enum:
     REQUEST_URI = -1

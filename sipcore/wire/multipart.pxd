@@ -1,7 +1,8 @@
 """The session description in a message's body: the whole of it, or one part of a multipart body."""
 from libc.stdint cimport uint32_t
 from sipcore.base.slice cimport Slice
-from sipcore.wire.message cimport Message, Msg
+from sipcore.wire.index cimport Msg
+from sipcore.wire.message cimport Message
 
 cdef enum SdpBody:
     SDP_ABSENT = 0

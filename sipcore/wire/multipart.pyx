@@ -7,7 +7,8 @@ from libc.stdint cimport uint32_t
 from libc.string cimport memcmp
 from sipcore.base.slice cimport Slice, slice_at, slice_bytes, slice_from, slice_iequal, slice_iis, slice_of
 from sipcore.wire.fault cimport fault_text
-from sipcore.wire.message cimport DEFAULT_LIMITS, Message, Msg, index_message, msg_has, msg_value
+from sipcore.wire.index cimport DEFAULT_LIMITS, Msg, index_message, msg_has, msg_value
+from sipcore.wire.message cimport Message
 from sipcore.wire.tables cimport H_CONTENT_ENCODING, H_CONTENT_TYPE
 
 from sipcore.base.errors import MalformedMessage

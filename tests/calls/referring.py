@@ -3,7 +3,7 @@ from typing import Any
 
 from proxy.config import Action
 
-from .scene import BLIND, ROUTE, RUN_BLIND, Scene
+from .scene import BLIND, ROUTE, RUN_BLIND, Scene, notify
 
 TO = "sip:2001@192.0.2.30"
 BY_REFER = ROUTE + BLIND + RUN_BLIND
@@ -37,6 +37,16 @@ def agent_refers(scene, other, target=f"<{TO}>", **more):
 
 def sipfrag_of(received):
     return received.message.body.split(b"\r\n")[0].decode()
+
+
+def passed_on(scene, one, status, reason):
+    """The caller reports how the transfer stands; the agent hears the same, and answers."""
+    notify(one, status, reason)
+    scene.run()
+    heard = scene.agent.take("NOTIFY")
+    assert sipfrag_of(heard) == f"SIP/2.0 {status} {reason}"
+    scene.agent.answer(heard, 200)
+    scene.run()
 
 
 def both_end(scene):

@@ -15,8 +15,8 @@ from proxy.policy.validate import problems_of
 from sipcore.net.loopback import Conditions, Link
 from sipcore.stack import plan
 from sipcore.stack.capabilities import EXTENSIONS
-from sipcore.stack.forward import Proxy
 from sipcore.stack.identity import Identity
+from sipcore.stack.proxy import Proxy
 from tests.endpoints import Dialog, Phone, Received
 
 EDGE, CALLER, AGENT, TARGET, SECOND = "127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5"

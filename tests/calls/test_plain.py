@@ -7,7 +7,8 @@ from proxy.calls.call import Call
 from sipcore.stack.dialog import Dialog
 from sipcore.stack.leg import Leg
 from sipcore.stack.outgoing import Outgoing
-from sipcore.stack.useragent import ClientTransaction, ServerTransaction
+from sipcore.stack.uac import ClientTransaction
+from sipcore.stack.uas import ServerTransaction
 from sipcore.wire.message import Message
 
 from .scene import AGENT, CALLER, CONFIG, Scene, sdp

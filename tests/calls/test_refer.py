@@ -6,7 +6,7 @@ import pytest
 from proxy.policy.headers import escape
 from sipcore.wire.message import Message
 
-from .referring import BY_REFER, TO, agent_refers, both_end, referred, sipfrag_of
+from .referring import BY_REFER, TO, agent_refers, both_end, passed_on, referred, sipfrag_of
 from .scene import BLIND, FORWARD, ROUTE, RUN_BLIND, Scene, notify
 
 
@@ -20,18 +20,9 @@ class TestByTheAgentsRefer:
         scene.agent.answer(first, 200)
         refer = referred(scene)
         assert refer.header("Refer-To") == f"<{TO}>"
-        notify(one, 180, "Ringing")
-        scene.run()
-        ringing = scene.agent.take("NOTIFY")
-        assert sipfrag_of(ringing) == "SIP/2.0 180 Ringing"
-        scene.agent.answer(ringing, 200)
-        notify(one, 200, "OK")
-        scene.run()
-        final = scene.agent.take("NOTIFY")
-        assert sipfrag_of(final) == "SIP/2.0 200 OK"
+        passed_on(scene, one, 180, "Ringing")
         # Row 5: the agent hears the outcome, and answers it, before its BYE.
-        scene.agent.answer(final, 200)
-        scene.run()
+        passed_on(scene, one, 200, "OK")
         both_end(scene)
         scene.over()
         assert scene.services.transfer().started_by == "refer"
@@ -46,12 +37,7 @@ class TestByTheAgentsRefer:
         assert scene.transfer.status.state == "accepted"
         assert scene.transfer.accepted
         assert scene.agent.names() == []
-        notify(one, 404, "Not Found")
-        scene.run()
-        final = scene.agent.take("NOTIFY")
-        assert sipfrag_of(final) == "SIP/2.0 404 Not Found"
-        scene.agent.answer(final, 200)
-        scene.run()
+        passed_on(scene, one, 404, "Not Found")
         both_end(scene)
         record = scene.services.transfer()
         assert (record.accepted, record.state, record.status) == (True, "failed", 404)
@@ -78,18 +64,11 @@ class TestByTheAgentsRefer:
         assert first.header("Subscription-State") == "active;expires=906"
         scene.agent.answer(first, 200)
         referred(scene)
-        notify(one, 180, "Ringing")
-        scene.run()
-        scene.agent.answer(scene.agent.take("NOTIFY"), 200)
+        passed_on(scene, one, 180, "Ringing")
         # Longer than any usual subscription lasts.
         scene.run(600_000)
         assert scene.agent.names() == []
-        notify(one, 200, "OK")
-        scene.run()
-        final = scene.agent.take("NOTIFY")
-        assert sipfrag_of(final) == "SIP/2.0 200 OK"
-        scene.agent.answer(final, 200)
-        scene.run()
+        passed_on(scene, one, 200, "OK")
         both_end(scene)
         scene.over()
 
@@ -253,12 +232,7 @@ class TestPassedThrough:
         accepted, first = scene.agent.received()
         assert (accepted.name, first.name) == ("202", "NOTIFY")
         scene.agent.answer(first, 200)
-        notify(one, 486, "Busy Here")
-        scene.run()
-        final = scene.agent.take("NOTIFY")
-        assert sipfrag_of(final) == "SIP/2.0 486 Busy Here"
-        scene.agent.answer(final, 200)
-        scene.run()
+        passed_on(scene, one, 486, "Busy Here")
         assert scene.call.state == "up"
         assert scene.call.passed == {}
         one.send("BYE")

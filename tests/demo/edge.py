@@ -9,7 +9,7 @@ from proxy.load import load
 from proxy.policy.engine import Policy
 from sipcore.net.endpoint import Endpoint
 from sipcore.net.udp import bind_udp
-from sipcore.stack.forward import Proxy
+from sipcore.stack.proxy import Proxy
 
 NETWORK = f"127.{64 + os.getpid() % 128}.{os.getpid() // 128 % 256}"
 """Loopback addresses of this process alone, so that runs side by side do not meet."""

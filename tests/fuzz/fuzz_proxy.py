@@ -13,8 +13,8 @@ from typing import Any
 from proxy.app import build_proxy
 from proxy.config import Config, decode
 from proxy.policy.validate import problems_of
-from sipcore.stack.forward import Proxy
 from sipcore.stack.hop import Hop
+from sipcore.stack.proxy import Proxy
 from sipcore.wire.message import Message
 from tests.fuzz import harness
 

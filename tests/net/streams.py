@@ -11,7 +11,7 @@ from sipcore.net.listening import listen_stream
 from sipcore.net.stream import Streams
 from sipcore.net.udp import bind_udp
 from sipcore.stack.admission import Admission
-from sipcore.stack.forward import Proxy
+from sipcore.stack.proxy import Proxy
 from sipcore.stack.verdict import Target, Verdict
 from sipcore.wire.framer import Framing
 from sipcore.wire.message import Message

@@ -12,7 +12,7 @@ from sipcore.net.backlog import Backlog
 from sipcore.net.endpoint import Endpoint
 from sipcore.net.udp import bind_udp
 from sipcore.stack.admission import Admission
-from sipcore.stack.forward import Proxy
+from sipcore.stack.proxy import Proxy
 from sipcore.stack.verdict import Verdict
 from tests.endpoints import build
 

@@ -9,7 +9,7 @@ from sipcore.base.trie import Trie
 from sipcore.net.endpoint import Endpoint
 from sipcore.net.udp import bind_udp
 from sipcore.stack.admission import Admission
-from sipcore.stack.forward import Proxy
+from sipcore.stack.proxy import Proxy
 from sipcore.stack.verdict import Verdict
 
 KEEPALIVE = b"\r\n\r\n"

@@ -4,7 +4,7 @@ import pytest
 
 from sipcore.base.trie import Trie
 from sipcore.stack.admission import Admission
-from sipcore.stack.forward import Proxy
+from sipcore.stack.proxy import Proxy
 from sipcore.stack.verdict import Target, Verdict
 
 FRIEND, STRANGER, VICTIM, PBX = "127.0.0.2", "203.0.113.9", "127.0.0.3", "127.0.0.4"

@@ -5,7 +5,7 @@ import pytest
 
 from sipcore.base.trie import Trie
 from sipcore.stack.admission import Admission
-from sipcore.stack.forward import Proxy
+from sipcore.stack.proxy import Proxy
 from sipcore.stack.verdict import Target, Verdict
 from sipcore.wire.message import Message
 from tests.endpoints import METHODS, SDP, build

@@ -8,10 +8,10 @@ from sipcore.base.trie import Trie
 from sipcore.net.loopback import Conditions, Link
 from sipcore.stack.admission import Admission
 from sipcore.stack.dialog import Dialog, State
-from sipcore.stack.forward import Proxy
 from sipcore.stack.handler import Handler
 from sipcore.stack.identity import Identity
 from sipcore.stack.outgoing import Outgoing
+from sipcore.stack.proxy import Proxy
 from sipcore.stack.referral import Subscription, read_notify, refer
 from sipcore.stack.useragent import UserAgent
 from sipcore.stack.verdict import Target, Verdict

@@ -1,0 +1,18 @@
+"""The proxy core: what happens to a request on its way in."""
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from sipcore.base.address cimport Address
+from sipcore.stack.forward cimport Forwarding
+from sipcore.stack.verdict cimport Verdict
+from sipcore.wire.index cimport Msg
+
+
+cdef class Proxy(Forwarding):
+    cdef tuple certified            # by listener, the number of a group by the name of a server that is in it
+
+    cdef int _group_of_server(self, uint32_t listener, uint32_t number) noexcept
+    cdef void _forbid(self, uint32_t listener, const Address* source, const uint8_t* data, uint32_t n) noexcept
+    cdef bint _offers(self, const Msg* m) noexcept nogil
+    cdef list _proxy_require(self)
+    cdef void _begin(self, uint32_t listener, const Address* source, uint64_t key, uint32_t loop) noexcept
+    cdef void _apply(self, uint32_t listener, const Address* source, uint64_t key, uint32_t loop, Verdict verdict,
+                     uint32_t record_slot, bint in_dialog) noexcept

@@ -1,0 +1,3 @@
+from sipcore.stack.guarding import Guarding
+
+class Wayfinding(Guarding): ...

@@ -1,0 +1,299 @@
+"""The one-pass header index.
+
+Plan: find the line ends with memchr, name each header by the perfect hash of tables.pyx, then check the whole
+header section for control characters in one vectorised sweep. What two peers could read differently is refused
+here, before anything is matched or forwarded: bare CR or LF, control characters (except in a quoted pair, where
+RFC 3261 25.1 allows them), a header name that is no token, a repeated single header, a continuation line of
+white space alone, a Content-Length that the data contradicts.
+
+Cost: 0.2 us for an INVITE of 866 bytes; a Msg takes 4 KiB, and the hot path reuses one.
+"""
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.string cimport memchr, memset
+from sipcore.base.slice cimport Slice, slice_iequal, slice_of
+from sipcore.wire.cseq cimport parse_uint
+from sipcore.wire.fault cimport (
+    FAULT_CONTENT_LENGTH, FAULT_CONTROL, FAULT_HEADER_NAME, FAULT_HEADERS_MANY, FAULT_LINE_END, FAULT_LINE_LONG,
+    FAULT_MESSAGE_LONG, FAULT_NO_END, FAULT_REPEATED, FAULT_START_LINE, FAULT_STATUS, FAULT_VERSION,
+)
+from sipcore.wire.tables cimport (
+    CHAR_CLASS, CHAR_TOKEN, H_CONTENT_LENGTH, H_OTHER, HEADER_SINGLE, METHOD_OTHER, header_flags, header_id, method_id,
+)
+
+DEFAULT_LIMITS.message = MAX_MESSAGE
+DEFAULT_LIMITS.headers = 128
+DEFAULT_LIMITS.line = 8192
+
+
+cdef inline bint _has_controls(const uint8_t* p, uint32_t n) noexcept nogil:
+    """Whether p[0..n) holds a control character other than HT, or a CR or LF that is not half of a CRLF.
+
+    p[n] must be readable. Written without branches so that the compiler vectorises it.
+    """
+    cdef uint32_t i
+    cdef uint8_t bad = 0, c, d
+    for i in range(n):
+        c = p[i]
+        d = p[i + 1]
+        bad |= <uint8_t>(((c < 32) & (c != 9) & (c != 10) & (c != 13)) | (c == 127) | ((c == 13) ^ (d == 10)))
+    return bad != 0
+
+
+cdef int _check_controls(Msg* m) noexcept nogil:
+    """The slow look at a header section with control characters: only quoted pairs may hold them."""
+    cdef uint32_t i = m.start
+    cdef bint quoted = False
+    cdef uint8_t c
+    cdef const uint8_t* p = m.base
+    while i < m.body:
+        c = p[i]
+        if c == 13 and p[i + 1] == 10:
+            i += 2
+            if p[i] != c' ' and p[i] != c'\t':
+                quoted = False
+            continue
+        if c == 13 or c == 10:
+            m.fault_at = i
+            return FAULT_LINE_END
+        if quoted and c == c'\\' and p[i + 1] != 13 and p[i + 1] != 10 and p[i + 1] < 128:
+            i += 2
+            continue
+        if (c < 32 and c != 9) or c == 127:
+            m.fault_at = i
+            return FAULT_CONTROL
+        if c == c'"':
+            quoted = not quoted
+        i += 1
+    return 0
+
+
+cdef int _start_line(Msg* m, const uint8_t* p, uint32_t at, uint32_t end) noexcept nogil:
+    """Request-Line = Method SP Request-URI SP SIP-Version; Status-Line = SIP-Version SP code SP reason."""
+    cdef uint32_t i = at, a
+    cdef uint32_t code
+    m.fault_at = at
+    if end - at >= 8 and p[at + 3] == c'/' and _is_sip(p + at):
+        # "SIP/" can be no method: '/' is no token character.
+        m.kind = KIND_RESPONSE
+        if p[at + 4] != c'2' or p[at + 5] != c'.' or p[at + 6] != c'0' or p[at + 7] != c' ':
+            return FAULT_VERSION
+        m.fault_at = at + 8
+        if end - at < 11:
+            return FAULT_STATUS
+        for i in range(at + 8, at + 11):
+            if not c'0' <= p[i] <= c'9':
+                return FAULT_STATUS
+        code = (p[at + 8] - c'0') * 100 + (p[at + 9] - c'0') * 10 + (p[at + 10] - c'0')
+        if code < 100 or code > 699 or (end - at > 11 and p[at + 11] != c' '):
+            return FAULT_STATUS
+        m.status = <uint16_t>code
+        m.uri_text = slice_of(p + at + 12, end - at - 12) if end - at > 12 else slice_of(p + end, 0)
+        return 0
+    while i < end and CHAR_CLASS[p[i]] & CHAR_TOKEN:
+        i += 1
+    if i == at or i >= end or p[i] != c' ':
+        m.fault_at = i
+        return FAULT_START_LINE
+    m.method_text = slice_of(p + at, i - at)
+    m.method = method_id(p + at, i - at)
+    m.kind = KIND_REQUEST
+    i += 1
+    a = i
+    while i < end and p[i] != c' ':
+        i += 1
+    m.uri_text = slice_of(p + a, i - a)
+    m.fault_at = i
+    if i == a or i >= end:
+        return FAULT_START_LINE
+    i += 1
+    m.fault_at = i
+    if end - i < 5 or p[i + 3] != c'/' or not _is_sip(p + i):
+        return FAULT_START_LINE
+    if end - i != 7 or p[i + 4] != c'2' or p[i + 5] != c'.' or p[i + 6] != c'0':
+        # A version of digits is another version (505); anything else is a broken line.
+        for a in range(i + 4, end):
+            if p[a] != c'.' and not c'0' <= p[a] <= c'9':
+                return FAULT_START_LINE
+        return FAULT_VERSION
+    return 0
+
+
+cdef inline bint _is_sip(const uint8_t* p) noexcept nogil:
+    return (p[0] | 0x20) == c's' and (p[1] | 0x20) == c'i' and (p[2] | 0x20) == c'p'
+
+
+cdef int index_message(Msg* m, const uint8_t* data, uint32_t n, const Limits* limits) noexcept nogil:
+    """Index one datagram, or one framed message of a stream.
+
+    data[n] must be readable (the receive buffers have one byte more than they take). Returns 0, or a fault code
+    with `fault_at` set; after a fault the headers seen so far stay indexed, so that an answer can be built where
+    the message had enough of them. `n` and `body` follow Content-Length: bytes behind it are no part of it
+    (RFC 3261 18.3).
+    """
+    cdef int fault = _index(m, data, n, limits)
+    if fault:
+        m.forms |= FORM_REFUSED
+    return fault
+
+
+cdef inline int _index(Msg* m, const uint8_t* data, uint32_t n, const Limits* limits) noexcept nogil:
+    cdef uint32_t pos = 0, end, stop, name_end, i, count = 0
+    cdef uint32_t length
+    cdef const uint8_t* found
+    cdef Header* h
+    cdef uint8_t id
+    cdef int fault = 0, first_fault = 0
+    m.base = data
+    m.kind = KIND_NONE
+    m.method = METHOD_OTHER
+    m.status = 0
+    m.count = 0
+    m.forms = 0
+    m.parsed = 0
+    m.has_length = False
+    m.fault_at = 0
+    m.method_text = slice_of(data, 0)
+    m.uri_text = slice_of(data, 0)
+    memset(m.first, NO_HEADER, sizeof(m.first))
+    memset(m.last, NO_HEADER, sizeof(m.last))
+    while pos + 1 < n and data[pos] == 13 and data[pos + 1] == 10:
+        pos += 2
+    m.start = pos
+    m.start_end = pos
+    m.body = n
+    m.n = n
+    if pos >= n:
+        return 0
+    if n > limits.message or n > MAX_MESSAGE:
+        n = min(limits.message, <uint32_t>MAX_MESSAGE)
+        m.n = n
+        m.body = n
+        first_fault = FAULT_MESSAGE_LONG
+    found = <const uint8_t*>memchr(data + pos, 10, n - pos)
+    if found == NULL:
+        m.fault_at = n
+        return FAULT_NO_END
+    end = <uint32_t>(found - data)
+    if end == pos or data[end - 1] != 13:
+        m.fault_at = end
+        return FAULT_LINE_END
+    fault = _start_line(m, data, pos, end - 1)
+    if fault == 0 and end - pos > limits.line:
+        m.fault_at = pos
+        fault = FAULT_LINE_LONG
+    if fault and m.kind != KIND_REQUEST and fault != FAULT_VERSION:
+        return fault
+    if first_fault == 0:
+        first_fault = fault
+    pos = end + 1
+    m.start_end = pos
+    while True:
+        if pos >= n:
+            if first_fault == 0:
+                m.fault_at = n
+                first_fault = FAULT_NO_END
+            break
+        if data[pos] == 13 and pos + 1 < n and data[pos + 1] == 10:
+            m.body = pos + 2
+            break
+        found = <const uint8_t*>memchr(data + pos, 10, n - pos)
+        if found == NULL:
+            if first_fault == 0:
+                m.fault_at = n
+                first_fault = FAULT_NO_END
+            break
+        end = <uint32_t>(found - data)
+        if count >= limits.headers or count >= MAX_HEADERS:
+            m.fault_at = pos
+            return first_fault if first_fault else FAULT_HEADERS_MANY
+        h = &m.headers[count]
+        h.form = 0
+        # name, up to the colon
+        i = pos
+        while CHAR_CLASS[data[i]] & CHAR_TOKEN:
+            i += 1
+        name_end = i
+        while data[i] == c' ' or data[i] == c'\t':
+            h.form = FORM_SPACED
+            i += 1
+        if data[i] != c':' or name_end == pos:
+            m.fault_at = i
+            return first_fault if first_fault else FAULT_HEADER_NAME
+        i += 1
+        # continuation lines
+        while end + 1 < n and (data[end + 1] == c' ' or data[end + 1] == c'\t'):
+            stop = end + 1
+            found = <const uint8_t*>memchr(data + stop, 10, n - stop)
+            if found == NULL:
+                m.fault_at = n
+                return first_fault if first_fault else FAULT_NO_END
+            end = <uint32_t>(found - data)
+            while data[stop] == c' ' or data[stop] == c'\t':
+                stop += 1
+            if data[stop] == 13:
+                m.fault_at = stop
+                return first_fault if first_fault else FAULT_LINE_END
+            h.form |= FORM_FOLDED
+        if data[end - 1] != 13:
+            m.fault_at = end
+            return first_fault if first_fault else FAULT_LINE_END
+        if end - pos > limits.line:
+            m.fault_at = pos
+            return first_fault if first_fault else FAULT_LINE_LONG
+        stop = end - 1
+        while i < stop and (data[i] == c' ' or data[i] == c'\t' or data[i] == 13 or data[i] == 10):
+            i += 1
+        while stop > i and (data[stop - 1] == c' ' or data[stop - 1] == c'\t'):
+            stop -= 1
+        h.name = <uint16_t>pos
+        h.name_n = <uint16_t>(name_end - pos)
+        h.value = <uint16_t>i
+        h.value_n = <uint16_t>(stop - i)
+        h.end = <uint16_t>(end + 1)
+        h.next = NO_HEADER
+        id = header_id(data + pos, name_end - pos)
+        h.id = id
+        m.forms |= h.form
+        if m.first[id] == NO_HEADER:
+            m.first[id] = <uint8_t>count
+        else:
+            if first_fault == 0 and header_flags(id) & HEADER_SINGLE:
+                m.fault_at = pos
+                first_fault = FAULT_REPEATED
+            m.headers[m.last[id]].next = <uint8_t>count
+        m.last[id] = <uint8_t>count
+        count += 1
+        m.count = <uint16_t>count
+        pos = end + 1
+    if first_fault == 0 and _has_controls(data + m.start, m.body - m.start - 1):
+        first_fault = _check_controls(m)
+    if first_fault:
+        return first_fault
+    if m.first[H_CONTENT_LENGTH] != NO_HEADER:
+        if parse_uint(header_value(m, m.first[H_CONTENT_LENGTH]), MAX_MESSAGE, &length) != 0 or length > n - m.body:
+            m.fault_at = m.headers[m.first[H_CONTENT_LENGTH]].value
+            return FAULT_CONTENT_LENGTH
+        m.has_length = True
+        m.n = m.body + length
+    return 0
+
+
+cdef Slice msg_value(const Msg* m, uint8_t id) noexcept nogil:
+    """The first value line of a header; n is 0 where the header is absent."""
+    if m.first[id] == NO_HEADER:
+        return slice_of(m.base, 0)
+    return header_value(m, m.first[id])
+
+
+cdef uint8_t msg_find(const Msg* m, Slice name) noexcept nogil:
+    """Index of the first header of that name, in any spelling; NO_HEADER where there is none."""
+    cdef uint8_t id = header_id(name.p, name.n)
+    cdef uint32_t i
+    if id != H_OTHER:
+        return m.first[id]
+    i = m.first[H_OTHER]
+    while i != NO_HEADER:
+        if slice_iequal(header_text(m, i), name):
+            return <uint8_t>i
+        i = m.headers[i].next
+    return NO_HEADER
