@@ -4,7 +4,7 @@ Per packet one recvfrom and one sendto, nothing allocated, nothing locked. One d
 level-triggered, so a port that is flooded comes up once a round like every other one. Sockets are unconnected and
 do not ask for the error queue, so that an ICMP error never makes a send fail.
 """
-from libc.errno cimport EAGAIN, EINTR, errno
+from libc.errno cimport EAGAIN, EINTR, EMSGSIZE, errno
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 from sipcore.base.address cimport Address, address_same_host
@@ -36,6 +36,10 @@ cdef extern from "<sys/socket.h>" nogil:
     ssize_t recvfrom(int fd, void* data, size_t n, int flags, sockaddr* name, socklen_t* size)
     ssize_t sendto(int fd, const void* data, size_t n, int flags, const sockaddr* name, socklen_t size)
     int getsockopt(int fd, int level, int option, void* value, socklen_t* size)
+    int setsockopt(int fd, int level, int option, const void* value, socklen_t size)
+
+cdef extern from "<netinet/in.h>" nogil:
+    int IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_WANT
 
 cdef enum:
     OWN_A_SECOND = 1000         # packets of one flow from a port of the relay itself
@@ -168,7 +172,7 @@ cdef void _send_rtp(Thread* thread, Session* session, uint32_t number, uint8_t s
         packet = _seal(thread, session, number, side, False, &to.flows[0], packet, &wire_n, now)
         if packet == NULL:
             return
-    if sendto(to.flows[0].fd, packet, wire_n, 0, <sockaddr*>&to.flows[0].name, to.flows[0].name_size) < 0:
+    if not _send(&to.flows[0], packet, wire_n):
         relaxed_add(&to.counters.send_failed, 1)
         return
     relaxed_add(&to.counters.sent, 1)
@@ -176,6 +180,21 @@ cdef void _send_rtp(Thread* thread, Session* session, uint32_t number, uint8_t s
     if session.captured:
         _copy(thread, session, number, side, TAP_OUT, TAP_SEALED if to.secure else TAP_PLAIN, False,
               latch_target(&to.flows[0].latch), packet, wire_n, now)
+
+
+cdef bint _send(const Flow* flow, const uint8_t* packet, size_t n) noexcept nogil:
+    """Hand a packet to the kernel; False where it is refused.
+
+    Nothing is fragmented at first. A packet that is too long for its path shows that there is need for it, and from
+    then on the socket lets the kernel do it.
+    """
+    cdef int fragmented = IP_PMTUDISC_WANT
+    if sendto(flow.fd, packet, n, 0, <const sockaddr*>&flow.name, flow.name_size) >= 0:
+        return True
+    if errno != EMSGSIZE:
+        return False
+    setsockopt(flow.fd, IPPROTO_IP, IP_MTU_DISCOVER, &fragmented, sizeof(fragmented))
+    return sendto(flow.fd, packet, n, 0, <const sockaddr*>&flow.name, flow.name_size) >= 0
 
 
 cdef void forward_made(Thread* thread, Session* session, uint32_t number, uint8_t side, size_t n,
@@ -252,7 +271,7 @@ cdef bint _send_rtcp(Thread* thread, Session* session, uint32_t number, uint8_t 
             return True
     if report.sr:
         rtcp_passes(&to.passages, report.ntp_middle, now)
-    if sendto(flow.fd, packet, wire_n, 0, <sockaddr*>&flow.name, flow.name_size) < 0:
+    if not _send(flow, packet, wire_n):
         relaxed_add(&to.counters.send_failed, 1)
         return True
     relaxed_add(&to.counters.sent_rtcp, 1)

@@ -27,7 +27,7 @@ cdef extern from "<sys/socket.h>" nogil:
     int setsockopt(int fd, int level, int option, const void* value, socklen_t size)
 
 cdef extern from "<netinet/in.h>" nogil:
-    int IPPROTO_IP, IPPROTO_IPV6, IP_TOS, IPV6_TCLASS, IPV6_V6ONLY
+    int IPPROTO_IP, IPPROTO_IPV6, IP_TOS, IP_MTU_DISCOVER, IP_PMTUDISC_DO, IPV6_TCLASS, IPV6_V6ONLY
 
 cdef extern from "<sys/epoll.h>" nogil:
     ctypedef union epoll_data_t:
@@ -221,7 +221,7 @@ cdef class PortPool:
     cdef int _bind(self, uint16_t port) noexcept:
         """A socket on that port, -errno where there cannot be one."""
         cdef bint v6 = self.address.family == 6
-        cdef int fd, one = 1, size = RECEIVE_BYTES
+        cdef int fd, one = 1, size = RECEIVE_BYTES, whole = IP_PMTUDISC_DO
         cdef sockaddr_in6 name
         cdef socklen_t n
         fd = socket(AF_INET6 if v6 else AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
@@ -233,6 +233,8 @@ cdef class PortPool:
             setsockopt(fd, IPPROTO_IPV6, IPV6_TCLASS, &self.tos, sizeof(self.tos))
         else:
             setsockopt(fd, IPPROTO_IP, IP_TOS, &self.tos, sizeof(self.tos))
+            # What is never fragmented needs no identification (RFC 6864 4.1), and the kernel's are dear: forward.pyx.
+            setsockopt(fd, IPPROTO_IP, IP_MTU_DISCOVER, &whole, sizeof(whole))
         self.address.port = port
         n = name_of(&self.address, <sockaddr*>&name)
         if bind(fd, <sockaddr*>&name, n) == 0:
