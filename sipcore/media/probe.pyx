@@ -7,6 +7,7 @@ from .dtmf cimport (
     DTMF_DIGITS, DTMF_NONE, DTMF_PAYLOAD, DtmfEvent, DtmfHearing, DtmfSender, dtmf_digit, dtmf_event, dtmf_next,
     dtmf_packet, dtmf_quiet, dtmf_start,
 )
+from .pace cimport Pace, pace_count
 from .play cimport Player, player_next, player_start
 from .quality cimport (
     Reception, reception_burst_ratio, reception_expected, reception_jitter_us, reception_lost, reception_packet,
@@ -40,6 +41,15 @@ cdef class Receiver:
         for i in range(operations):
             reception_packet(&self.r, 1, <uint16_t>i, i * 160, <uint64_t>i * 20000000 + 1, 8000)
         return reception_jitter_us(&self.r)
+
+
+cdef class Pacing:
+    """One Pace."""
+    cdef Pace pace
+
+    def fast(self, uint64_t now_us, uint32_t n) -> bool:
+        pace_count(&self.pace, now_us, n)
+        return self.pace.fast
 
 
 def read_rtcp(data: bytes, about: int = 0) -> tuple[bool, dict[str, int]]:

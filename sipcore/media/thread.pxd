@@ -3,6 +3,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from sipcore.base.address cimport Address
 from sipcore.base.ring cimport Ring
 from sipcore.media.counters cimport ThreadCounters
+from sipcore.media.pace cimport Pace
 from sipcore.media.ports cimport PortUse
 from sipcore.media.session cimport Place, Session
 from sipcore.media.tap cimport ByteRing
@@ -57,6 +58,7 @@ cdef struct Thread:
     uint64_t tick_at_us
     uint64_t measured_us        # when its use of the core was last looked at
     uint64_t cpu_us             # and what it had used by then
+    Pace pace
     uint8_t told                # events were queued since the loop was last woken
     uint8_t shut                # sockets were closed in this round
     uint8_t* packet             # PACKET_MAX bytes, of the datagram at hand
