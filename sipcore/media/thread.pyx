@@ -21,7 +21,7 @@ from sipcore.media.clock cimport monotonic_us
 from sipcore.media.counters cimport SideCounters
 from sipcore.media.dtmf cimport DtmfEvent, dtmf_quiet
 from sipcore.media.egress cimport SPEAKER_NONE, egress_map
-from sipcore.media.forward cimport flow_retarget, forward_one, say_digits, tell
+from sipcore.media.forward cimport flow_retarget, forward_one, forward_soon, say_digits, tell
 from sipcore.media.latch cimport latch_aim, latch_target
 from sipcore.media.pace cimport PACE_REST_US, pace_count
 from sipcore.media.parking cimport flow_use, port_closed, port_late, port_left, port_taken, port_use
@@ -169,6 +169,12 @@ cdef void* _run(void* argument) noexcept nogil:
         relaxed_add(&thread.counters.wakeups, 1)
         # Before the packets: an answer that was passed on holds for whatever is sent after it.
         _take_commands(thread)
+        for i in range(n):
+            data = events[i].data.u64
+            holder = port_use(thread, data).holder if data != WAKE else 0
+            if holder:
+                holder -= 1
+                forward_soon(&thread.sessions[holder >> 3], holder >> 1 & 3)
         for i in range(n):
             data = events[i].data.u64
             if data == WAKE:
