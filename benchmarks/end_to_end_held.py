@@ -4,7 +4,7 @@ The edge has two relay addresses with exactly as many ports as the calls need: t
 and while all are up every direction of every call gets audio, each packet known by its call. Then all are ended, and as
 many again are set up and ended, which only ports that came back make possible. Memory is PSS of the whole process
 tree; what the kernel keeps (of the whole machine, so a hint) stands beside it. Four sockets a call: where the hard
-limit of open files is too low nothing is run, and the exit status is 2.
+limit of open files is too low for --calls nothing is run, and the exit status is 2.
 """
 import os
 import sys
@@ -29,6 +29,7 @@ from proxy.supervisor import ask
 EDGE = "sipedge run --config {seat} --listen udp:{{listen}}"
 HOSTS = ("127.0.0.1", "127.0.0.4")
 FIRST_PORT = 10_000
+CALLS = 10_000
 WARM_UP = 200  # calls, which take the memory that only the first calls take
 PATIENCE = 100.0  # seconds until the edge has given up calls that a slow start has left behind, and closed their ports
 
@@ -88,6 +89,12 @@ def room(config: Config, calls: int) -> None:
         raise Failure(f"{short}, or take --calls {most}")
 
 
+def fitting(file: Path, folder: str) -> int:
+    """How many calls to hold where nobody has said it: CALLS, or as many as the limit of open files allows."""
+    file.write_text(seat(CALLS, folder))
+    return min(CALLS, streams_allowed(load_config(file)))
+
+
 def files(pid: int) -> int:
     """Open files of a process tree."""
     return sum(len(os.listdir(f"/proc/{each}/fd")) for each in processes.tree(pid))
@@ -136,7 +143,8 @@ def measure(pid: int, config: Config, listen: str, calls: int, spread: float) ->
 
 def main(
     edge: Annotated[str, typer.Option(help="The edge's command; {seat} is its configuration.")] = EDGE,
-    calls: Annotated[int, typer.Option(min=2, max=11_000, help="Calls up at a time.")] = 10_000,
+    calls: Annotated[int | None, typer.Option(
+        min=2, max=11_000, help=f"Calls up at a time; else {CALLS}, or what the limit of open files allows.")] = None,
     most: Annotated[float, typer.Option(help="KiB that a held call may take.")] = MOST,
     spread: Annotated[float, typer.Option(min=0.02, help="Seconds between two packets of a direction.")] = 2.0,
     listen: Annotated[str, typer.Option(help="Where the edge listens, host:port.")] = LISTEN,
@@ -149,6 +157,7 @@ def main(
     try:
         with tempfile.TemporaryDirectory(prefix="held-") as folder:
             file = Path(folder, "edge.toml")
+            calls = calls or fitting(file, folder)
             file.write_text(seat(calls, folder))
             config = load_config(file, listen=f"udp:{listen}")
             room(config, calls)
