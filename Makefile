@@ -39,6 +39,7 @@ bench: .venv/.built
 	$(BIN)/python -m benchmarks.transfers
 	$(BIN)/python -m benchmarks.overload
 	$(BIN)/python -m benchmarks.end_to_end_held
+	$(BIN)/python -m benchmarks.end_to_end_idle
 
 lint: .venv/.built
 	$(BIN)/ruff check .

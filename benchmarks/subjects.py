@@ -71,7 +71,7 @@ def running(subject: Subject, core: int, listen: str, plan: load.Plan) -> Iterat
     own = os.sched_getaffinity(0)
     with tempfile.TemporaryDirectory(prefix="bench-") as folder, open(f"{folder}/log", "w+") as log:
         if plan.transport == "tls":
-            _take_seat(Path(folder), listen, plan)
+            Path(folder, "seat.toml").write_text(tls_seat(listen, plan))
         arguments = shlex.split(subject.command.format(
             transport=plan.transport, listen=listen, folder=folder, certificate=plan.certificate, key=plan.key
         ))  # fmt: skip
@@ -94,13 +94,11 @@ def running(subject: Subject, core: int, listen: str, plan: load.Plan) -> Iterat
                 process.wait()
 
 
-def _take_seat(folder: Path, listen: str, plan: load.Plan) -> None:
-    """Write the edge's seat with a listener for TLS in the place of its own."""
+def tls_seat(listen: str, plan: load.Plan) -> str:
+    """The edge's seat with a listener for TLS in the place of its own."""
     _, _, rest = (ROOT / SEAT).read_text().partition("[[group]]")
-    (folder / "seat.toml").write_text(
-        f'[[listener]]\nname = "bench"\nbind = "tls:{listen}"\ntls = ["bench"]\n[[tls]]\nname = "bench"\n'
-        f'certificate = "{plan.certificate}"\nkey = "{plan.key}"\nca = "{plan.ca}"\n[[group]]{rest}'
-    )
+    return (f'[[listener]]\nname = "bench"\nbind = "tls:{listen}"\ntls = ["bench"]\n[[tls]]\nname = "bench"\n'
+            f'certificate = "{plan.certificate}"\nkey = "{plan.key}"\nca = "{plan.ca}"\n[[group]]{rest}')
 
 
 def _await(subject: Subject, process: subprocess.Popen[bytes], plan: load.Plan, log: Path) -> None:
