@@ -195,18 +195,17 @@ class Call:
             self.state = "ringing"
             self.tell("call.ringing")
         body = description(response)
-        late = False
+        late = body != b"" and not self.offered
+        if late and leg.dialog is not None and response.to_tag != leg.dialog.remote_tag:
+            # One offer at a time is answered: that of the first fork (RFC 3262 5).
+            body, late = b"", False
         if body:
-            late = not self.offered
             try:
                 body = self.media.offer(leg, caller, body) if late else self.media.answer(leg, caller, body, False)
                 self._connect()
             except SipEdgeError:
                 # Early media that cannot be: the call may still be answered.
                 body = b""
-        if late and leg.dialog is not None and response.to_tag != leg.dialog.remote_tag:
-            # One offer at a time is answered: that of the first fork (RFC 3262 5).
-            body, late = b"", False
         token = caller.ring(response.status, body, answer_headers(self, response), fork=self._fork(response))
         if late and token is not None:
             self.crossing()[token] = (leg, None)

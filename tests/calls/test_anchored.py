@@ -102,6 +102,35 @@ def test_an_invite_without_an_offer(stage):
     stage.hang_up(one, stage.agent)
 
 
+def test_another_forks_early_offer_leaves_nothing_behind(stage):
+    """Only the first fork's is passed on, where the INVITE had none: no offer may wait for ever after that."""
+    invite = stage.invite(body=b"", headers=[("Supported", "100rel")])
+    stage.agent.answer(invite, 183, tag="one", body=sdp(AGENT), headers=[*TYPE, ("Require", "100rel"), ("RSeq", "1")])
+    stage.run()
+    early = stage.caller.take("100", "183")
+    one = stage.caller.caller_dialog(early)
+    one.send("PRACK", headers=[("RAck", f"{early.header('RSeq')} 1 INVITE"), *TYPE], body=sdp(CALLER))
+    stage.run()
+    stage.agent.answer(stage.agent.take("PRACK"), 200)
+    stage.run()
+    assert stage.caller.names() == ["200"]
+    stage.agent.answer(invite, 183, tag="two", body=sdp(AGENT, 6000),
+                       headers=[*TYPE, ("Require", "100rel"), ("RSeq", "1")])
+    stage.run()
+    assert stage.caller.take("183").message.body == b""
+    stage.agent.received()
+    stage.agent.answer(invite, 200, tag="one")
+    stage.run()
+    assert stage.caller.names() == ["200"]
+    one.send("ACK", cseq=1)
+    stage.run()
+    stage.agent.received()
+    one.send("INVITE", body=sdp(CALLER, version=5, direction="sendonly"), headers=TYPE)
+    stage.run()
+    assert stage.agent.take("INVITE").message.body
+    stage.hang_up(one, stage.agent)
+
+
 def test_a_reinvite_without_an_offer(stage):
     one, _ = stage.up()
     one.send("INVITE")
