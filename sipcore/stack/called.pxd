@@ -13,7 +13,7 @@ cdef class Called(Handler):
     cdef public dict forks              # fork -> Called for each further early dialog, None for none
     cdef public bytes sdp               # our description there, empty for none yet
     cdef public bint firm               # whether it went in a reliable response
-    cdef public bint lost               # whether nobody acknowledges what is said there
+    cdef public bint lost               # whether nobody there acknowledges, or wants, what is said
     cdef public object alarm            # Alarm, None for none
     cdef public int last                # status of the last provisional response
     cdef public bint offered

@@ -4,7 +4,8 @@
   inviting   ring                      early
   inviting,  answer                    up (behind a reliable response with a description: when its PRACK came)
   early      reject, no PRACK          ended
-             CANCEL, BYE               ended; the owner hears on_cancelled
+             CANCEL, BYE (to the last  ended; the owner hears on_cancelled
+             of several forks)
   up         ACK                       up, established
              64*T1 without ACK         BYE; ended
 
@@ -246,11 +247,27 @@ class Called(Handler):
         self.lost = True
         first = self.leg.phase
         assert isinstance(first, Called)
-        if self.final is None and not all(one.lost for one in (first, *(first.forks or {}).values())):
+        if self.final is None and not first.all_lost():
             self.reliable = self.waiting = None
             return
         if self.tx.respond(self.leg.agent.time, 504):
             self.leg.finish("timeout", "no PRACK")
+
+    def all_lost(self) -> bool:
+        """Of the first fork: whether there is nobody to talk to any more."""
+        return self.lost and all(one.lost for one in (self.forks or {}).values())
+
+    def on_bye(self, tx: "ServerTransaction", reason: str) -> None:
+        """A BYE to an early dialog ends that alone (15): its fork falls silent, and the last one ends the call."""
+        for one in (self, *(self.forks or {}).values()):
+            if one.dialog is tx.dialog:
+                one.lost = True
+                if one.reliable is not None:
+                    one.reliable.stop()
+                one.reliable = one.waiting = None
+                if one.final is not None or self.all_lost():
+                    self.gone(reason)
+                return
 
     def on_cancel(self, tx: "ServerTransaction") -> None:
         self.gone(tx.why or "cancelled")

@@ -36,7 +36,7 @@ def _on_bye(leg: "Leg", tx: "ServerTransaction") -> None:
     reason = tx.request.joined("Reason") or ""
     phase = leg.phase
     if leg.state == "early" and isinstance(phase, Called):
-        phase.gone(reason or "BYE")
+        phase.on_bye(tx, reason or "BYE")
     elif leg.state == "early" and isinstance(phase, Calling):
         # A callee has no BYE before its 2xx (15); whoever sends one wants no call.
         phase.give_up("far", 487, "Request Terminated")

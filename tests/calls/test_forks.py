@@ -181,6 +181,41 @@ def test_a_cancelled_call_ends_every_fork(scene):
     scene.over()
 
 
+@pytest.mark.parametrize("left", ["one", "two"])
+def test_a_bye_to_an_early_dialog_ends_that_fork_alone(scene, left):
+    """RFC 3261 15: as a caller sends that wants no second early dialog; the call goes on with the other."""
+    invite = scene.invite()
+    got = {tag: early(scene, invite, tag, body) for tag, body in (("one", ONE), ("two", TWO))}
+    scene.caller.caller_dialog(got[left]).send("BYE")
+    scene.run()
+    assert scene.caller.names() == ["200"]
+    assert scene.agent.names() == []
+    scene.agent.answer(invite, 180, tag=left)
+    scene.run()
+    assert scene.caller.names() == [], "nothing more is said there"
+    winner = "two" if left == "one" else "one"
+    response, one, _ = answered(scene, invite, winner, TWO if left == "one" else ONE)
+    assert response.message.to_tag == got[winner].message.to_tag
+    hang_up(scene, one)
+
+
+def test_a_bye_to_the_last_early_dialog_ends_the_call(scene):
+    invite = scene.invite()
+    got = [early(scene, invite, tag, body) for tag, body in (("one", ONE), ("two", TWO))]
+    for one in got:
+        scene.caller.caller_dialog(one).send("BYE")
+        scene.run()
+    refused = scene.caller.received()
+    assert sorted(one.name for one in refused) == ["200", "200", "487"]
+    scene.caller.ack(scene.invited, next(one for one in refused if one.name == "487"))
+    scene.run()
+    scene.agent.answer(scene.agent.take("CANCEL"), 200)
+    scene.agent.answer(invite, 487, tag="one")
+    scene.run()
+    scene.agent.received()
+    scene.over()
+
+
 def test_without_an_offer_in_the_invite_only_the_first_forks_is_passed_on(scene):
     """Both offer reliably; there is one answer."""
     invite = scene.invite(body=b"", headers=[("Supported", "100rel")])
