@@ -7,6 +7,7 @@ Cost: one object with slots a call, two legs; Structs for others are made only w
 
 Long because a call's beginning, what its legs say while it is up, and its end are one text.
 """
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -156,7 +157,11 @@ class Call:
             return
         assert caller.dialog is not None
         dialog = caller.dialog
-        leg = self.peer = Leg.outgoing(calls.stack, self, calls.settings)
+        settings = calls.settings
+        if not self.offered and not caller.peer.supports("100rel"):
+            # The agent's early offer could not be told reliably, and so not be answered before its 2xx.
+            settings = replace(settings, reliable=False)
+        leg = self.peer = Leg.outgoing(calls.stack, self, settings)
         try:
             way = calls.way(self, aims)
             if verdict.anchor:
@@ -199,6 +204,9 @@ class Call:
         if late and leg.dialog is not None and response.to_tag != leg.dialog.remote_tag:
             # One offer at a time is answered: that of the first fork (RFC 3262 5).
             body, late = b"", False
+        if late and self.media.anchored and response.header("RSeq") is None:
+            # An offer comes in a reliable response (RFC 3261 13.2.1): that of the 2xx, which is told then.
+            body, late = b"", False
         if body:
             try:
                 body = self.media.offer(leg, caller, body) if late else self.media.answer(leg, caller, body, False)
@@ -209,13 +217,16 @@ class Call:
         token = caller.ring(response.status, body, answer_headers(self, response), fork=self._fork(response))
         if late and token is not None:
             self.crossing()[token] = (leg, None)
+        elif late:
+            # Not told reliably: the 2xx makes the offer.
+            self.media.withdraw(leg, caller)
 
     def on_answered(self, leg: Leg, response: Message) -> None:
         caller = self.caller
         if leg is not self.peer or caller is None:
             leg.bye()
             return
-        body = description(response)
+        body = description(response) if self.offered else self._late_offer(leg)
         try:
             if body:
                 body = (self.media.answer if self.offered else self.media.offer)(leg, caller, body)
@@ -235,6 +246,12 @@ class Call:
         if duration:
             self.expiry = self.calls.stack.call_at(self.answered + 1000 * duration, self._expired)
         self.tell("call.answered")
+
+    def _late_offer(self, leg: Leg) -> bytes:
+        """The offer that the caller is to be told with the 2xx. What was agreed on early holds, and a description that
+        comes again says nothing (RFC 3261 13.2.1)."""
+        exchange = leg.exchange
+        return exchange.body if exchange is not None and (exchange.method == "ACK" or exchange is self.late) else b""
 
     def _fork(self, response: Message) -> str:
         """Whom the caller hears of as a fork of its own: each that answers has its own description. The edge's is one

@@ -102,6 +102,81 @@ def test_an_invite_without_an_offer(stage):
     stage.hang_up(one, stage.agent)
 
 
+RELIABLE = [*TYPE, ("Require", "100rel"), ("RSeq", "1")]
+
+
+def test_an_early_description_that_is_no_offer(stage):
+    """In an unreliable response to an INVITE without an offer it is none (RFC 3261 13.2.1); that of the 2xx is."""
+    invite = stage.invite(body=b"", headers=[("Supported", "100rel")])
+    stage.agent.answer(invite, 183, body=sdp(AGENT), headers=TYPE)
+    stage.run()
+    assert stage.caller.take("100", "183").message.body == b""
+    stage.agent.answer(invite, 200, body=sdp(AGENT), headers=TYPE)
+    answer_late(stage)
+
+
+def test_an_early_offer_to_a_caller_without_reliable_responses(stage):
+    """The agent is not asked for any; one that sends it all the same is answered with the caller's ACK."""
+    invite = stage.invite(body=b"")
+    assert "100rel" not in (invite.message.header("Supported") or "")
+    stage.agent.answer(invite, 183, body=sdp(AGENT), headers=RELIABLE)
+    stage.run()
+    stage.caller.received()
+    stage.agent.answer(invite, 200)
+    stage.run()
+    answered = stage.caller.received()[-1]
+    assert audio(answered.message.body)[0] == HOST
+    one = stage.caller.caller_dialog(answered)
+    one.send("ACK", body=sdp(CALLER), headers=TYPE)
+    stage.run()
+    prack = stage.agent.take("ACK", "PRACK")
+    assert audio(prack.message.body)[0] == HOST
+    stage.agent.answer(prack, 200)
+    stage.run()
+    hold(stage, one)
+
+
+def test_what_was_agreed_on_early_comes_again_with_the_answer(stage):
+    """A description in the 2xx is no second offer then."""
+    invite = stage.invite(body=b"", headers=[("Supported", "100rel")])
+    stage.agent.answer(invite, 183, body=sdp(AGENT), headers=RELIABLE)
+    stage.run()
+    early = stage.caller.take("100", "183")
+    one = stage.caller.caller_dialog(early)
+    one.send("PRACK", headers=[("RAck", f"{early.header('RSeq')} 1 INVITE"), *TYPE], body=sdp(CALLER))
+    stage.run()
+    stage.agent.answer(stage.agent.take("PRACK"), 200)
+    stage.run()
+    stage.caller.received()
+    stage.agent.answer(invite, 200, body=sdp(AGENT), headers=TYPE)
+    stage.run()
+    assert stage.caller.take("200").message.body == b""
+    one.send("ACK", cseq=1)
+    stage.run()
+    stage.agent.received()
+    hold(stage, one)
+
+
+def answer_late(stage):
+    """The 2xx has the offer, the caller's ACK the answer, and the call goes on from there."""
+    stage.run()
+    answered = stage.caller.received()[-1]
+    assert audio(answered.message.body)[0] == HOST
+    one = stage.caller.caller_dialog(answered)
+    one.send("ACK", body=sdp(CALLER), headers=TYPE)
+    stage.run()
+    assert audio(stage.agent.take("ACK").message.body)[0] == HOST
+    hold(stage, one)
+
+
+def hold(stage, one):
+    """No offer waits any more: the next one crosses."""
+    one.send("INVITE", body=sdp(CALLER, version=5, direction="sendonly"), headers=TYPE)
+    stage.run()
+    assert audio(stage.agent.take("INVITE").message.body)[2] == "sendonly"
+    stage.hang_up(one, stage.agent)
+
+
 def test_another_forks_early_offer_leaves_nothing_behind(stage):
     """Only the first fork's is passed on, where the INVITE had none: no offer may wait for ever after that."""
     invite = stage.invite(body=b"", headers=[("Supported", "100rel")])
