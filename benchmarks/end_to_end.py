@@ -21,6 +21,7 @@ from rich.table import Table
 
 from benchmarks import certificate, load, processes
 from benchmarks.plot import draw
+from benchmarks.results import keep
 from benchmarks.subjects import CONTROLLED, EDGES, PEERS, ROOT, Failure, Subject, cores, running
 
 LISTEN = "127.0.0.1:5060"
@@ -193,8 +194,7 @@ def main(
     names = [subject.name for subject in subjects]
     for phase in PHASES:
         console.print(table(samples, phase, names))
-    out.mkdir(parents=True, exist_ok=True)
-    (out / f"{stem}.json").write_bytes(msgspec.json.format(msgspec.json.encode(samples)))
+    keep(out, stem, samples)
     draw(samples, [phase.name for phase in PHASES], names, out / f"{stem}.png")
     console.print(f"written to {out}/{stem}.json and .png")
     waited = median(sample.generator_waited for sample in samples)

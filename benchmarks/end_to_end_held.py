@@ -19,6 +19,7 @@ import typer
 from benchmarks import load, media, processes
 from benchmarks.end_to_end import LISTEN
 from benchmarks.end_to_end_memory import MOST
+from benchmarks.results import keep
 from benchmarks.subjects import ROOT, Failure, Subject, cores, running
 from proxy.config import Config
 from proxy.load import load as load_config
@@ -172,8 +173,7 @@ def main(
     print(f"audio  {found.audio.received} of {found.audio.sent} packets, at least one in each direction of every call")
     print(f"ended  {found.left} streams left, {found.files_after - found.files_before:+d} files open; "
           f"{found.again} calls set up again on the same ports")
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "end_to_end_held.json").write_bytes(msgspec.json.format(msgspec.json.encode(found)))
+    keep(out, "end_to_end_held", found)
     if wrong := found.wrong(most):
         print(f"end_to_end_held: {'; '.join(wrong)}", file=sys.stderr)
         raise typer.Exit(1)

@@ -18,6 +18,7 @@ import typer
 
 from benchmarks import certificate, load, processes
 from benchmarks.end_to_end import CALLEE, CALLER, LISTEN, WARM_UP
+from benchmarks.results import keep
 from benchmarks.subjects import ROOT, Failure, Subject, cores, running, tls_seat
 
 EDGE = "sipedge run --config {seat}"
@@ -135,8 +136,7 @@ def main(
     print(f"calls  INVITE to 180 p50/p99 {found.alone.p50:.0f}/{found.alone.p99:.0f} us without them, "
           f"{found.beside.p50:.0f}/{found.beside.p99:.0f} us beside them, {found.failed} failed; "
           f"{found.alive} of {found.asked} connections answered")
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "end_to_end_idle.json").write_bytes(msgspec.json.format(msgspec.json.encode(found)))
+    keep(out, "end_to_end_idle", found)
     if wrong := found.wrong(most):
         print(f"end_to_end_idle: {'; '.join(wrong)}", file=sys.stderr)
         raise typer.Exit(1)

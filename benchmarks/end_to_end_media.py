@@ -21,6 +21,7 @@ from rich.table import Table
 from benchmarks import load, media, processes
 from benchmarks.end_to_end import BUSY, LISTEN, spread
 from benchmarks.plot import draw_media
+from benchmarks.results import keep
 from benchmarks.subjects import ROOT, Failure, Subject, cores, running
 
 EDGE = "sipedge run --config benchmarks/seats/media.toml --listen udp:{listen}"
@@ -172,9 +173,8 @@ def main(
     if found:
         by = "the edge" if median(stopped for _, stopped in found) else "the generator, not the edge"
         console.print(f"most packets/s: {spread([best for best, _ in found])}; the limit was {by}")
-    out.mkdir(parents=True, exist_ok=True)
     result = {"samples": samples, "most": [best for best, _ in found]}
-    (out / "end_to_end_media.json").write_bytes(msgspec.json.format(msgspec.json.encode(result)))
+    keep(out, "end_to_end_media", result)
     draw_media(samples, [best for best, _ in found], out / "end_to_end_media.png")
     console.print(f"written to {out}/end_to_end_media.json and .png")
     waited = median(sample.generator_waited for sample in samples)

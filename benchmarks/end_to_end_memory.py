@@ -17,6 +17,7 @@ import typer
 
 from benchmarks import load, processes
 from benchmarks.end_to_end import LISTEN, WARM_UP
+from benchmarks.results import keep
 from benchmarks.subjects import CONTROLLED, ROOT, Failure, Subject, cores, running
 
 MOST = 20.0  # KiB a call
@@ -117,8 +118,7 @@ def main(
           f"{found.per_call:.1f} KiB a call (at most {most:.0f})")
     print(f"sustained  {rate:.0f} calls/s for {seconds:.0f} s: {level[0].pss:.1f} MiB at first, {level[-1].pss:.1f} at "
           f"the end; {grown:+.1%} after {LINGER:.0f} s")
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "end_to_end_memory.json").write_bytes(msgspec.json.format(msgspec.json.encode(found)))
+    keep(out, "end_to_end_memory", found)
     if found.failed:
         print(f"end_to_end_memory: {found.failed} calls failed", file=sys.stderr)
     if found.failed or found.per_call > most or grown > GROWTH:

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import load, processes
+from benchmarks.results import keep
 from benchmarks.subjects import EDGE, ROOT, Failure, Subject, cores, running
 
 LISTEN = "127.0.0.1:5060"
@@ -113,8 +114,7 @@ def main(
     alone, beside = (one.ending for one in runs)
     console.print(f"BYE under the flood, in times of one alone: p50 {beside.p50 / alone.p50:.1f}, "
                   f"p99 {beside.p99 / alone.p99:.1f}")
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "overload.json").write_bytes(msgspec.json.format(msgspec.json.encode(runs)))
+    keep(out, "overload", runs)
     if lost := sum(one.lost for one in runs):
         print(f"overload: the edge lost {lost} calls in progress", file=sys.stderr)
         raise typer.Exit(1)
