@@ -1,6 +1,9 @@
 """Kamailio as the registrar of a test: a process of its own, and what it says that it has kept."""
+import contextlib
+import os
 import re
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 from types import TracebackType
@@ -8,10 +11,11 @@ from types import TracebackType
 import pytest
 
 from tests.certificates import Authority
-from tests.edge import START_SECONDS, STOP_SECONDS, WAIT_SECONDS, Output, wait_until
+from tests.edge import START_SECONDS, WAIT_SECONDS, Output, wait_until
 from tests.scenarios.sipp import is_bound
 
 _SCRIPT = Path(__file__).with_name("kamailio.cfg")
+_STOP_SECONDS = 10.0
 
 
 class Kamailio:
@@ -37,7 +41,7 @@ class Kamailio:
         self._process = subprocess.Popen(
             [command, "-f", str(file), "-DD", "-E", "-x", "tlsf", "-X", "tlsf", "-m", "64", "-M", "8", "-Y",
              str(folder)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-            errors="replace")
+            errors="replace", start_new_session=True)
         assert self._process.stderr is not None
         self._said = Output(self._process.stderr)
         self._wait_until_ready()
@@ -71,12 +75,13 @@ class Kamailio:
         self.stop()
 
     def stop(self) -> None:
+        """Its processes can wait for one another at the end: then all of them are killed, not the first alone."""
         self._process.terminate()
-        try:
-            self._process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait(STOP_SECONDS)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_STOP_SECONDS)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait(_STOP_SECONDS)
         self._said.join()
         assert self._process.stderr is not None
         self._process.stderr.close()
