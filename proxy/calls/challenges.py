@@ -1,4 +1,5 @@
-"""Challenges to what the edge sends on controlled calls (transfers.md section 7, row 15): LegSettings.authenticate."""
+"""Challenges to what the edge sends on controlled calls (transfers.md section 7, row 15): LegSettings.authenticate and
+renew."""
 from typing import TYPE_CHECKING, Any
 
 from proxy.calls.call import Call
@@ -26,9 +27,7 @@ class Challenges:
         if not answers.any:
             return ()
         to = destination(leg, request)
-        owner: Any = leg.owner
-        upstream = owner.verdict.upstream if isinstance(owner, Call) else -1
-        headers = answers.answer(to[:2], request, response, upstream, times)
+        headers = answers.answer(to[:2], request, response, _upstream(leg), times)
         if headers:
             calls.count("challenges_answered")
         else:
@@ -36,6 +35,17 @@ class Challenges:
             calls.log("warning", "challenge not answered", peer=f"{to[0]}:{to[1]}", method=request.method,
                       call_id=request.call_id, upstream=calls.upstream_at(to))
         return headers
+
+    def renew(self, leg: "Leg", request: "Outgoing", credentials: "Pairs", spent: bool) -> "Pairs":
+        """The credentials of a leg for a request that is sent without another challenge."""
+        return self._calls.policy.answers.renew(destination(leg, request)[:2], request, credentials, _upstream(leg),
+                                                spent=spent)
+
+
+def _upstream(leg: "Leg") -> int:
+    """Index of the upstream that a leg's call goes to; -1 where that says nothing."""
+    owner: Any = leg.owner
+    return owner.verdict.upstream if isinstance(owner, Call) else -1
 
 
 def destination(leg: "Leg", request: "Outgoing") -> "Hop":

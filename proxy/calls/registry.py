@@ -153,8 +153,9 @@ class Calls(Handler):
         self.trusting = any(group.trusted for group in self.config.groups)
         if self._sizes is None:
             self._sizes = Sizes(policy, self.targets)
-            self.settings = LegSettings(fit=self._sizes.fit, authenticate=Challenges(self).authenticate,
-                                        retry=self.watch.may_retry)
+            challenges = Challenges(self)
+            self.settings = LegSettings(fit=self._sizes.fit, authenticate=challenges.authenticate,
+                                        renew=challenges.renew, retry=self.watch.may_retry)
         else:
             self._sizes.configure(policy, self.targets)
         self.actions = {action.name: action for action in self.config.transfers}

@@ -93,11 +93,8 @@ class Answers:
         for (name, realm), credentials in sent.items():
             # Not challenged this time, so it was right.
             for _, account in self._accounts_at(peers, realm):
-                if account.user == credentials.username and credentials.algorithm in account.hashes:
-                    credentials = replace(credentials, count=credentials.count + bool(credentials.qop),
-                                          cnonce=secrets.token_hex(8) if credentials.qop else "")
-                    credentials = finished(credentials, account.hashes[credentials.algorithm], request.method,
-                                           request.body)
+                if _is_of(credentials, account):
+                    credentials = _renewed(credentials, account, request, spent=True)
                     break
             made[name, realm] = credentials.render()
         if times > len(made):
@@ -106,6 +103,23 @@ class Answers:
         for peer in asked:
             self._rooms[peer] = sum(LINE + len(value.encode("utf-8", "surrogateescape")) for _, value in headers)
         return headers
+
+    def renew(self, to: tuple[str, int], request: Outgoing, headers: Iterable[Header], upstream: int = -1, *,
+              spent: bool) -> tuple[Header, ...]:
+        """Credentials that answered a challenge, for a request that is sent without another one: for its method, URI
+        and body. spent: they were sent before, so this is one more use of their nonce (RFC 7616 3.4). Those of no
+        account at `to` are left out."""
+        peers = sorted(self._at(to), key=lambda one: one.index != upstream)
+        made = []
+        for name, value in headers:
+            credentials = _credentials(value)
+            if credentials is None:
+                continue
+            for _, account in self._accounts_at(peers, credentials.realm):
+                if _is_of(credentials, account):
+                    made.append((name, _renewed(credentials, account, request, spent=spent).render()))
+                    break
+        return tuple(made)
 
     def _accounts_at(self, peers: Iterable[Peer], realm: str) -> Iterator[tuple[str, Account]]:
         """(upstream, account) of those of the upstreams that have one in that realm."""
@@ -144,6 +158,18 @@ def _credentials(value: str) -> Credentials | None:
         return parse_credentials(value)
     except MalformedMessage:
         return None
+
+
+def _is_of(credentials: Credentials, account: Account) -> bool:
+    return credentials.username == account.user and credentials.algorithm in account.hashes
+
+
+def _renewed(credentials: Credentials, account: Account, request: Outgoing, *, spent: bool) -> Credentials:
+    """For a request; where they are spent, with the next count and another cnonce."""
+    again = spent and credentials.qop != ""
+    return finished(replace(credentials, uri=request.uri, count=credentials.count + again,
+                            cnonce=secrets.token_hex(8) if again else credentials.cnonce),
+                    account.hashes[credentials.algorithm], request.method, request.body)
 
 
 def _stale(sent: Credentials, challenge: Challenge) -> bool:

@@ -21,6 +21,7 @@ cdef class Calling(Handler):
     cdef public int challenges
     cdef public int raises
     cdef public tuple credentials       # headers
+    cdef public bint spent              # whether they were sent
     cdef public dict forks              # To tag -> Dialog, None for none
     cdef public object pracks           # Pracks, None for none
     cdef public dict previews           # To tag -> bytes, None for none

@@ -54,7 +54,7 @@ class Calling(Handler):
 
     __slots__ = (
         "alarm", "at", "attempt_ms", "by_tcp", "challenges", "credentials", "forks", "given", "leg", "other_offer",
-        "out", "over", "pracks", "previews", "raises", "ringing", "targets", "tcp_failed", "tx", "uris",
+        "out", "over", "pracks", "previews", "raises", "ringing", "spent", "targets", "tcp_failed", "tx", "uris",
     )
 
     def __init__(self, leg: "Leg", out: Outgoing, given: "Pairs", targets: "Sequence[Hop]", attempt_ms: int,
@@ -71,7 +71,9 @@ class Calling(Handler):
         """Whether the INVITE was too big for UDP and went by TCP; whether no connection came about for it there."""
         self.challenges = 0
         self.raises = 0
-        self.credentials: tuple[tuple[str, str], ...] = ()
+        self.credentials: Pairs = ()
+        self.spent = False
+        """Whether they were sent."""
         self.forks: dict[str, Dialog] | None = None
         self.pracks: Pracks | None = None
         self.previews: dict[str, bytes] | None = None
@@ -90,15 +92,31 @@ class Calling(Handler):
         leg.far = to
         if leg.settings.fit is not None:
             out, self.by_tcp = leg.settings.fit(leg, out, to, self.tcp_failed)
-            self.out = out
             if self.by_tcp:
                 # This request alone: Contact, and where the dialog's others go, stay as they are.
                 to = by_tcp(to)
                 listener = agent.listener_for(to, listener)
+        if self.credentials and (self.spent or self.tx is None or out.body != self.tx.request.body):
+            # Behind the size policy: what it sends is what they are for.
+            out = self._signed(out)
+        self.out = out
         self.tx = agent.request(agent.time, out, to, self, listener=listener)
+        self.spent = True
         leg.pending = OURS if out.body else NONE
         if self.attempt_ms and self.at + 1 < len(self.targets):
             self.alarm = leg.after(self.attempt_ms, self._on_silence)
+
+    def _signed(self, out: Outgoing) -> Outgoing:
+        """With the credentials of an earlier challenge made anew: they are as long as they were."""
+        headers = tuple([pair for pair in out.headers if pair not in self.credentials])
+        return out.changed(headers=(*headers, *self.renew(out)))
+
+    def renew(self, out: Outgoing) -> "Pairs":
+        """The credentials of an earlier challenge, for another request."""
+        renew = self.leg.settings.renew
+        if self.credentials:
+            self.credentials = renew(self.leg, out, self.credentials, self.spent) if renew is not None else ()
+        return self.credentials
 
     def _again(self) -> bool:
         """The same attempt once more, for a challenge or a longer session interval."""
@@ -109,6 +127,7 @@ class Calling(Handler):
         """The same address once more, by the next step of the size policy: no connection came about."""
         agent = self.leg.agent
         self.tcp_failed = True
+        self.spent = False
         return self._started(agent.new_call_id(), agent.new_tag(), 1)
 
     def _next(self) -> bool:
@@ -262,7 +281,7 @@ class Calling(Handler):
         """PRACK; where the response brought an offer, once the owner has answered that (RFC 3262 5)."""
         leg = self.leg
         assert self.pracks is not None
-        prack = Prack(leg, "PRACK", [("RAck", f"{rseq} {self.out.cseq} INVITE"), *self.credentials], dialog=dialog)
+        prack = Prack(self, dialog, rseq)
         body = description(response)
         if body and tag not in self.pracks.answered:
             self.pracks.answered[tag] = body
@@ -372,6 +391,7 @@ class Calling(Handler):
             return False
         self.challenges += 1
         self.credentials = tuple([one for one in credentials if one not in self.given])
+        self.spent = False
         return self._again()
 
     def on_timeout(self, tx: "ClientTransaction", unreachable: bool) -> None:

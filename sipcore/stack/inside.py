@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from sipcore.base.errors import SipEdgeError
 from sipcore.stack.dialog import State
 from sipcore.stack.handler import Handler
-from sipcore.stack.outgoing import Headers
+from sipcore.stack.outgoing import Headers, Outgoing
 from sipcore.wire.message import Message
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Inside(Handler):
         try:
             if fit is not None and self.method in _SIZED:
                 out, self.by_tcp = fit(leg, out, leg.way(out), self.tcp_failed)
-            self.tx = leg.send(out, self, self.by_tcp)
+            self.tx = leg.send(self.signed(out), self, self.by_tcp)
         except SipEdgeError:
             self.dialog.inviting &= self.method != "INVITE"
             raise
@@ -78,6 +78,10 @@ class Inside(Handler):
     def more_headers(self) -> Headers:
         """Headers that are made anew each time it is sent."""
         return ()
+
+    def signed(self, out: Outgoing) -> Outgoing:
+        """The request with the credentials that it is sent with before it is challenged, where there are some."""
+        return out
 
     def on_response(self, tx: "ClientTransaction", response: Message) -> None:
         status = response.status

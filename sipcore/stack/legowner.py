@@ -18,6 +18,10 @@ Authenticate = Callable[["Leg", Outgoing, Message, int], "Pairs"]
 """Given a request, the 401 or 407 to it, and how often it was repeated so far: all credentials to repeat it with, or
 none. Whoever gives them sees to it that there is an end."""
 
+Renew = Callable[["Leg", Outgoing, "Pairs", bool], "Pairs"]
+"""Given a request that is about to be sent without another challenge, the credentials of an earlier one, and whether
+they were sent before: those to send it with."""
+
 OtherOffer = Callable[[Message], bytes]
 """Given the refusal of an INVITE's offer: the offer to make instead, empty for none."""
 
@@ -69,12 +73,14 @@ class LegSettings:
     """What legs have in common. session_expires: seconds, 0 asks for no session timer; reliable: whether 100rel is
     offered and used where the far end supports it. fit: makes an INVITE, UPDATE or REFER fit before it is sent to a
     Hop, and says whether it goes by TCP, this request alone; asked again, with True, where no connection came about.
+    renew: without it, credentials are sent once.
     retry: whether a call that failed at an address may be tried at the next one."""
 
     session_expires: int = 1800
     min_se: int = 90
     reliable: bool = True
     authenticate: Authenticate | None = None
+    renew: Renew | None = None
     fit: Callable[["Leg", Outgoing, Hop, bool], tuple[Outgoing, bool]] | None = None
     retry: Callable[[Hop], bool] | None = None
 

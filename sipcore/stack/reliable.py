@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 
 from sipcore.stack.inside import Inside
 from sipcore.stack.offer import NONE, OURS
+from sipcore.stack.outgoing import Outgoing
 from sipcore.wire.message import Message
 
 if TYPE_CHECKING:
     from sipcore.stack.alarms import Alarm
     from sipcore.stack.called import Called
+    from sipcore.stack.calling import Calling
+    from sipcore.stack.dialog import Dialog
 
 T1 = 500
 LONGEST = 64 * T1
@@ -70,7 +73,15 @@ class Reliable:
 class Prack(Inside):
     """Our PRACK; its body is the answer where the provisional response brought an offer."""
 
-    __slots__ = ()
+    __slots__ = ("calling",)
+
+    def __init__(self, calling: "Calling", dialog: "Dialog", rseq: int) -> None:
+        Inside.__init__(self, calling.leg, "PRACK", [("RAck", f"{rseq} {calling.out.cseq} INVITE")], dialog=dialog)
+        self.calling = calling
+
+    def signed(self, out: Outgoing) -> Outgoing:
+        """Who asked for a password for the INVITE will ask for one here."""
+        return out if self.challenges else out.changed(headers=(*out.headers, *self.calling.renew(out)))
 
 
 class Pracks:

@@ -4,8 +4,8 @@ import pytest
 from tests.authorizing import answer, parameters
 from tests.endpoints import Received
 
+from .challenging import challenge, refuse, same_dialog
 from .scene import CONFIG, Scene
-from .test_challenges import challenge, refuse, same_dialog
 
 
 class TestSeveralRealms:

@@ -8,8 +8,8 @@ from sipcore.wire.message import Message
 from tests.authorizing import answer, parameters
 from tests.endpoints import Received, build
 
+from .challenging import TRUNK, challenge
 from .scene import AGENT, Scene, config_of, sdp
-from .test_challenges import TRUNK, challenge
 
 REGISTRATION = '[[registration]]\nupstream = "agent"\naor = "sip:edge@trunk.example"\n'
 ROUTE = '[[route]]\nto = "pbx"\ncontrol = true\n'
