@@ -25,6 +25,13 @@ START_SECONDS = 90.0
 STOP_SECONDS = 60.0
 WAIT_SECONDS = 60.0
 PAUSE = 0.02
+SLOW_TIMERS = """
+[timers]
+t1 = 4
+t2 = 4
+try_timeout = 30
+"""
+"""Lines of a configuration: what is repeated over UDP was lost, and not only late on a busy machine."""
 PATIENT = "[overload]\nlag = 0\n"
 """Lines of a configuration: a machine that is busy with something else makes the edge wait, and no call is refused for
 that."""

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.api import Api
-from tests.edge import NETWORKS, START_SECONDS, EdgeProcess, network, start_edge, wait_until  # noqa: F401
+from tests.edge import NETWORKS, SLOW_TIMERS, START_SECONDS, EdgeProcess, network, start_edge, wait_until  # noqa: F401
 from tests.scenarios.controlled import configuration as controlled_calls
 from tests.scenarios.script import Script
 from tests.scenarios.sipp import SECONDS, Sipp
@@ -23,13 +23,6 @@ add = [
 ]
 """
 """Of a configuration, to be filled in: headers that make an INVITE of "big" longer than a datagram may be."""
-SLOW_TIMERS = """
-[timers]
-t1 = 4
-t2 = 4
-try_timeout = 30
-"""
-"""What is repeated over UDP with this was lost, and not only late on a busy machine."""
 
 CONFIGURATION = LONG + """
 [[listener]]
@@ -143,8 +136,8 @@ upstream = "callers"
 """
 
 
-def configuration(net: str, more: str = "") -> str:
-    return CONFIGURATION.format(net=net, filling="x" * 60) + more
+def configuration(net: str, more: str = "", timers: str = SLOW_TIMERS) -> str:
+    return CONFIGURATION.format(net=net, filling="x" * 60) + more + timers
 
 
 class Stage:

@@ -133,7 +133,7 @@ class Script:
         lines = [first, *headers, *([f"Content-Type: {kind}"] if body else []), "Content-Length: [len]", "",
                  *(body.splitlines() if body else [""]), ""]
         text = "\n".join(lines)
-        again = ' retrans="500"' if repeat else ""
+        again = ' retrans="4000"' if repeat else ""
         self._steps.append(f"<send{again}><![CDATA[\n{text}\n]]></send>")
         return self
 

@@ -81,8 +81,10 @@ class Sipp:
 
     def finish(self) -> None:
         """Wait for the end of the scenario, and assert that everything in it went as written."""
-        status = self._process.wait(SECONDS + 10)
-        self._screen.close()
+        try:
+            status = self._process.wait(SECONDS + 10)
+        finally:
+            self.kill()
         assert status == 0, f"{self.scenario}: status {status}\n{self.ladder()}\n{self.errors()}"
 
     def errors(self) -> str:

@@ -8,11 +8,11 @@ import pytest
 
 from sipcore.wire.message import Message
 from tests.certificates import TLS, Authority
-from tests.edge import UDP_AND_TCP, StartEdge
+from tests.edge import SLOW_TIMERS, UDP_AND_TCP, StartEdge
 from tests.net.nameservers import Unbound
 from tests.net.streams import request
 from tests.net.test_tls import TlsTarget
-from tests.scenarios.conftest import LONG, SLOW_TIMERS, Stage
+from tests.scenarios.conftest import LONG, Stage
 from tests.scenarios.sipp import MEDIA_PORT
 
 CONFIGURATION = UDP_AND_TCP + LONG + SLOW_TIMERS + """

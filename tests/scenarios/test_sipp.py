@@ -157,7 +157,7 @@ def test_too_big_is_made_smaller_on_the_wire(stage, step, counted):
 
 def test_nobody_answers(network, start_edge, tmp_path):
     """Timer B is 64 times T1: 408 from the edge, whose INVITE went out again and again."""
-    edge = start_edge(configuration(network, "[timers]\nt1 = 0.02\nt2 = 0.1\ntry_timeout = 30\n"))
+    edge = start_edge(configuration(network, timers="[timers]\nt1 = 0.05\nt2 = 0.1\ntry_timeout = 30\n"))
     stage = Stage(network, edge, tmp_path)
     silent = stage.callee("silent/callee")
     try:
@@ -172,7 +172,7 @@ def test_nobody_answers(network, start_edge, tmp_path):
 
 def test_a_hundred_calls_a_second(network, start_edge, tmp_path):
     """T1 is 4 s on every side: what is repeated then was lost, and not only late on a busy machine."""
-    edge = start_edge(configuration(network, "[timers]\nt1 = 4\nt2 = 4\ntry_timeout = 30\n"))
+    edge = start_edge(configuration(network))
     stage = Stage(network, edge, tmp_path)
     callee = stage.callee("load/callee", calls=500)
     stage.caller("load/caller", calls=500, rate=100)

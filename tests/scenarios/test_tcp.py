@@ -3,8 +3,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.edge import NETWORKS, UDP_AND_TCP, EdgeProcess
-from tests.scenarios.conftest import LONG, SLOW_TIMERS, Stage
+from tests.edge import NETWORKS, SLOW_TIMERS, UDP_AND_TCP, EdgeProcess
+from tests.scenarios.conftest import LONG, Stage
 from tests.scenarios.sipp import MEDIA_PORT
 
 CONFIGURATION = UDP_AND_TCP + LONG + SLOW_TIMERS + """

@@ -65,7 +65,7 @@ def test_the_agent_tries_again(controlled):
 
 def test_no_answer_within_the_ring_timeout(controlled, records):
     silent = controlled.callee(target().ring().answer("CANCEL").refuse(487), host=4)
-    one = controlled.callee(referring("warm", controlled.net).answer("NOTIFY").answer("NOTIFY").hang_up())
+    one = controlled.callee(referring("brief", controlled.net).answer("NOTIFY").answer("NOTIFY").hang_up())
     controlled.caller(caller().hung_up(), user=USER)
     assert silent.received("CANCEL")
     assert fragments(one)[2].split()[0] in ("408", "480", "487")
