@@ -32,9 +32,9 @@ t2 = 4
 try_timeout = 30
 """
 """Lines of a configuration: what is repeated over UDP was lost, and not only late on a busy machine."""
-PATIENT = "[overload]\nlag = 0\n"
-"""Lines of a configuration: a machine that is busy with something else makes the edge wait, and no call is refused for
-that."""
+PATIENT = "[overload]\nlag = 0\n[services]\nreply_timeout = 60\n"
+"""Lines of a configuration: a machine that is busy with something else makes the edge wait, and no call and no request
+of the API is refused for that."""
 UDP_AND_TCP = """
 [[listener]]
 name = "udp"

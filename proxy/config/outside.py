@@ -106,4 +106,7 @@ class Services(Table, frozen=True, kw_only=True):
                                                         "and dropped, records last.")] = 10_000
     conversation_bytes: Annotated[Count, doc(
         "Most bytes of a call's conversation that are kept, the latest.")] = 262_144
+    reply_timeout: Annotated[float, Meta(ge=0.1, le=60), doc(
+        "How long a worker's reply to a request of the API is awaited; it takes well below a millisecond, unless the "
+        "worker hangs. Then the request is answered 503.")] = 2.0
     log: Annotated[Literal["debug", "info", "warning", "error"], doc("Least important line that it writes.")] = "info"

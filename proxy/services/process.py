@@ -40,7 +40,7 @@ from proxy.policy.entries import Entry
 from .api.app import build
 from .api.server import Server
 from .services import Services
-from .workers import REPLY_SECONDS, Unanswered
+from .workers import Unanswered
 
 RELOAD_SECONDS = 10.0
 ANSWER_PART = 65_536
@@ -161,12 +161,13 @@ class Process:
                     raise Unanswered("the supervisor did not answer") from None
             ours.setblocking(False)
             text = b""
+            seconds = self.config.services.reply_timeout
             try:
-                async with asyncio.timeout(REPLY_SECONDS):
+                async with asyncio.timeout(seconds):
                     while part := await asyncio.get_running_loop().sock_recv(ours, ANSWER_PART):
                         text += part
             except TimeoutError:
-                raise Unanswered(f"a worker did not reply within {REPLY_SECONDS:g} s") from None
+                raise Unanswered(f"a worker did not reply within {seconds:g} s") from None
         answers = [msgspec.json.decode(line) for line in text.splitlines()]
         if not answers:
             raise Unanswered("no worker is there")

@@ -80,8 +80,8 @@ class Services:
         self.redeemers = redeemers(config)
         self.database = Database(database_url(config, folder, name))
         self.references = References(self.database, log, config.reference, keys_of(config))
-        self.workers = Workers(on_question=self._on_question, on_event=self._on_event, on_record=self._on_record,
-                               on_context=self.references.add)
+        self.workers = Workers(config.services.reply_timeout, on_question=self._on_question, on_event=self._on_event,
+                               on_record=self._on_record, on_context=self.references.add)
         self.conversations = Conversations(config.services.conversation_bytes)
         self.records = Records(Spool(folder, f"sipedge-{name}"), self.database, self.workers, log,
                                config.database.keep_days)
@@ -114,6 +114,7 @@ class Services:
         self.config = config
         self.actions.configure(config)
         self.access.config = config
+        self.workers.seconds = config.services.reply_timeout
         self.records.keep_days = config.database.keep_days
         self._tell_wanted()
 

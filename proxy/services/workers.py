@@ -8,8 +8,6 @@ from typing import NamedTuple
 from proxy.events import Answer, Asking, Command, Context, Event, FromWorker, Kept, Record, Reply, Wanted
 from proxy.link import Link
 
-REPLY_SECONDS = 2.0
-"""How long a worker's reply is awaited; it takes well below a millisecond, unless the worker hangs."""
 MOST_COMMANDS = 1000
 """Most commands to one worker that wait for their reply."""
 
@@ -26,10 +24,12 @@ class Sender(NamedTuple):
 
 
 class Workers:
-    """Each of the four is called with what was said, and by whom where that matters."""
+    """Each of the four is called with what was said, and by whom where that matters. seconds: how long a reply is
+    awaited."""
 
-    def __init__(self, *, on_question: Callable[[int, Asking], None], on_event: Callable[[Event], None],
+    def __init__(self, seconds: float, *, on_question: Callable[[int, Asking], None], on_event: Callable[[Event], None],
                  on_record: Callable[[Sender, Record], None], on_context: Callable[[Context], None]):
+        self.seconds = seconds
         self._on_question = on_question
         self._on_event = on_event
         self._on_record = on_record
@@ -79,7 +79,7 @@ class Workers:
             link.detach()
             self._fail(number)
 
-    async def ask(self, number: int, command: Command, seconds: float = REPLY_SECONDS) -> Reply:
+    async def ask(self, number: int, command: Command) -> Reply:
         """The reply to a command, which gets its number here. Raises Unanswered."""
         waiting = self._waiting.setdefault(number, {})
         link = self._links.get(number)
@@ -93,9 +93,9 @@ class Workers:
         waiting[command.ask] = reply
         self._send(number, command)
         try:
-            return await asyncio.wait_for(reply, seconds)
+            return await asyncio.wait_for(reply, self.seconds)
         except TimeoutError:
-            raise Unanswered(f"worker {number} did not reply within {seconds:g} s") from None
+            raise Unanswered(f"worker {number} did not reply within {self.seconds:g} s") from None
         finally:
             waiting.pop(command.ask, None)
 

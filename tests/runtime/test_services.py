@@ -170,9 +170,6 @@ def test_a_call_is_handed_over_through_the_api_and_everybody_is_told(tmp_path):
 
 
 FEW = """
-[services]
-queue = 16
-
 [[webhook]]
 name = "crm"
 url = "http://127.0.0.1:9/"
@@ -181,7 +178,9 @@ attempts = 1
 
 
 def test_what_is_lost_is_counted(tmp_path):
-    with ControllingEdge(tmp_path, FEW) as edge:
+    edge = ControllingEdge(tmp_path, FEW)
+    edge.file.write_text(edge.text.replace("[services]\n", "[services]\nqueue = 16\n"))
+    with edge:
         pid = services_pid(edge)
         one, _ = edge.call()
         edge.hang_up(one)
@@ -197,9 +196,6 @@ def test_what_is_lost_is_counted(tmp_path):
 
 
 WAITING = """
-[services]
-queue = 100
-
 [[request]]
 name = "price"
 url = "http://127.0.0.1:{silent}/"

@@ -95,6 +95,10 @@ targets = ["sip:2001@127.0.0.3"]
 [api]
 bind = "127.0.0.1:8080"
 
+# A machine that is busy with something else makes the worker's stand-in wait.
+[services]
+reply_timeout = 60
+
 [log]
 format = "json"
 """

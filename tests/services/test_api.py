@@ -7,7 +7,6 @@ import pytest
 
 from proxy.config import Action
 from proxy.events import CancelTransfer, HangUp, Record, StartTransfer, new_id
-from proxy.services.workers import REPLY_SECONDS
 
 from .stage import WAIT, Stage, a_call, a_transfer
 
@@ -243,11 +242,18 @@ def test_a_head_without_an_end_is_not_taken_in(stage, head):
 def test_a_worker_that_does_not_answer(stage):
     call = add_call(stage)
     stage.stand_in.hung = True
-    answer = stage.http.get(f"/v1/calls/{call.id}")
-    refused(answer, 503)
-    assert answer.headers["retry-after"] == "1"
-    assert REPLY_SECONDS - 0.1 < answer.elapsed.total_seconds() < REPLY_SECONDS + 20
-    assert stage.http.get("/health/live").status_code == 200
+    stage.swap = (("reply_timeout = 60", "reply_timeout = 0.5"),)
+    assert stage.configure().error == ""
+    try:
+        answer = stage.http.get(f"/v1/calls/{call.id}")
+        refused(answer, 503)
+        assert answer.headers["retry-after"] == "1"
+        assert answer.json()["detail"] == "worker 0 did not reply within 0.5 s"
+        assert 0.4 < answer.elapsed.total_seconds() < 20
+        assert stage.http.get("/health/live").status_code == 200
+    finally:
+        stage.swap = ()
+        assert stage.configure().error == ""
 
 
 def test_health_needs_no_worker_and_readiness_does(stage):

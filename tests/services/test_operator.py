@@ -47,7 +47,7 @@ def test_a_target_and_the_edge_are_drained_and_resumed(stage):
 
 
 def test_a_worker_that_does_not_answer(tmp_path):
-    with Stage(tmp_path) as stage:
+    with Stage(tmp_path, swap=(("reply_timeout = 60", "reply_timeout = 0.5"),)) as stage:
         stage.silent = True
         answer = stage.http.get("/v1/bans")
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
