@@ -246,6 +246,11 @@ cdef class Anchor(Streams):
         self.counts["srtp_retold"] += 1
         return True
 
+    cdef void on_other_target(self, uint32_t number) noexcept:
+        cdef Call* call = self._call(number)
+        if call != NULL and call.keys != NULL:
+            call.keys.srtp[CALLEE] = call.rules.srtp[CALLEE]
+
     cdef int _refuse(self, int status, bytes reason, bytes warning) noexcept:
         """warning: code, space, text; the text is ours."""
         self.counts["media_refused"] += 1

@@ -39,6 +39,7 @@ cdef class Forwarding(Wayfinding):
         cdef Address to
         cdef int status = 0, out, wanted, flow = -1
         cdef bint by_tcp = False, retold = False
+        cdef Verdict decided
         cdef Address noted
         cdef uint32_t slot, attempt, n
         cdef Tx* tx
@@ -102,7 +103,8 @@ cdef class Forwarding(Wayfinding):
             return
         tx = &self.slab[slot]
         attempt = slot
-        if begins_call and verdict.anchor and self.media.retells(self.records.slab[record_slot].media):
+        if (begins_call and verdict.anchor and to.transport != TRANSPORT_UDP
+                and self.media.retells(self.records.slab[record_slot].media)):
             # It may be sent there a second time.
             retold = True
             if not targets:
@@ -125,6 +127,7 @@ cdef class Forwarding(Wayfinding):
             # On a stream nothing is fragmented.
             if (status == 0 and verdict is not None and verdict.budget and n > verdict.budget
                     and self.oversize is not None and (to.transport == TRANSPORT_UDP or len(targets) > 1)):
+                decided = verdict
                 verdict = self._shrink(listener, source, verdict, n, in_dialog, record_slot)
                 if verdict.tcp and not targets:
                     targets = (self._target_at(&to, out),)
@@ -141,7 +144,7 @@ cdef class Forwarding(Wayfinding):
                     target = <Target>verdict.targets[0]
                     targets = verdict.targets
                 if by_tcp and attempt == slot:
-                    attempt = self._open_search(slot, verdict, targets, loop)
+                    attempt = self._open_search(slot, decided, targets, loop)
                     if attempt == NO_TX:
                         raise MemoryError("no room for a request that may have to be sent twice")
                     self._remember_record(<Search>tx.context, record_slot)

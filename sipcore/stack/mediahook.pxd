@@ -32,4 +32,5 @@ cdef class MediaHook:
     cdef void on_refused(self, const Passing* p) noexcept
     cdef bint retells(self, uint32_t call) noexcept
     cdef bint on_offer_refused(self, const Msg* m, const Passing* p) noexcept
+    cdef void on_other_target(self, uint32_t call) noexcept
     cdef Slice end(self, uint32_t call, bint figures) noexcept

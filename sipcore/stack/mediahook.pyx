@@ -37,6 +37,9 @@ cdef class MediaHook:
         told in another way. m: the refusal."""
         return False
 
+    cdef void on_other_target(self, uint32_t call) noexcept:
+        """The INVITE that begins a call goes on to somebody who has refused nothing yet."""
+
     cdef Slice end(self, uint32_t call, bint figures) noexcept:
         """The call is over. Where figures are wanted, returns a JSON value for its log line; n = 0 for none."""
         return slice_empty()

@@ -15,6 +15,7 @@ from sipcore.wire.index cimport Msg
 cdef class Search:
     """The serial search over a request's targets: what it takes to forward the request once more."""
     cdef Verdict verdict            # None inside a dialog
+    cdef Verdict decided            # the same before the size policy changed it
     cdef tuple targets              # of Target: the verdict's, with the addresses that names led to in their place
     cdef uint32_t loop
     cdef int next                   # index of the target that is tried next
@@ -22,13 +23,13 @@ cdef class Search:
     cdef uint16_t status            # of the best final response so far, 0: none
     cdef bint settled               # a final response went upstream
     cdef bint by_tcp                # the target that is next is being tried by TCP, because the request is too big
-    cdef uint16_t refused           # status that an offer was refused with, which was then told in another way
+    cdef uint16_t refused           # what the last target refused an offer with, which was then told in another way
     cdef bint again                 # the target that is next refused an offer, and gets another one
+    cdef bint listed                # as of the request
+    cdef int group
     # of a search that began with a name (see Seeking)
     cdef bint begins                # nothing was sent yet
     cdef bint waiting               # the name that is next is being asked for
-    cdef bint listed                # as of the request
-    cdef int group
     cdef uint32_t record            # dialog record of the request, or NO_RECORD
     cdef uint32_t record_generation
     cdef Verdict refusal            # what the size policy said of it, None: nothing
@@ -65,6 +66,7 @@ cdef class Relay(Anchoring):
     cdef bint _by_tcp(self, Address* to, int* out, uint32_t listener_in) noexcept
     cdef void _try_tcp_first(self, Search search, Verdict verdict, int at) noexcept
     cdef bint _retell(self, uint32_t slot, uint32_t owner, Search search) noexcept
+    cdef void _leave_refused(self, uint32_t owner, Search search) noexcept
     cdef void _pass_tcp(self, Search search) noexcept
     cdef void _remember_record(self, Search search, uint32_t record_slot) noexcept
     cdef Target _target_at(self, const Address* to, int listener)

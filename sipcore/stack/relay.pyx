@@ -44,6 +44,12 @@ cdef class Search:
     pass
 
 
+cdef void _keep_best(Search search, uint32_t status) noexcept:
+    """16.7 step 6: which final response counts where none of the targets takes the request."""
+    if search.status == 0 or status < search.status < 600 or status >= 600:
+        search.status = <uint16_t>status
+
+
 cdef class Relay(Anchoring):
     """Carries responses back and tries the targets of a verdict one after the other."""
 
@@ -138,12 +144,14 @@ cdef class Relay(Anchoring):
             return NO_TX
         self.slab[attempt].key = <uint64_t>self.slab[slot].generation << 32 | slot
         search = Search()
-        search.verdict = verdict
+        search.verdict = search.decided = verdict
         search.targets = targets
         search.record = NO_RECORD
         search.loop = loop
         search.next = 1
         search.attempts = [attempt]
+        search.group = self.group
+        search.listed = self.listed
         if verdict is not None:
             self.targets.earn(verdict.upstream)
         Py_INCREF(search)
@@ -241,10 +249,9 @@ cdef class Relay(Anchoring):
                 self._pass_tcp(search)
                 if status in _RETOLD and self._retell(slot, owner, search):
                     return
-                if search.status == 0 or (status < search.status < 600) or status >= 600:
-                    search.status = <uint16_t>status
+                _keep_best(search, status)
                 if search.refused and status == 482:
-                    # A proxy's second INVITE has the CSeq of the first (8.2.2.2): what the target said of that counts.
+                    # Whoever it reached by UDP behind the target takes our second INVITE for the first (8.2.2.2).
                     self._finish(owner, search.refused, b"", b"")
                     return
                 if status == 503 and not tx.flags & TX_GAVE_UP and not self.slab[owner].flags & TX_CANCELLED \
@@ -299,13 +306,17 @@ cdef class Relay(Anchoring):
 
     cdef bint _retell(self, uint32_t slot, uint32_t owner, Search search) noexcept:
         """Send the INVITE that a target has refused there once more, where the media hook can tell its offer in another
-        way; once a call."""
+        way; once a target.
+
+        Not by UDP: a proxy cannot change CSeq, and until Timer I fires the target would take it for a merged request
+        (8.2.2.2). Over a connection that timer is 0 (17.2.1): nothing is left of the first after its ACK.
+        """
         cdef Tx* tx = &self.slab[owner]
         cdef Record* record
         cdef Passing p
         cdef uint32_t status = self.msg.status
-        if (search.refused or search.settled or search.waiting or search.next == 0
-                or search.attempts[len(search.attempts) - 1] != slot or tx.record == NO_RECORD
+        if (self.slab[slot].target.transport == TRANSPORT_UDP or search.refused or search.settled or search.waiting
+                or search.next == 0 or search.attempts[len(search.attempts) - 1] != slot or tx.record == NO_RECORD
                 or tx.flags & TX_CANCELLED or tx.flags & (TX_BEGINS | TX_MEDIA) != TX_BEGINS | TX_MEDIA):
             return False
         record = &self.records.slab[tx.record]
@@ -317,7 +328,18 @@ cdef class Relay(Anchoring):
         search.refused = <uint16_t>status
         search.next -= 1
         search.again = True
-        return self._try_next(owner)
+        if not self._try_next(owner):
+            # self.msg may be the request by now.
+            self._finish(owner, status, b"", b"")
+        return True
+
+    cdef void _leave_refused(self, uint32_t owner, Search search) noexcept:
+        """Another target has not refused anything yet: it is offered what the first one was."""
+        cdef uint32_t record = self.slab[owner].record
+        _keep_best(search, search.refused)
+        search.refused = 0
+        if record != NO_RECORD and self.records.slab[record].media:
+            self.media.on_other_target(self.records.slab[record].media)
 
     cdef bint _still_trying(self, uint32_t owner, uint32_t besides, bint unheard) noexcept:
         """Whether another attempt may still be answered; unheard: one without a provisional answer counts too."""
@@ -377,7 +399,7 @@ cdef class Relay(Anchoring):
     cdef bint _may_begin(self, uint32_t owner, uint32_t slot, int* out, Address* to, Target target,
                          Search search) except -1:
         """Whether the first request of a search that began with a name may go where it turned out to lead, as it stands
-        in self.edit."""
+        in self.edit; or one that is offered again. self.msg is the request then, maybe."""
         return True
 
     cdef uint32_t _record_of(self, uint32_t owner, Search search) noexcept nogil:
@@ -402,7 +424,9 @@ cdef class Relay(Anchoring):
         cdef bint again = search is not None and search.again
         cdef bint same = search is not None and search.by_tcp
         if again:
+            # By its own size, as if it were the first.
             search.again = False
+            search.verdict = search.decided
         elif same:
             search.by_tcp = False
             self._trouble(f"no connection by TCP; {search.verdict.warn or search.verdict.note}")
@@ -421,6 +445,8 @@ cdef class Relay(Anchoring):
             target = self._next_target(owner, search)
             if target is None:
                 return search.waiting
+            if search.refused and not again and not same:
+                self._leave_refused(owner, search)
             to = target.address
             if target.name:
                 to.scope = <uint32_t>self.names.number(target.name)
@@ -444,7 +470,7 @@ cdef class Relay(Anchoring):
                 if status:
                     search.status = search.status or <uint16_t>status
                     raise ValueError(self.media.reason.decode("utf-8", "replace"))
-                if search.begins and not self._may_begin(owner, slot, &out, &to, target, search):
+                if (search.begins or again) and not self._may_begin(owner, slot, &out, &to, target, search):
                     self.close(slot)
                     return False
             except Exception as error:

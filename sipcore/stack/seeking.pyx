@@ -89,7 +89,7 @@ cdef class Seeking(Relay):
         for; False where it cannot wait, see `_fail`."""
         cdef Search search = Search()
         cdef Tx* tx = &self.slab[slot]
-        search.verdict = verdict
+        search.verdict = search.decided = verdict
         search.targets = targets
         search.loop = loop
         search.attempts = []

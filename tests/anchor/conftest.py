@@ -1,5 +1,5 @@
 """Benches with a relay, closed at the end of a test."""
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -19,3 +19,11 @@ def opened() -> Iterator[list[AnchorBench]]:
 def bench(opened: list[AnchorBench]) -> AnchorBench:
     opened.append(AnchorBench())
     return opened[0]
+
+
+@pytest.fixture
+def make(opened: list[AnchorBench]) -> Callable[..., AnchorBench]:
+    def make(**options) -> AnchorBench:
+        opened.append(AnchorBench(**options))
+        return opened[-1]
+    return make

@@ -1,48 +1,14 @@
 """SRTP on forwarded calls: from end to end where no rule says otherwise, else with keys of the edge on each side."""
-from collections.abc import Callable
-
 import pytest
 
 from sipcore.anchor.sdes import usable
-from sipcore.media.srtp import SrtpProbe, key_size
+from sipcore.media.srtp import SrtpProbe
 from sipcore.stack.verdict import Target, Verdict
 from tests.anchor.bench import BOB, SDP_TYPE, AnchorBench, Call, edge_of, sdp
+from tests.anchor.keyed import SAVP, Keys, key_of, talk
 from tests.anchor.secure import CM, GCM, NEVER, OFFER, PASS, REQUIRE, crypto, lines, profile
 from tests.anchor.test_reoffers import reinvite
 from tests.media.stage import until
-
-SAVP = "RTP/SAVP 0 101"
-Opened = list[AnchorBench]
-
-
-@pytest.fixture
-def make(opened: Opened) -> Callable[..., AnchorBench]:
-    def make(**options) -> AnchorBench:
-        opened.append(AnchorBench(**options))
-        return opened[-1]
-    return make
-
-
-def key_of(seed: int, suite: str = CM) -> bytes:
-    return bytes((seed + i) % 256 for i in range(key_size(suite)))
-
-
-class Keys:
-    """What one phone sends with, and what it was told to expect."""
-
-    def __init__(self, sends: bytes, told: bytes, suite: str = CM):
-        self.seal = SrtpProbe(suite, sends, True)
-        self.open = SrtpProbe(suite, next(key for _, name, key in usable(told) if name == suite), False)
-
-
-def talk(call: Call, alice: Keys | None, bob: Keys | None) -> None:
-    """Both hear each other, each over what it has."""
-    for one, other, talker, listener, edge in ((alice, bob, call.at_alice, call.at_bob, call.edge_alice),
-                                               (bob, alice, call.at_bob, call.at_alice, call.edge_bob)):
-        packet = talker.packet(b"words")
-        talker.socket.sendto(one.seal.protect(packet) if one else packet, edge)
-        heard = listener.hear()
-        assert (other.open.unprotect(heard) if other else heard) == packet
 
 
 @pytest.mark.parametrize("proto", ["RTP/SAVP", "RTP/AVP"])
@@ -208,114 +174,3 @@ def test_each_target_is_offered_another_key(make) -> None:
     # The caller's side is the same all along.
     assert usable(answered.message.body) == usable(early.message.body)
     talk(call, Keys(key_of(1), answered.message.body), Keys(key_of(9), invite.message.body))
-
-
-@pytest.mark.parametrize("status", [415, 488, 606])
-def test_a_callee_that_refuses_keys_beside_plain_rtp_is_offered_srtp_alone(make, status: int) -> None:
-    bench = make(srtp=(PASS, OFFER))
-    call = Call(bench)
-    call.alice.request("INVITE", call.bob.uri, headers=SDP_TYPE, body=call.offer())
-    bench.run()
-    first = call.bob.take("INVITE")
-    assert (profile(first.message.body), len(lines(first.message.body))) == ("RTP/AVP", 1)
-    call.bob.answer(first, status)
-    bench.run()
-    second = call.bob.take("ACK", "INVITE")
-    assert (profile(second.message.body), len(lines(second.message.body))) == ("RTP/SAVP", 1)
-    assert call.alice.names() == ["100"]
-    (said,) = bench.proxy.take_troubles()
-    assert said.startswith(f"an offer of SRTP was refused with {status}: it is made in another profile; Call-ID ")
-    call.edge_bob = edge_of(second)
-    call.bob.answer(second, 200, headers=SDP_TYPE, body=call.answer(crypto(1, CM, key_of(9)), media=SAVP))
-    bench.run()
-    answered = call.alice.take("200")
-    assert (profile(answered.message.body), lines(answered.message.body)) == ("RTP/AVP", [])
-    call.edge_alice = edge_of(answered)
-    call.dialogs = call.alice.caller_dialog(answered), call.bob.callee_dialog(second)
-    call.dialogs[0].send("ACK")
-    bench.run()
-    call.bob.take("ACK")
-    talk(call, None, Keys(key_of(9), second.message.body))
-    # It stays so in the dialog.
-    offered, _ = reinvite(call, 0, call.offer("a=sendonly", version=2), 200,
-                          call.answer(crypto(1, CM, key_of(9)), "a=recvonly", media=SAVP, version=2))
-    assert profile(offered) == "RTP/SAVP"
-    counters = bench.anchor.statistics()
-    assert (counters["srtp_retold"], bench.proxy.statistics()["failovers"]) == (1, 0)
-    call.bye()
-
-
-def test_a_callee_that_says_it_has_no_srtp_gets_none(make) -> None:
-    """RFC 3261 21.4.26: a 488 may say what could have been done."""
-    bench = make(srtp=(PASS, OFFER))
-    call = Call(bench)
-    call.alice.request("INVITE", call.bob.uri, headers=SDP_TYPE,
-                       body=call.offer(crypto(3, CM, key_of(1)), media=SAVP))
-    bench.run()
-    call.bob.answer(call.bob.take("INVITE"), 488, headers=SDP_TYPE, body=call.answer())
-    bench.run()
-    second = call.bob.take("ACK", "INVITE")
-    assert (profile(second.message.body), lines(second.message.body)) == ("RTP/AVP", [])
-    call.edge_bob = edge_of(second)
-    call.bob.answer(second, 200, headers=SDP_TYPE, body=call.answer())
-    bench.run()
-    answered = call.alice.take("100", "200")
-    call.edge_alice = edge_of(answered)
-    call.dialogs = call.alice.caller_dialog(answered), call.bob.callee_dialog(second)
-    call.dialogs[0].send("ACK")
-    bench.run()
-    call.bob.take("ACK")
-    talk(call, Keys(key_of(1), answered.message.body), None)
-    # Keys do not come back with the next offer either, which would be refused again.
-    offered, _ = reinvite(call, 0, call.offer(crypto(3, CM, key_of(1)), media=SAVP, version=2), 200,
-                          call.answer(version=2))
-    assert (profile(offered), lines(offered)) == ("RTP/AVP", [])
-    call.bye()
-
-
-@pytest.mark.parametrize(("answers", "heard"), [((488, 488), "488"), ((488, 482), "488"), ((606, 486), "486")])
-def test_a_second_offer_is_the_last(make, answers: tuple[int, int], heard: str) -> None:
-    bench = make(srtp=(PASS, OFFER))
-    call = Call(bench)
-    call.alice.request("INVITE", call.bob.uri, headers=SDP_TYPE, body=call.offer())
-    bench.run()
-    call.bob.answer(call.bob.take("INVITE"), answers[0])
-    bench.run()
-    call.bob.answer(call.bob.take("ACK", "INVITE"), answers[1])
-    bench.run()
-    assert call.bob.names() == ["ACK"]
-    assert call.alice.names() == ["100", heard]
-    bench.run(64_000)
-    bench.empty()
-
-
-@pytest.mark.parametrize("rule", [NEVER, PASS, REQUIRE])
-def test_nothing_else_than_an_offer_of_srtp_is_made_twice(make, rule: int) -> None:
-    bench = make(srtp=(NEVER, rule))
-    call = Call(bench)
-    call.alice.request("INVITE", call.bob.uri, headers=SDP_TYPE, body=call.offer())
-    bench.run()
-    call.bob.answer(call.bob.take("INVITE"), 488)
-    bench.run()
-    assert call.bob.names() == ["ACK"]
-    assert call.alice.names() == ["100", "488"]
-    bench.run(64_000)
-    bench.empty()
-
-
-def test_a_call_that_is_taken_back_is_not_offered_again(make) -> None:
-    bench = make(srtp=(PASS, OFFER))
-    call = Call(bench)
-    sent = call.alice.request("INVITE", call.bob.uri, headers=SDP_TYPE, body=call.offer())
-    bench.run()
-    invite = call.bob.take("INVITE")
-    call.bob.answer(invite, 180)
-    bench.run()
-    call.alice.cancel(sent)
-    bench.run()
-    call.bob.answer(call.bob.take("CANCEL"), 200)
-    call.bob.answer(invite, 488)
-    bench.run()
-    assert "INVITE" not in call.bob.names()
-    bench.run(64_000)
-    bench.empty()
