@@ -37,6 +37,10 @@ class Passing:
         the description that came with it, if any."""
         return b""
 
+    def retell_first(self, leg: Leg) -> bytes:
+        """The same as at first, for another address of a leg that was told otherwise."""
+        return b""
+
     def withdraw(self, one: Leg, other: Leg) -> None:
         """The pending offer between two legs came to nothing."""
 
@@ -103,6 +107,12 @@ class Anchored(Passing):
     def retell(self, leg: Leg, refusal: bytes) -> bytes:
         try:
             return self.media.retell(self.sides[leg], refusal) if leg in self.sides else b""
+        except MediaError:
+            return b""
+
+    def retell_first(self, leg: Leg) -> bytes:
+        try:
+            return self.media.retell_first(self.sides[leg]) if leg in self.sides else b""
         except MediaError:
             return b""
 

@@ -231,8 +231,11 @@ class Calls(Handler):
             raise NoMedia("the route anchors, and this worker has no media")
         return Anchored(self.media.open(call.verdict.anchor, Heard(call)))
 
-    def retell(self, call: Call, leg: "Leg", response: "Message") -> bytes:
-        """Another offer for a leg that has refused the first, where its rule lets go of that; empty for none."""
+    def retell(self, call: Call, leg: "Leg", response: "Message | None") -> bytes:
+        """Another offer for a leg that has refused the first, where its rule lets go of that; empty for none. None: the
+        first one, for another address."""
+        if response is None:
+            return call.media.retell_first(leg)
         body = call.media.retell(leg, description(response))
         if body:
             self.log("info", "srtp refused, offered otherwise", call_id=printable(call.request.call_id),

@@ -263,9 +263,9 @@ class Transfer:
         if self.whispering is not None:
             self.whispering.prepare()
 
-    def _retell(self, leg: Leg, response: "Message") -> bytes:
+    def _retell(self, leg: Leg, response: "Message | None") -> bytes:
         body = self.call.calls.retell(self.call, leg, response)
-        if body:
+        if body and response is not None:
             self.note("srtp", f"{response.status} {response.reason}: offered in another profile")
         return body
 

@@ -25,6 +25,7 @@ from sipcore.anchor.sdes cimport (
 from sipcore.anchor.streams cimport NO_POOL
 from sipcore.base.slice cimport slice_from
 from sipcore.media.session cimport NO_SESSION, SIDES
+from sipcore.media.srtp cimport SUITE_NONE
 
 from sipcore.anchor import legcodecs
 from sipcore.anchor.agreement import compare
@@ -151,6 +152,20 @@ cdef class BridgeMedia(BridgeKeys):
         side.srtp = mode_after_refusal(slice_from(refusal))
         side.offered = self._render(side, number, side.offered, False, False)
         self.anchor.counts["srtp_retold"] += 1
+        return side.offered
+
+    def retell_first(self, int number):
+        """The offer of a side that was told otherwise, in its first profile: the call goes on to another far end. b""
+        where it was answered meanwhile."""
+        cdef LegSide side = self._side(number)
+        if side.offered is None:
+            return b""
+        self.desk.read(side.offered, &self.rules)
+        side.srtp = SRTP_OFFER
+        # What the one before has said early is void.
+        memset(side.suite, SUITE_NONE, sizeof(side.suite))
+        side.savp = 0
+        side.offered = self._render(side, number, side.offered, False, False)
         return side.offered
 
     def answer_from(self, int number, bytes description not None, source, bint final=True):

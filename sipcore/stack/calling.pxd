@@ -16,6 +16,7 @@ cdef class Calling(Handler):
     cdef public int attempt_ms
     cdef public int at                  # index in targets
     cdef public object other_offer      # callable, None for none
+    cdef public bint retold             # whether the target that is tried is made another offer
     cdef public bint by_tcp
     cdef public bint tcp_failed
     cdef public int challenges

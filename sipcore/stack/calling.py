@@ -5,7 +5,7 @@
   inviting,  2xx                                up: ACK
   early      401, 407 with credentials          inviting, same Call-ID and tag, next CSeq number (22.2)
              422                                the same, with a longer interval (RFC 4028 7.3)
-             415, 488, 606, where the owner     the same, once (21.4.26)
+             415, 488, 606, where the owner     the same, once an address (21.4.26)
              has another offer
              no connection, by TCP for a size   inviting at the same address by UDP, with a fresh Call-ID and tag
              503, silence, unreachable          inviting at the next address, with a fresh Call-ID and tag
@@ -54,7 +54,8 @@ class Calling(Handler):
 
     __slots__ = (
         "alarm", "at", "attempt_ms", "by_tcp", "challenges", "credentials", "forks", "given", "leg", "other_offer",
-        "out", "over", "pracks", "previews", "raises", "ringing", "spent", "targets", "tcp_failed", "tx", "uris",
+        "out", "over", "pracks", "previews", "raises", "retold", "ringing", "spent", "targets", "tcp_failed", "tx",
+        "uris",
     )
 
     def __init__(self, leg: "Leg", out: Outgoing, given: "Pairs", targets: "Sequence[Hop]", attempt_ms: int,
@@ -66,6 +67,8 @@ class Calling(Handler):
         self.uris = uris
         self.attempt_ms = attempt_ms
         self.other_offer = other_offer
+        self.retold = False
+        """Whether the address that is tried has refused an offer, and was made another one."""
         self.at = 0
         self.by_tcp = self.tcp_failed = False
         """Whether the INVITE was too big for UDP and went by TCP; whether no connection came about for it there."""
@@ -139,6 +142,9 @@ class Calling(Handler):
         self.credentials = ()
         self.challenges = 0
         self.tcp_failed = False
+        if self.retold and self.other_offer is not None:
+            self.retold = False
+            self.out = replace(self.out, body=self.other_offer(None) or self.out.body)
         if self.uris:
             self.out = replace(self.out, uri=self.uris[self.at - 1])
         agent = self.leg.agent
@@ -374,11 +380,11 @@ class Calling(Handler):
         self._failed(status, response.reason, response, "far")
 
     def _make_other_offer(self, response: Message) -> bool:
-        """Once, whatever the outcome."""
-        ask, self.other_offer = self.other_offer, None
-        body = ask(response) if ask is not None else b""
+        """Once an address."""
+        body = self.other_offer(response) if self.other_offer is not None and not self.retold else b""
         if not body:
             return False
+        self.retold = True
         self.out = replace(self.out, body=body)
         return self._again()
 

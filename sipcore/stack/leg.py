@@ -155,7 +155,7 @@ class Leg(Handler):
         long it may take altogether, 0 for as long as the transaction.
 
         max_forwards: what the request has left that this call goes on for, already counted down; below 0 on_failed
-        hears 483. other_offer: asked for another body where the offer is refused, once. BadText and
+        hears 483. other_offer: asked for another body where a target refuses the offer, once each. BadText and
         LimitExceeded are raised with nothing done.
         """
         if self.state != "new":

@@ -22,8 +22,9 @@ Renew = Callable[["Leg", Outgoing, "Pairs", bool], "Pairs"]
 """Given a request that is about to be sent without another challenge, the credentials of an earlier one, and whether
 they were sent before: those to send it with."""
 
-OtherOffer = Callable[[Message], bytes]
-"""Given the refusal of an INVITE's offer: the offer to make instead, empty for none."""
+OtherOffer = Callable[[Message | None], bytes]
+"""Given the refusal of an INVITE's offer: the offer to make instead, empty for none. Given None: the first one, for
+another target that has refused nothing yet."""
 
 Pairs = tuple[tuple[str, str], ...]
 

@@ -5,7 +5,7 @@ from sipcore.anchor.sdes import usable
 from tests.anchor.bridges import Table
 from tests.anchor.secure import CM, NEVER, OFFER, PASS, REQUIRE, crypto, lines, profile
 
-from .scene import AGENT, CALLER, CONFIG, TARGET, sdp
+from .scene import AGENT, CALLER, CONFIG, SECOND, TARGET, sdp
 from .stage import TYPE, Stage
 
 KEY = bytes(range(30))
@@ -166,3 +166,61 @@ def test_a_target_that_refuses_srtp_beside_rtp():
         assert [step.detail for step in record.steps if step.what == "srtp"] == [
             "488 Reason: offered in another profile"]
         stage.hang_up(one, stage.agent, stage.target)
+
+
+class TestFailover:
+    """Each address is offered what the rule says first, and in another way what it refuses."""
+
+    BASE = CONFIG.replace('[{address = "127.0.0.3:5060"}]', '[{address = "127.0.0.3:5060", priority = 1}, '
+                                                            '{address = "127.0.0.5:5060", priority = 2}]')
+
+    @pytest.mark.parametrize("could", [False, True], ids=["SRTP alone", "RTP alone"])
+    @pytest.mark.parametrize("early", [False, True], ids=["refused", "rang first"])
+    def test_the_next_address_of_an_agent(self, could: bool, early: bool):
+        with Stage(base=self.BASE, table=Table(srtp=(PASS, OFFER))) as stage:
+            first = stage.invite()
+            stage.agent.answer(first, 488, body=sdp(AGENT) if could else b"", headers=TYPE if could else [])
+            stage.run()
+            other = stage.agent.take("ACK", "INVITE")
+            if early:
+                body = sdp(AGENT) if could else over_srtp(sdp(AGENT))
+                stage.agent.answer(other, 183, body=body, headers=TYPE)
+                stage.run()
+            stage.agent.answer(other, 503)
+            stage.run()
+            second = stage.second.take("INVITE")
+            assert second.message.call_id != first.message.call_id
+            assert (profile(second.message.body), len(lines(second.message.body))) == ("RTP/AVP", 1)
+            if not early:
+                stage.second.answer(second, 488)
+                stage.run()
+                second = stage.second.take("ACK", "INVITE")
+                assert (profile(second.message.body), len(lines(second.message.body))) == ("RTP/SAVP", 1)
+            stage.second.answer(second, 200, headers=TYPE,
+                                body=over_srtp(sdp(SECOND), profile(second.message.body)))
+            stage.run()
+            one = stage.caller.caller_dialog(stage.caller.received()[-1])
+            one.send("ACK")
+            stage.run()
+            assert (stage.call.media.media.srtp(0), stage.call.media.media.srtp(1)) == ("", CM)
+            stage.hang_up(one, stage.second)
+
+    def test_the_next_address_of_a_target(self):
+        base = CONFIG.replace('name = "pbx"\n', 'name = "pbx"\nsrtp = "offer"\n').replace(
+            '[{address = "127.0.0.4:5060"}]', '[{address = "127.0.0.4:5060", priority = 1}, '
+                                              '{address = "127.0.0.5:5060", priority = 2}]')
+        with Stage(base=base) as stage:
+            one, _ = stage.up()
+            assert stage.start(stage.warm(targets=("2001",), upstream="pbx")).status == 202
+            stage.target.answer(stage.target.take("INVITE"), 488)
+            stage.run()
+            stage.target.answer(stage.target.take("ACK", "INVITE"), 503)
+            stage.run()
+            invite = stage.second.take("INVITE")
+            assert (profile(invite.message.body), len(lines(invite.message.body))) == ("RTP/AVP", 1)
+            stage.pick_up(invite, over_srtp(sdp(SECOND), "RTP/AVP"), stage.second)
+            record = stage.services.transfer()
+            assert record.state == "completed"
+            assert [step.detail for step in record.steps if step.what == "srtp"] == [
+                "488 Reason: offered in another profile"]
+            stage.hang_up(one, stage.agent, stage.second)
