@@ -236,12 +236,17 @@ class Call:
             leg.bye()
             caller.reject(error.status, "", getattr(error, "headers", ()))
             return
+        if not caller.answer(body, answer_headers(self, response), fork=self._fork(response)):
+            # A fork that the caller does not want; the others are taken back with its 2xx (RFC 3261 16.7 step 10).
+            self.ended_by, self.status, self.reason = "caller", 487, "Request Terminated"
+            leg.bye()
+            caller.reject(487)
+            return
         self.state = "up"
         self.status = response.status
         if self.record is not None:
             self.record.called(leg.far)
         self.answered = self.calls.stack.time
-        caller.answer(body, answer_headers(self, response), fork=self._fork(response))
         duration = self.verdict.max_duration
         if duration:
             self.expiry = self.calls.stack.call_at(self.answered + 1000 * duration, self._expired)

@@ -11,6 +11,7 @@ cdef class Called(Handler):
     cdef public Dialog dialog           # that it speaks in
     cdef public str fork                # that it speaks for, empty for none yet
     cdef public dict forks              # fork -> Called for each further early dialog, None for none
+    cdef public bytes heard             # the far end's description there, empty for none yet
     cdef public bytes sdp               # our description there, empty for none yet
     cdef public bint firm               # whether it went in a reliable response
     cdef public bint lost               # whether nobody there acknowledges, or wants, what is said

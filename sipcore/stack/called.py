@@ -17,10 +17,10 @@ becomes the leg's.
 from typing import TYPE_CHECKING
 
 from sipcore.stack import sessiontimer
-from sipcore.stack.dialog import Dialog
+from sipcore.stack.dialog import Dialog, State
 from sipcore.stack.forks import MOST_FORKS
 from sipcore.stack.handler import Handler
-from sipcore.stack.offer import NONE, OURS, Offer
+from sipcore.stack.offer import NONE, OURS, Offer, choose
 from sipcore.stack.outgoing import Headers, header_lines
 from sipcore.stack.reliable import Reliable, matches
 from sipcore.wire.message import Message
@@ -29,6 +29,7 @@ from sipcore.wire.multipart import description
 if TYPE_CHECKING:
     from sipcore.stack.alarms import Alarm
     from sipcore.stack.leg import Leg
+    from sipcore.stack.offer import Reoffer
     from sipcore.stack.uas import ServerTransaction
 
 _MINUTE = 60_000
@@ -39,8 +40,8 @@ _MOST_WAITING = 8
 class Called(Handler):
     """Belongs to its leg until the ACK."""
 
-    __slots__ = ("alarm", "dialog", "final", "firm", "fork", "forks", "last", "leg", "lost", "offered", "reliable",
-                 "required", "rseq", "sdp", "tx", "waiting")
+    __slots__ = ("alarm", "dialog", "final", "firm", "fork", "forks", "heard", "last", "leg", "lost", "offered",
+                 "reliable", "required", "rseq", "sdp", "tx", "waiting")
 
     def __init__(self, leg: "Leg", tx: "ServerTransaction") -> None:
         self.leg = leg
@@ -50,6 +51,7 @@ class Called(Handler):
         self.fork = ""
         self.forks: dict[str, Called] | None = None
         self.sdp = b""
+        self.heard = leg.remote_sdp
         self.firm = self.lost = False
         self.alarm: Alarm | None = None
         self.last = 0
@@ -62,8 +64,8 @@ class Called(Handler):
         self.required = required is not None and "100rel" in required.lower()
         tx.handler = self
 
-    def of(self, fork: str) -> "Called | None":
-        """Who speaks for that fork; None where there are too many. Empty: the first."""
+    def of(self, fork: str, answers: bool = False) -> "Called | None":
+        """Who speaks for that fork; None where there are too many, unless it answers. Empty: the first."""
         if not fork or fork == self.fork:
             return self
         if not self.fork:
@@ -72,11 +74,12 @@ class Called(Handler):
         if self.forks is None:
             self.forks = {}
         found = self.forks.get(fork)
-        if found is None and len(self.forks) + 1 < MOST_FORKS:
+        if found is None and (answers or len(self.forks) + 1 < MOST_FORKS):
             leg = self.leg
             found = self.forks[fork] = Called(leg, self.tx)
             self.tx.handler = self
             found.offered = self.offered
+            found.heard = description(self.tx.request)
             found.fork = fork
             found.dialog = Dialog.of_request(self.tx.request, leg.agent.new_tag(), self.dialog.contact)
             leg.agent.add(found.dialog, leg)
@@ -125,7 +128,8 @@ class Called(Handler):
     def answer(self, body: bytes, headers: Headers) -> bool:
         leg = self.leg
         header_lines(headers)
-        if self.final is not None or not self.tx.waiting:
+        if self.final is not None or not self.tx.waiting or self.dialog.state is State.ENDED:
+            # A dialog that a BYE has ended begins no session any more (15).
             return False
         if self._awaits_prack():
             self.final = (body, headers)
@@ -135,8 +139,7 @@ class Called(Handler):
 
     def _answer(self, body: bytes, headers: Headers) -> None:
         leg = self.leg
-        if leg.phase is not self or self.forks is not None:
-            self._choose()
+        lost = self._choose() if leg.phase is not self or self.forks is not None else []
         self.stop()
         if leg.state == "inviting":
             leg.enter_early()
@@ -150,18 +153,22 @@ class Called(Handler):
         leg.state = "up"
         leg.local_sdp = body or self.sdp or leg.local_sdp
         leg.pending = OURS if body and not self.offered and leg.remote_sdp == b"" else NONE
+        leg.tell_lost(lost)
 
-    def _choose(self) -> None:
-        """The other early dialogs end with the 2xx (13.2.2.4)."""
+    def _choose(self) -> "list[Offer | Reoffer]":
+        """The other early dialogs end with the 2xx (13.2.2.4); returns what comes to nothing with them."""
         leg, first = self.leg, self.leg.phase
         assert isinstance(first, Called)
         others, first.forks = [first, *(first.forks or {}).values()], None
         leg.phase = self.tx.handler = self
-        leg.dialog = self.dialog
+        if leg.dialog is not self.dialog:
+            leg.remote_sdp = self.heard
+        lost = choose(leg, self.dialog)
         for other in others:
             if other is not self:
                 other.stop()
                 leg.agent.remove(other.dialog)
+        return lost
 
     def reject(self, status: int, reason: str, headers: Headers) -> bool:
         if not self.tx.respond(self.leg.agent.time, status, reason, headers=headers):
@@ -215,9 +222,14 @@ class Called(Handler):
         exchange = None
         if reliable.offers:
             leg.pending = NONE
-            leg.remote_sdp = body
+            self.heard = body
+            if self.dialog is leg.dialog:
+                leg.remote_sdp = body
             tx.respond(leg.agent.time, 200)
             leg.owner.on_reoffer_done(leg, reliable, 200, "OK", body)
+        elif body and self.dialog is not leg.dialog:
+            # As an UPDATE there: the session that is spoken about is the first one's, until one answers.
+            tx.respond(leg.agent.time, 488)
         elif body and leg.pending == NONE and leg.exchange is None:
             exchange = Offer(leg, "PRACK", body, tx)
         else:

@@ -26,7 +26,7 @@ from sipcore.stack import sessiontimer
 from sipcore.stack.dialog import Dialog
 from sipcore.stack.forks import MOST_FORKS, end_fork
 from sipcore.stack.handler import Handler
-from sipcore.stack.offer import NONE, OURS, Offer
+from sipcore.stack.offer import NONE, OURS, Offer, choose
 from sipcore.stack.outgoing import Headers, Outgoing
 from sipcore.stack.reliable import Prack, Pracks, rseq_of
 from sipcore.stack.route import by_tcp
@@ -173,7 +173,7 @@ class Calling(Handler):
             for dialog in self.forks.values():
                 self.leg.agent.remove(dialog)
             self.forks = None
-        self.leg.dialog = None
+        self.leg.tell_lost(choose(self.leg, None))
         self.leg.remote_sdp = b""
         self.pracks = None
         self.previews = None
@@ -324,7 +324,7 @@ class Calling(Handler):
             return
         self.over = "", ""
         settled = leg.dialog is dialog and self.pracks is not None and tag in self.pracks.answered
-        leg.dialog = dialog
+        lost = choose(leg, dialog)
         leg.state = "up"
         leg.established = True
         body = description(response)
@@ -347,6 +347,7 @@ class Calling(Handler):
         leg.phase = None
         self.previews = self.pracks = None
         sessiontimer.agreed(leg, response)
+        leg.tell_lost(lost)
         leg.owner.on_answered(leg, response)
         if exchange is not None and exchange.open:
             leg.owner.on_offer(leg, exchange)

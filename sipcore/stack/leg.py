@@ -199,9 +199,11 @@ class Leg(Handler):
         return None
 
     def answer(self, body: bytes = b"", headers: Headers = (), fork: str = "") -> bool:
-        """200 to the INVITE: body is the answer, or an offer where the INVITE had none. fork: as of ring."""
+        """200 to the INVITE: body is the answer, or an offer where the INVITE had none. fork: as of ring; False where
+        the far end has ended its early dialog with a BYE."""
         if isinstance(self.phase, Called) and self.state in ("inviting", "early"):
-            return (self.phase.of(fork) or self.phase).answer(body, headers)
+            called = self.phase.of(fork, answers=True)
+            return called is not None and called.answer(body, headers)
         return False
 
     def reject(self, status: int, reason: str = "", headers: Headers = ()) -> bool:
@@ -346,6 +348,11 @@ class Leg(Handler):
         """Whether a 2xx is that of the leg's own dialog."""
         return self.dialog is not None and response.to_tag == self.dialog.remote_tag
 
+    def tell_lost(self, tokens: "Sequence[Offer | Reoffer]") -> None:
+        """Exchanges that came to nothing because their dialog has ended."""
+        for token in tokens:
+            self.owner.on_reoffer_done(self, token, 487, "Request Terminated", b"")
+
     def stop_timer(self) -> None:
         if self.timer is not None:
             self.timer.stop()
@@ -432,9 +439,7 @@ class Leg(Handler):
             self.reoffer.stop()
             waiting = (self.reoffer, *waiting)
             self.reoffer = None
-        for reoffer in waiting:
-            if not reoffer.refresh:
-                self.owner.on_reoffer_done(self, reoffer, 487, "Request Terminated", b"")
+        self.tell_lost([reoffer for reoffer in waiting if not reoffer.refresh])
         for referral in self.referrals:
             referral.close()
         if by != "us":

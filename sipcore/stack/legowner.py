@@ -53,7 +53,8 @@ class LegOwner(Protocol):
     def on_reoffer_done(self, leg: "Leg", token: object, status: int, reason: str, body: bytes) -> None:
         """The outcome of reinvite and update, with the far end's description; the answer to an offer that we made in a
         2xx (token: the Offer) or in a reliable provisional response (token: that of ring); 487 for a re-INVITE of
-        theirs that was cancelled (token: the Offer) and for ours when the leg ended."""
+        theirs that was cancelled (token: the Offer), for ours when the leg ended, and for both where another early
+        dialog has become the leg's."""
 
     def on_refer(self, leg: "Leg", referral: "Referral") -> None:
         """A REFER of the far end: accept or reject it."""

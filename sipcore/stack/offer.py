@@ -22,6 +22,7 @@ from sipcore.wire.multipart import description
 
 if TYPE_CHECKING:
     from sipcore.stack.alarms import Alarm
+    from sipcore.stack.dialog import Dialog
     from sipcore.stack.leg import Leg
     from sipcore.stack.reliable import Prack
     from sipcore.stack.uac import ClientTransaction
@@ -151,6 +152,27 @@ class Offer(Handler):
     def on_unacknowledged(self, tx: "ServerTransaction") -> None:
         # 13.3.1.4 holds for a re-INVITE too.
         self.leg.lose("timeout", "no ACK")
+
+
+def choose(leg: "Leg", dialog: "Dialog | None") -> "list[Offer | Reoffer]":
+    """Of several early dialogs this one is the leg's now (13.2.2.4), or none. What was agreed on in another, and what
+    is under way there, has come to nothing: returns the tokens of that, for the owner to be told 487."""
+    if leg.dialog is dialog:
+        return []
+    leg.dialog = dialog
+    leg.local_sdp = b""
+    lost: list[Offer | Reoffer] = []
+    exchange, reoffer = leg.exchange, leg.reoffer
+    if exchange is not None and exchange.tx is not None and exchange.tx.dialog is not dialog:
+        exchange.close()
+        lost.append(exchange)
+    if reoffer is not None and reoffer.dialog is not dialog:
+        reoffer.stop()
+        leg.reoffer = None
+        lost.append(reoffer)
+    lost += [one for one in leg.queue if one.dialog is not dialog]
+    leg.queue = tuple([one for one in leg.queue if one.dialog is dialog])
+    return lost
 
 
 class Reoffer(Inside):

@@ -199,6 +199,27 @@ def test_a_bye_to_an_early_dialog_ends_that_fork_alone(scene, left):
     hang_up(scene, one)
 
 
+def test_a_fork_that_answers_after_its_bye_is_no_call(scene):
+    """A phone beyond a forking proxy does not know yet that the caller does not want it; the others are taken back."""
+    invite = scene.invite()
+    got = {tag: early(scene, invite, tag, body) for tag, body in (("one", ONE), ("two", TWO))}
+    scene.caller.caller_dialog(got["one"]).send("BYE")
+    scene.run()
+    assert scene.caller.names() == ["200"]
+    scene.agent.answer(invite, 200, tag="one", body=ONE, headers=TYPE)
+    scene.run()
+    refused = scene.caller.take("487")
+    assert refused.message.to_tag != got["one"].message.to_tag
+    scene.caller.ack(scene.invited, refused)
+    ack, bye = scene.agent.received()
+    assert (ack.name, bye.name) == ("ACK", "BYE")
+    scene.agent.answer(bye, 200)
+    scene.run()
+    call = scene.services.call()
+    assert (call.state, call.status, call.ended_by) == ("ended", 487, "caller")
+    scene.over()
+
+
 def test_a_bye_to_the_last_early_dialog_ends_the_call(scene):
     invite = scene.invite()
     got = [early(scene, invite, tag, body) for tag, body in (("one", ONE), ("two", TWO))]
@@ -234,7 +255,8 @@ def test_forks_without_end_are_bounded(scene):
         tags |= {one.message.to_tag for one in scene.caller.received() if one.name == "183"}
     assert len(tags) == 32
     assert len(scene.proxy.dialogs) <= 64
-    _, one, _ = answered(scene, invite, "fork39", TWO)
+    response, one, _ = answered(scene, invite, "fork39", TWO)
+    assert response.message.to_tag not in tags, "in a dialog that has a description already, this one would not count"
     hang_up(scene, one)
 
 
