@@ -28,15 +28,13 @@ def test_a_warm_transfer_is_heard_by_whom_it_should() -> None:
         target = table.target(media)
         # The target answers, talks, and is heard by nobody; the whisper is for it alone, and the others go on.
         token = media.play(TARGET, pcm(WHISPER, FRAMES), "PCMA")
-        for _ in range(FRAMES):
-            for far in (caller, agent, target):
-                far.say()
-            target.listen(1)
-        assert hears(target.heard, WHISPER)
+        for far in (caller, agent, target):
+            far.say(FRAMES)
         assert hears(agent.listen(FRAMES), TONES[CALLER])
         assert hears(caller.listen(FRAMES), TONES[AGENT])
         assert table.await_event("played") == ("played", TARGET, token, True)
-        assert target.drain() == []
+        # All of it, but what a busy machine has left out.
+        assert hears(target.drain(), WHISPER)
         agreed = media.agreed(CALLER, TARGET)
         assert agreed.outcome == "same"
         media.apply(agreed)

@@ -7,6 +7,7 @@ from proxy.config import Action
 from sipcore.media.relay import PLAYED
 from tests.anchor.bridges import Table
 from tests.endpoints import Dialog, Phone, Received
+from tests.media.stage import PATIENCE
 
 from .scene import AGENT, CALLER, CONFIG, TARGET, Scene, sdp
 
@@ -53,9 +54,9 @@ class Stage(Scene):
         self.run()
         return phone.callee_dialog(invite)
 
-    def await_played(self, seconds: float = 5.0) -> None:
+    def await_played(self) -> None:
         """Until the relay has said that a sound has ended; its clock is a real one."""
-        until = time.monotonic() + seconds
+        until = time.monotonic() + PATIENCE
         while not self.take_audio():
             assert time.monotonic() < until, "nothing was played to its end"
             select.select([self.table.relay.fileno()], [], [], 0.1)

@@ -8,7 +8,7 @@ import pytest
 
 from sipcore.wire.sdp import Sdp
 from tests.anchor.bridges import Table
-from tests.media.stage import HOST
+from tests.media.stage import HOST, PATIENCE
 
 from .scene import AGENT, CALLER, sdp
 from .stage import TYPE, Stage
@@ -263,7 +263,7 @@ def test_row_17_an_end_that_sends_nothing_is_told():
         lines = []
         stage.calls.log = lambda level, event, **fields: lines.append((level, event, fields))
         one, _ = stage.up()
-        until = time.monotonic() + 5
+        until = time.monotonic() + PATIENCE
         while "call.silent" not in stage.services.events():
             assert time.monotonic() < until
             select.select([stage.table.relay.fileno()], [], [], 0.1)

@@ -9,6 +9,7 @@ import pytest
 from proxy.events import AskSpeech, CancelTransfer
 from sipcore.wire.sdp import Sdp
 from tests.endpoints import Received
+from tests.media.stage import PATIENCE
 
 from .stage import AGENT, CALLER, TARGET, TYPE, Stage, sdp
 
@@ -67,7 +68,7 @@ class Talk:
     def until(self, by: Voice, at: Voice, wanted: set[bytes], never: Collection[bytes] = ()) -> None:
         """`by` speaks until `at` has heard one of the wanted; nothing of `never` reaches it from the first of them on.
         """
-        until = time.monotonic() + 5
+        until = time.monotonic() + PATIENCE
         while True:
             by.say()
             select.select([at.sock], [], [], 0.02)
@@ -110,7 +111,7 @@ def test_the_caller_hears_it_and_nobody_hears_the_caller(talk):
         talk.caller.say()
     # Twice the whole sound: it goes round, and with it the packets above have long been through the relay.
     heard: list[bytes] = []
-    until = time.monotonic() + 5
+    until = time.monotonic() + PATIENCE
     while len(heard) < 10:
         select.select([talk.caller.sock], [], [], 0.1)
         heard += talk.caller.heard()

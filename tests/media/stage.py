@@ -144,6 +144,10 @@ class Stage:
             select.select([self.relay.fileno()], [], [], left)
             self.events += self.relay.take_events()
 
+    def sent(self, session: int, side: int, phone: Phone) -> list[bytes]:
+        """Everything that was sent to a side: late frames are left out, so their number is not known before."""
+        return [phone.receive() for _ in range(self.relay.side_counters(session, side)["sent"])]
+
     def end(self, session: int) -> None:
         """Close a session and wait until its ports are back."""
         self.relay.close(session)

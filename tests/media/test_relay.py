@@ -146,16 +146,25 @@ def test_one_speaks_to_all_and_each_gets_its_own_stream() -> None:
 
 def test_second_speaker_waits_until_the_first_is_silent() -> None:
     with Stage() as stage:
-        session, phones, where = conference(stage)
-        stage.relay.set_hearing(session, {0: [1, 2]})
-        phones[1].send(rtp(1, ssrc=1), where[1])
-        assert phones[0].receive() == rtp(1, ssrc=1)
-        phones[2].send(rtp(50, ssrc=2), where[2])
-        stage.counted(session, 2, packets=1, unheard=1)
-        speaks = stage.relay.side_counters(session, 1)["heard_us"]
-        until(lambda: _send_and_see(stage, session, phones[2], where[2]), "the second speaker is heard")
-        assert stage.relay.side_counters(session, 2)["heard_us"] - speaks >= 60_000
-        assert numbers(phones[0].receive())[::2] == (2, 1, True)
+        def waits() -> bool:
+            """Whether the second one spoke so soon that it had to; a busy machine may have kept it from that."""
+            session, phones, where = conference(stage)
+            stage.relay.set_hearing(session, {0: [1, 2]})
+            phones[1].send(rtp(1, ssrc=1), where[1])
+            assert phones[0].receive() == rtp(1, ssrc=1)
+            phones[2].send(rtp(50, ssrc=2), where[2])
+            stage.counted(session, 2, packets=1)
+            first, second = (stage.relay.side_counters(session, side) for side in (1, 2))
+            soon = second["heard_us"] - first["heard_us"] < 60_000
+            assert second["unheard"] == soon
+            if soon:
+                until(lambda: _send_and_see(stage, session, phones[2], where[2]), "the second speaker is heard")
+                assert stage.relay.side_counters(session, 2)["heard_us"] - first["heard_us"] >= 60_000
+            assert numbers(phones[0].receive())[::2] == (2, 1, True)
+            stage.end(session)
+            return soon
+
+        until(waits, "the second one speaks soon after the first")
 
 
 def _send_and_see(stage: Stage, session: int, phone: Phone, where: tuple[str, int]) -> bool:
