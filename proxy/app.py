@@ -145,8 +145,7 @@ def _apply(proxy: Proxy, config: Config, policy: Policy, access: Admission) -> N
         dialog_budget=policy.dialog_budget,
         groups=[group.name for group in config.groups],
         upstreams=[upstream.name for upstream in config.upstreams],
-        realms=[realm.realm for realm in config.realms],
-        certified=streaming.certified(config))
+        realms=[realm.realm for realm in config.realms])
     proxy.expect_names([(address.host, address.port, address.name)
                         for peer in policy.peers.values() for address in peer.addresses
                         if address.secure and address.place is None])

@@ -66,14 +66,6 @@ def _groups(config: Config) -> dict[str, int]:
     return {name.lower(): index for index, group in enumerate(config.groups) for name in group.certificates}
 
 
-def certified(config: Config) -> list[dict[str, int]]:
-    """By listener, the same for servers that the edge connects to: where the authorities are those that the
-    configuration names, not the many that the system knows."""
-    ca = {one.name: bool(one.ca) for one in config.tls}
-    groups = _groups(config)
-    return [groups if listener.tls and ca[listener.tls[0]] else {} for listener in config.listeners]
-
-
 def contexts(config: Config) -> Contexts:
     """By listener, what TLS needs for connections that come in and for those that the edge opens. The files are read
     now; ValueError says what is wrong with which."""

@@ -24,6 +24,7 @@ cdef enum Flag:
     HALF = 256              # the peer has said its last word: it is read no more
     PROVEN = 1024           # it came in by TLS, and the peer has shown a certificate
     ALIASED = 2048          # it is found by its alias
+    CHECKED = 4096          # we opened it, and an authority that the configuration names vouches for its peer
     AGAIN = 512             # is to be read first in the next wake-up, and stands in the list of those
 
 cdef enum:
@@ -38,7 +39,7 @@ cdef struct Connection:
     uint16_t flags
     uint16_t listener
     uint16_t owed           # TCP, came in: requests that wait for their final response
-    int group               # that its certificate proves, -1: none
+    int group               # that its peer's certificate proves, -1: none
     uint32_t generation
     uint32_t next           # in its bucket, or in the free list
     uint32_t in_n

@@ -13,6 +13,7 @@ cdef class Peers(Inlet):
     cdef dict aliases                   # slot by the target that its peer says it is (RFC 5923)
     cdef dict peers                     # Certificate by slot, of those that came in
 
+    cdef int _proven(self, uint32_t slot) except? -2
     cdef void _on_connected(self, uint32_t slot, uint64_t now) noexcept
     cdef void _shake(self, uint32_t slot, uint64_t now) noexcept
     cdef void _on_open(self, uint32_t slot, uint64_t now) noexcept

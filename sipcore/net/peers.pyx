@@ -10,7 +10,7 @@ from libc.string cimport strerror
 from sipcore.base.address cimport TRANSPORT_TLS, Address, address_host, is_secure, is_websocket
 from sipcore.base.sockname cimport socklen_t
 from sipcore.net.connection cimport (
-    ALIASED, ANSWERS_PINGS, CAME_IN, LISTED, PROVEN, STATE_HANDSHAKE, STATE_OPEN, STATE_UPGRADE, Connection,
+    ALIASED, ANSWERS_PINGS, CAME_IN, CHECKED, LISTED, PROVEN, STATE_HANDSHAKE, STATE_OPEN, STATE_UPGRADE, Connection,
 )
 from sipcore.net.connections cimport NO_CONNECTION, target_key
 from sipcore.net.epoll cimport EPOLLIN, EPOLLOUT
@@ -99,7 +99,7 @@ cdef class Peers(Inlet):
                 self.peers[slot] = peer
                 if c.transport == TRANSPORT_TLS:
                     c.flags |= PROVEN
-                c.group = self._group_of(peer)
+                c.group = self._proven(slot)
                 if c.group >= 0 and not c.flags & LISTED:
                     c.flags |= LISTED
                     self.unlisted -= 1
@@ -109,11 +109,27 @@ cdef class Peers(Inlet):
             return "the expected server name is forgotten"
         if peer is None or not peer.proves(name, host):
             return f"certificate is for {peer}, not for {name or host}"
+        if (<TlsContext>self.contexts[slot]).named:
+            c.flags |= CHECKED
+            c.group = self._proven(slot)
         return ""
 
-    def _group_of(self, peer):
-        """The group that a client certificate proves, -1: none."""
-        names = (*peer.domains, *map(str.lower, peer.names))
+    cdef int _proven(self, uint32_t slot) except? -2:
+        """The group that the certificate of a peer proves, -1: none.
+
+        A client's by any of its names. A server's by the one that it had to prove (RFC 5922 7.4), as it may ask by the
+        connection that we opened (RFC 5923 8.2); where the configuration names the authorities, now and when that was
+        checked.
+        """
+        cdef Connection* c = &self.table.slab[slot]
+        peer = self.peers.get(slot)
+        if peer is not None:
+            names = (*peer.domains, *map(str.lower, peer.names))
+        elif c.flags & CHECKED and self.tls[c.listener] is not None \
+                and (<TlsContext>self.tls[c.listener][1]).named:
+            names = (self.layer.server_name(c.peer.scope),)
+        else:
+            return -1
         return next((self.groups[name] for name in names if name in self.groups), -1)
 
     cdef void _on_open(self, uint32_t slot, uint64_t now) noexcept:

@@ -52,7 +52,7 @@ cdef class Streams(Openings):
         """What holds from now on; connections stay, and those that are idle longer than they may end.
 
         tls: by listener, contexts for connections that come in and for those that we open, or None. origins: by
-        listener, web pages that may connect. groups: the number of a group by a name that a client certificate proves.
+        listener, web pages that may connect. groups: the number of a group by a name that a certificate proves.
         per_source, unlisted: most connections. queue: bytes. Times in ms.
         """
         cdef uint32_t slot
@@ -73,8 +73,7 @@ cdef class Streams(Openings):
         for slot in range(self.table.fresh):
             c = &self.table.slab[slot]
             if c.state != STATE_FREE and c.state != STATE_ENDED:
-                if slot in self.peers:
-                    c.group = self._group_of(self.peers[slot])
+                c.group = self._proven(slot)
                 self._arm(slot)
 
     def start(self):

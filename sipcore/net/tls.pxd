@@ -21,6 +21,7 @@ cdef class TlsContext:
     cdef SSL_CTX* ctx
     cdef readonly bint server
     cdef readonly bint asks             # for a client's certificate
+    cdef readonly bint named            # whether its authorities are named, not the many that the system knows
     cdef readonly tuple names           # of its certificate
     cdef list others                    # TlsContext, chosen by the name that the client asks for
     cdef int others_n

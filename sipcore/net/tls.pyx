@@ -200,6 +200,7 @@ cdef class TlsContext:
         SSL_CTX_set_min_proto_version(self.ctx, TLS1_3_VERSION if minimum_version == "1.3" else TLS1_2_VERSION)
         SSL_CTX_set_default_passwd_cb(self.ctx, _no_password)
         self.asks = server and client_certificate != "none"
+        self.named = ca != ""
         if self.asks or not server:
             self._trust(ca)
         if self.asks:

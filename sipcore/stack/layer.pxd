@@ -14,7 +14,7 @@ cdef class Layer(Transactions):
     cdef Limits limits
     cdef Listener listeners[MAX_LISTENERS]
     cdef uint32_t listener_count
-    cdef public int proven_group        # group of a client certificate, for the next `receive` alone; -1: none
+    cdef public int proven_group        # group of a certificate, for the next `receive` alone; -1: none
     cdef uint16_t alias_port            # where the peer of the last `receive` is reached by its connection; 0: nowhere
     cdef object names                   # ServerNames
     cdef Msg msg                        # the message that is being handled

@@ -7,9 +7,6 @@ from sipcore.wire.index cimport Msg
 
 
 cdef class Proxy(Forwarding):
-    cdef tuple certified            # by listener, the number of a group by the name of a server that is in it
-
-    cdef int _group_of_server(self, uint32_t listener, uint32_t number) noexcept
     cdef void _forbid(self, uint32_t listener, const Address* source, const uint8_t* data, uint32_t n) noexcept
     cdef bint _offers(self, const Msg* m) noexcept nogil
     cdef list _proxy_require(self)

@@ -41,7 +41,6 @@ class Proxy(Forwarding):
         groups: Iterable[str] = (),
         upstreams: Iterable[str] = (),
         realms: Iterable[str] = (),
-        certified: Iterable[dict[str, int]] = (),
     ) -> None: ...
     def statistics(self) -> dict[str, int]: ...
     busy: int

@@ -5,7 +5,7 @@ forwarded without Python. What begins something is decided by `decide`, once, an
 the listener, group and method where the policy read nothing else.
 """
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from sipcore.base.address cimport SCOPE_FLOW, Address, TRANSPORT_TLS, TRANSPORT_UDP, address_from, is_secure
+from sipcore.base.address cimport Address, TRANSPORT_TLS, TRANSPORT_UDP, address_from
 from sipcore.base.slice cimport Slice, slice_bytes
 from sipcore.stack.admission cimport ADMIT_FORBID, ADMIT_LISTED, ADMIT_SILENT, Admission
 from sipcore.stack.counters cimport *
@@ -59,12 +59,11 @@ cdef class Proxy(Forwarding):
 
     def configure(self, Admission admission not None, decide, oversize=None, *, internal=(),
                   uint32_t outcome_ms=300_000, uint32_t max_calls=0, uint32_t dialog_budget=0, groups=(), upstreams=(),
-                  realms=(), certified=()):
+                  realms=()):
         """Take over another configuration: one assignment, calls in progress go on as they were decided.
 
         dialog_budget: bytes above which a request inside a dialog is decided too; 0 for never. realms: credentials for
-        them are taken out of what goes on. certified: by listener, the number of a group by the name (lower case) that
-        a server has to prove which it connects to: what comes by such a connection is that group's.
+        them are taken out of what goes on.
         """
         self.admission = admission
         self.decide = decide
@@ -74,7 +73,6 @@ cdef class Proxy(Forwarding):
         self.outcome_ms = outcome_ms
         self.max_calls = max_calls
         self.dialog_budget = dialog_budget
-        self.certified = tuple(certified)
         self.records.set_names(groups, upstreams)
         self.memo = [None] * (max(1, len(admission.tries)) * max(1, admission.groups) * METHOD_COUNT)
 
@@ -111,9 +109,6 @@ cdef class Proxy(Forwarding):
         cdef int admittance
         self.now = now
         self.counters[C_DATAGRAMS_IN] += 1
-        if self.proven_group < 0 and self.certified and source.scope and not source.scope & SCOPE_FLOW \
-                and is_secure(source.transport):
-            self.proven_group = self._group_of_server(listener, source.scope)
         if self.proven_group >= 0:
             # What a certificate proved goes before the address.
             self.group = self.proven_group
@@ -141,14 +136,6 @@ cdef class Proxy(Forwarding):
             return
         self.receive_admitted(listener, source, data, n)
         self.outbox.call = 0
-
-    cdef int _group_of_server(self, uint32_t listener, uint32_t number) noexcept:
-        """The group of a server that the edge has connected to, which had to prove the name of that number (RFC 5922
-        7.4) before anything was read of it, and asks by that connection (RFC 5923 8.2); -1 for none."""
-        name = self.names.name(number)
-        if not name or listener >= <uint32_t>len(self.certified):
-            return -1
-        return (<dict>self.certified[listener]).get(name, -1)
 
     cdef void _forbid(self, uint32_t listener, const Address* source, const uint8_t* data, uint32_t n) noexcept:
         """403 to a request of a group that is denied aloud."""

@@ -82,7 +82,7 @@ class Edge:
     """A Proxy whose listeners are `tcp` (or another transport) and, behind it, `udp`."""
 
     def __init__(self, verdict=LOCAL, transport="tcp", *, listed="127.0.0.0/8", message_limit=65535, connections=64,
-                 tls=(), groups=None, certified=(), rate=1000, **limits):
+                 tls=(), groups=None, rate=1000, **limits):
         self.loop = uvloop.new_event_loop()
         self.lines: list[tuple] = []
         self.listening = listen_stream(transport, "127.0.0.1", 0)
@@ -95,7 +95,6 @@ class Edge:
             return verdict(self) if callable(verdict) else verdict
 
         self.proxy = Proxy(admission=self.admission, decide=decide, transactions=4096, dialogs=256)
-        self.proxy.configure(self.admission, decide, certified=certified)
         self.proxy.overload.limit_to(0, 900, 10)  # lag of a busy machine refuses nothing
         self.proxy.add_listener("127.0.0.1", self.address[1], transport=transport)
         self.proxy.add_listener(*self.udp.getsockname()[:2])

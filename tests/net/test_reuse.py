@@ -1,6 +1,7 @@
 """Connection reuse (RFC 5923): who proves to be whom, requests go to by the connection he opened; nobody else."""
 import contextlib
 import socket
+import threading
 
 import pytest
 
@@ -108,10 +109,16 @@ def test_who_may_begin_nothing_stands_for_nobody(authority, pairs, target):
 
 
 class Asking(TlsTarget):
-    """Asks the edge by the connection that it is asked by."""
+    """Asks the edge by the connection that it is asked by, as soon as it may."""
+
+    def __init__(self, pair):
+        self.asked, self.may = threading.Event(), threading.Event()
+        super().__init__(pair)
 
     def talk(self, tls):
         self.heard = [Message(tls.recv(65536))]
+        self.asked.set()
+        self.may.wait(60)
         tls.sendall(request(transport="TLS", branch="back", call_id="back", port=self.port))
         answer = tls.recv(65536)
         if answer:
@@ -125,33 +132,62 @@ def test_a_target_asks_by_the_connection_that_the_edge_opened(authority, pairs):
         caller = TlsPeer(edge, authority).shake()
         caller.tls.write(request("MESSAGE", transport="TLS", branch="ask", call_id="ask"))
         caller.move()
-        edge.until(lambda: edge.count("stream_messages_out"))
+        edge.until(target.asked.is_set)
         edge.to = None
-        edge.until(lambda: len(getattr(target, "heard", ())) == 2)
+        target.may.set()
+        edge.until(lambda: len(target.heard) == 2)
         assert f"SIP/2.0/TLS 127.0.0.1:{edge.address[1]};alias;branch=" in target.heard[0].headers("Via")[0]
         assert (target.heard[1].status, target.heard[1].call_id) == (200, "back")
 
 
-@pytest.mark.parametrize(("certified", "answered"), [
+@contextlib.contextmanager
+def asked(authority, pairs, before, after):
+    """An edge of whom a server, not on the access list, asks by the connection that it has opened under other settings
+    (authorities, groups) than hold now."""
+    def settings(ca, groups):
+        return {"tls": contexts(authority, pairs["edge"], ca=ca), "groups": groups}
+
+    with contextlib.closing(Asking(pairs["pbx"])) as target, play(
+            authority, pairs, target, client="none", listed="127.0.0.9/32") as edge:
+        edge.streams.configure(**settings(*before))
+        edge.to = PBX
+        caller = TlsPeer(edge, authority, source="127.0.0.9").shake()
+        caller.tls.write(request("MESSAGE", transport="TLS", branch="ask", call_id="ask"))
+        caller.move()
+        edge.until(target.asked.is_set)
+        edge.to = None
+        edge.streams.configure(**settings(*after))
+        target.may.set()
+        edge.until(lambda: edge.count("unlisted_dropped") + edge.count("answered"))
+        assert edge.count("unlisted_dropped") + edge.count("answered") == 1
+        yield edge
+
+
+@pytest.mark.parametrize(("groups", "answered"), [
     ({PBX: 0}, True),
     ({}, False),
     # The certificate has this name, too; but nobody had to prove it.
     ({"second.example.com": 0}, False),
 ])
-def test_what_a_target_had_to_prove_decides_its_group(authority, pairs, certified, answered):
+def test_what_a_target_had_to_prove_decides_its_group(authority, pairs, groups, answered):
     """Its address is not listed; who it is, is proven as well as by a client certificate."""
-    with contextlib.closing(Asking(pairs["pbx"])) as target, play(
-            authority, pairs, target, listed="127.0.0.9/32", certified=[certified, {}]) as edge:
-        edge.to = PBX
-        caller = TlsPeer(edge, authority, source="127.0.0.9").shake()
-        caller.tls.write(request("MESSAGE", transport="TLS", branch="ask", call_id="ask"))
-        caller.move()
-        edge.until(lambda: edge.count("stream_messages_out"))
-        edge.to = None
-        if answered:
-            edge.until(lambda: len(getattr(target, "heard", ())) == 2)
-            assert (target.heard[1].status, target.heard[1].call_id) == (200, "back")
-        edge.until(lambda: edge.count("unlisted_dropped") == (not answered))
+    with asked(authority, pairs, (None, groups), (None, groups)) as edge:
+        assert edge.count("answered") == answered
+
+
+@pytest.mark.parametrize(("before", "after", "answered"), [
+    # It was checked, and the group has its name now.
+    ((None, {}), (None, {PBX: 0}), True),
+    ((None, {PBX: 0}), (None, {}), False),
+    # Any authority of the system's could have vouched for it.
+    (("", {PBX: 0}), ("", {PBX: 0}), False),
+    (("", {PBX: 0}), (None, {PBX: 0}), False),
+    # The operator trusts them now.
+    ((None, {PBX: 0}), ("", {PBX: 0}), False),
+])
+def test_another_configuration_makes_no_proof_of_what_was_none(authority, pairs, monkeypatch, before, after, answered):
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.certificate))
+    with asked(authority, pairs, before, after) as edge:
         assert edge.count("answered") == answered
 
 
