@@ -39,10 +39,11 @@ cdef class Unsent:
 
     cdef const uint8_t* next(self, uint32_t* at, uint32_t* n) noexcept nogil:
         """The message at *at, which moves behind it, and its length; NULL at the end. at: 0 at first."""
-        cdef const uint8_t* found = self.texts + at[0] + sizeof(uint32_t)
+        cdef const uint8_t* found
         if at[0] >= self.n:
             return NULL
         memcpy(n, self.texts + at[0], sizeof(uint32_t))
+        found = self.texts + at[0] + sizeof(uint32_t)
         at[0] += <uint32_t>sizeof(uint32_t) + n[0] + 1
         return found
 
