@@ -9,12 +9,16 @@ they are. An exchange of one leg is answered with what the other one answers:
   UPDATE without, and an INVITE   nothing: each leg keeps its own     200 at once, by the leg
   or UPDATE that refreshes what   session timer (RFC 4028)
   was said before
+  another answer than before, to  INVITE or UPDATE with it        where that is another than before, the leg is
+  a refresh of ours               as an offer (RFC 3264 8)        offered it; what it says then is not passed on
 """
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from sipcore.base.errors import SipEdgeError
 from sipcore.stack.leg import Leg
-from sipcore.stack.offer import Offer
+from sipcore.stack.offer import Offer, Reoffer
+from sipcore.stack.sessiontimer import same
 from sipcore.wire.message import Message
 
 if TYPE_CHECKING:
@@ -23,6 +27,8 @@ if TYPE_CHECKING:
 
 FORWARDED = ("INFO", "MESSAGE")
 _KEPT = ("Info-Package", "Content-Disposition")
+_RENEWED, _RETURNED = object(), object()
+"""In the place of an exchange that waits: what a leg said anew, and the answer to that, on their way."""
 
 
 def on_offer(call: "Call", leg: Leg, exchange: Offer) -> None:
@@ -58,6 +64,13 @@ def on_reoffer_done(call: "Call", leg: Leg, token: Any, status: int, reason: str
     if asked is None:
         return
     source, exchange = asked
+    if exchange is _RENEWED:
+        _on_renewed_answer(call, leg, source, body if status < 300 else b"")
+        return
+    if exchange is _RETURNED:
+        with suppress(SipEdgeError):
+            call.media.reanswered(leg, body if status < 300 else b"")
+        return
     if exchange is None:
         call.media.withdraw(leg, source)
         return
@@ -79,6 +92,48 @@ def on_reoffer_done(call: "Call", leg: Leg, token: Any, status: int, reason: str
     except SipEdgeError as error:
         call.media.withdraw(leg, source)
         exchange.reject(error.status)
+
+
+def on_renewed(call: "Call", leg: Leg, body: bytes) -> None:
+    """One of two joined legs has said something else than before, and nobody has asked it to."""
+    call.media.renewed(leg, body)
+    other = call.joined_with(leg)
+    if other is None or other.state != "up" or other.exchange is not None:
+        # What waits for this leg's answer will be told what that says.
+        return
+    try:
+        offer = call.media.offer(leg, other, body)
+        # The edge's own address, where it anchors the media: a far end that has moved is no news there.
+        token = _offered(other, offer) if not same(offer, other.local_sdp) else None
+    except SipEdgeError:
+        return
+    if token is None:
+        call.media.withdraw(leg, other)
+    else:
+        call.crossing()[token] = (leg, _RENEWED)
+
+
+def _on_renewed_answer(call: "Call", other: Leg, leg: Leg, body: bytes) -> None:
+    """body: what the other leg has answered, empty where it has not taken the offer."""
+    if not body:
+        call.media.withdraw(leg, other)
+        return
+    try:
+        answer = call.media.answer(other, leg, body)
+        if leg.state != "up" or same(answer, leg.local_sdp):
+            return
+        token = _offered(leg, call.media.reoffered(leg, answer))
+    except SipEdgeError:
+        call.media.withdraw(leg, other)
+        return
+    if token is None:
+        call.media.reanswered(leg, b"")
+    else:
+        call.crossing()[token] = (leg, _RETURNED)
+
+
+def _offered(leg: Leg, body: bytes) -> "Reoffer | None":
+    return leg.update(body) if leg.peer_allows("UPDATE") is True else leg.reinvite(body)
 
 
 def _on_late_offer(call: "Call", leg: Leg, exchange: Offer) -> None:

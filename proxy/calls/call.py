@@ -308,6 +308,9 @@ class Call:
         if transfer is not None and transfer.join is not None:
             transfer.join.settled()
 
+    def on_renewed(self, leg: Leg, body: bytes) -> None:
+        bridge.on_renewed(self, leg, body)
+
     def on_message(self, leg: Leg, tx: "ServerTransaction") -> bool:
         return bridge.on_message(self, leg, tx)
 

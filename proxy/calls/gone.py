@@ -11,7 +11,8 @@ class Gone:
     def on_answered(self, leg: Any, response: Any) -> None:
         leg.bye()
 
-    on_failed = on_cancelled = on_established = on_reoffer_done = on_refer_progress = on_ended = on_progress
+    on_failed = on_cancelled = on_established = on_progress
+    on_reoffer_done = on_renewed = on_refer_progress = on_ended = on_progress
 
     def on_offer(self, leg: Any, exchange: Any) -> None:
         exchange.reject(481)

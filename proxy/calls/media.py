@@ -2,6 +2,7 @@
 
 Sides of an anchored call: 0 the caller, 1 the agent, 2 and 3 targets.
 """
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 from sipcore.anchor.mediaerror import MediaError
@@ -40,6 +41,16 @@ class Passing:
     def retell_first(self, leg: Leg) -> bytes:
         """The same as at first, for another address of a leg that was told otherwise."""
         return b""
+
+    def renewed(self, leg: Leg, body: bytes) -> None:
+        """A leg has said something else to what it was told before."""
+
+    def reoffered(self, leg: Leg, body: bytes) -> bytes:
+        """A description that a leg gets as an offer of its own, as it is told that."""
+        return body
+
+    def reanswered(self, leg: Leg, body: bytes) -> None:
+        """What it answered; empty: nothing."""
 
     def withdraw(self, one: Leg, other: Leg) -> None:
         """The pending offer between two legs came to nothing."""
@@ -120,6 +131,20 @@ class Anchored(Passing):
         for leg in (one, other):
             if leg in self.sides:
                 self.media.withdraw(self.sides[leg])
+
+    def renewed(self, leg: Leg, body: bytes) -> None:
+        if leg in self.sides:
+            with suppress(MediaError):
+                self.media.answer_again(self.sides[leg], body, leg.far)
+
+    def reoffered(self, leg: Leg, body: bytes) -> bytes:
+        return self.media.offer_to(self.sides[leg], leg.listener)
+
+    def reanswered(self, leg: Leg, body: bytes) -> None:
+        if body:
+            self.answered(leg, body)
+        else:
+            self.give_up(leg)
 
     def settle(self, leg: Leg, source: Leg, body: bytes) -> None:
         if body and leg in self.sides:

@@ -459,6 +459,10 @@ class Transfer:
         if self.join is not None:
             self.join.done(leg, token, status, reason, body)
 
+    def on_renewed(self, leg: Leg, body: bytes) -> None:
+        """What it has moved to is for the relay alone, until it is joined."""
+        self.call.media.renewed(leg, body)
+
     def on_message(self, leg: Leg, tx: "ServerTransaction") -> bool:
         """DTMF by INFO counts as a key too."""
         key = key_of(tx.request)

@@ -210,6 +210,18 @@ cdef class BridgeMedia(BridgeKeys):
         self.counts["bridge_answers"] += final
         return True
 
+    def answer_again(self, int number, bytes description not None, source):
+        """The far end of a side has said something else to what it was told before: that flows from now on. False while
+        an offer is pending, the answer to which will say it."""
+        cdef LegSide side = self._side(number)
+        if side.local is None or side.offer is not None or side.offered is not None:
+            return False
+        side.offered = side.local
+        try:
+            return self.answer_from(number, description, source)
+        finally:
+            side.offered = None
+
     def answer_to(self, int number, from_side=None, bint final=True):
         """The answer to a side's pending offer, to be sent to it: what both agree on flows from now on.
 

@@ -56,6 +56,9 @@ class LegOwner(Protocol):
         theirs that was cancelled (token: the Offer), for ours when the leg ended, and for both where another early
         dialog has become the leg's."""
 
+    def on_renewed(self, leg: "Leg", body: bytes) -> None:
+        """The far end has answered a refresh of the session with another description than before (RFC 3264 8)."""
+
     def on_refer(self, leg: "Leg", referral: "Referral") -> None:
         """A REFER of the far end: accept or reject it."""
 

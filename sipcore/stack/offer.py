@@ -259,7 +259,7 @@ class Reoffer(Inside):
     def _accepted(self, status: int, reason: str, response: Message) -> None:
         leg, tx = self.leg, self.tx
         assert tx is not None
-        body = description(response)
+        body, before = description(response), leg.remote_sdp
         leg.reoffer = None
         sessiontimer.agreed(leg, response)
         if self.body:
@@ -273,6 +273,8 @@ class Reoffer(Inside):
                 exchange = Offer(leg, "ACK", body, client=tx)
         if not self.refresh:
             leg.owner.on_reoffer_done(leg, self, status, reason, body)
+        elif self.body and body and not sessiontimer.same(body, before):
+            leg.owner.on_renewed(leg, body)
         if exchange is not None and exchange.open:
             leg.owner.on_offer(leg, exchange)
         leg.go_on()
