@@ -2,7 +2,7 @@
 
 BIN     := .venv/bin
 TYPED   := $(wildcard $(patsubst %.pxd,%.py,$(shell find sipcore -name '[!_]*.pxd')))
-SOURCES := $(shell find sipcore benchmarks -name '*.pyx' -o -name '*.pxd' -o -name '*.h') $(TYPED)
+SOURCES := $(shell find sipcore benchmarks -name '*.pyx' -o -name '*.pxd' -o -name '*.h' -o -name '*.bpf.c') $(TYPED)
 CYTHON  := $(shell find sipcore benchmarks -name '*.pyx' -o -name '*.pxd')
 
 # The unit tests of sipcore: the ones worth running under the sanitizers.
@@ -87,6 +87,7 @@ lock:
 clean:
 	rm -rf build dist out *.egg-info .venv/.built .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
 	find sipcore benchmarks -name '*.so' -delete
+	find sipcore -name '*.bpf' -delete
 	find sipcore benchmarks -name '*.pyx' | sed 's/pyx$$/c/' | xargs rm -f $(TYPED:.py=.c)
 	find sipcore proxy benchmarks tests -name __pycache__ -prune -exec rm -rf {} +
 

@@ -5,8 +5,13 @@ SIPCORE_DEBUG=1 adds index checks and live-object counters, SIPCORE_SANITIZE=1 A
 UndefinedBehaviorSanitizer, SIPCORE_COVERAGE=1 line tracing for coverage. A built file does not know its switches:
 give each combination a source tree of its own (`make debug-test` does). SIPCORE_BUILT=1 builds nothing: where the
 modules stand in the tree already, pip would build them a second time to install the command.
+
+The relay's program for the kernel needs a compiler of its own (bpf-gcc). Without one it is left out, and the relay does
+without it.
 """
 import os
+import shutil
+import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -65,8 +70,26 @@ def modules(paths: Iterable[Path], **directives: bool) -> list[Extension]:
     ], compiler_directives=DIRECTIVES | directives, nthreads=JOBS)
 
 
+def build_program(source: Path) -> None:
+    """The instructions of a program for the kernel, beside its source."""
+    built = source.with_suffix("")
+    needed = max(path.stat().st_mtime for path in [source, *source.parent.glob("*.h")])
+    if shutil.which("bpf-gcc") is None or (built.exists() and built.stat().st_mtime >= needed):
+        return
+    made = Path("build") / source.with_suffix(".o").name
+    made.parent.mkdir(exist_ok=True)
+    # The kernel's headers are the system's, behind those of the compiler.
+    headers = [option for folder in ("/usr/include", f"/usr/include/{os.uname().machine}-linux-gnu")
+               for option in ("-idirafter", folder)]
+    subprocess.run(["bpf-gcc", "-O2", "-mcpu=v3", "-ffreestanding", "-Wall", "-Werror", *headers, "-c", str(source),
+                    "-o", str(made)], check=True)
+    subprocess.run(["bpf-objcopy", "-O", "binary", "-j", ".text", str(made), str(built)], check=True)
+
+
 # Of these, what Python says counts but for its types, which are for the type checker: negative indices, division, None.
 typed = {path for pxd in Path("sipcore").rglob("[!_]*.pxd") if (path := pxd.with_suffix(".py")).exists()}
+if not BUILT:
+    build_program(Path("sipcore/media/offload.bpf.c"))
 setup(
     ext_modules=[] if BUILT else [
         *modules([*Path("sipcore").rglob("*.pyx"), *Path("benchmarks").rglob("*.pyx")]),

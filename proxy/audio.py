@@ -12,6 +12,7 @@ from proxy.policy.media import choices, parse_ports, profiles, sessions_ever, wi
 from sipcore.anchor.anchor import Anchor
 from sipcore.anchor.bridges import Bridges
 from sipcore.anchor.sessions import profile, sessions_of, wrong_sources
+from sipcore.media.offload_program import Program
 from sipcore.media.ports import PortPool
 from sipcore.media.relay import HEARD_AGAIN, LATCHED, SILENT, TIMEOUT, MediaRelay
 from sipcore.media.tap import Tap
@@ -30,6 +31,7 @@ COUNTED = {
     "giant": "rtp_giant", "send_failed": "rtp_send_failed", "unsendable": "rtp_unsendable",
     "unauthentic": "srtp_unauthentic", "replayed": "srtp_replayed", "late": "rtp_late",
     "kernel_drops": "rtp_kernel_drops", "events_lost": "media_events_lost", "commands_lost": "media_commands_lost",
+    "offloads": "media_offloads",
 }
 """What the relay counts, and what the page calls it."""
 
@@ -55,8 +57,10 @@ class Audio:
         relay = config.relay
         room = max(1, min(sessions_ever(config), streams_allowed(config)))
         self._places = _places(config)
+        pools = [_pool(place) for place in self._places]
+        self._program = _program(pools) if relay.offload else None
         self.relay = MediaRelay(
-            [_pool(place) for place in self._places], sessions=room,
+            pools, sessions=room, program=self._program,
             learn_ms=_ms(relay.learn_seconds), silence_ms=_ms(relay.silence_seconds),
             timeout_ms=_ms(relay.timeout_seconds), places=max(256, room // 4), tap=Tap())
         self._timeout_us = 1000 * _ms(relay.timeout_seconds)
@@ -147,6 +151,7 @@ class Audio:
             "media_ports_taken": sum(pool.skipped for pool in pools),
             "media_ports_failed": sum(pool.failed for pool in pools),
             "media_sessions": self.relay.open_sessions,
+            "media_offloaded": totals["offloaded"],
             "media_ports_used": sum(pool.used for pool in pools),
             "media_ports_free": sum(pools[number].free for number in self._in_use),
         }
@@ -154,6 +159,8 @@ class Audio:
     def stop(self) -> None:
         """End the thread, close every port."""
         self.relay.stop()
+        if self._program is not None:
+            self._program.close()
 
 
 class _Place(NamedTuple):
@@ -176,3 +183,11 @@ def _pool(place: _Place) -> PortPool:
 
 def _ms(seconds: float) -> int:
     return round(seconds * 1000)
+
+
+def _program(pools: list[PortPool]) -> Program | None:
+    """What hands streams to the kernel; None where that cannot be had (the supervisor says why)."""
+    try:
+        return Program([pool.bound for pool in pools], sum(pool.pairs for pool in pools))
+    except OSError:
+        return None

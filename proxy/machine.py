@@ -8,6 +8,7 @@ from pathlib import Path
 from proxy.config import Config, Problem
 from proxy.policy.addresses import parse_host
 from proxy.policy.media import SIDES, pairs, parse_ports, sessions
+from sipcore.media import offload_program
 
 KERNEL = Path("/proc/sys/net/ipv4")
 """The same settings are for IPv6."""
@@ -53,13 +54,15 @@ def closed_folders(config: Config) -> list[Problem]:
 
 
 def remarks(config: Config, kernel: Path = KERNEL) -> list[str]:
-    """Media ports that the system may give to anybody who asks for a port."""
+    """Media ports that the system may give to anybody who asks for a port; audio that cannot be the kernel's."""
+    found = []
+    if config.media and config.relay.offload and (why := offload_program.problem()):
+        found.append(f"relay.offload: {why}; the relay passes all audio on by itself")
     try:
         first, last = map(int, (kernel / "ip_local_port_range").read_text().split())
         reserved = _port_list((kernel / "ip_local_reserved_ports").read_text())
     except (OSError, ValueError):
-        return []
-    found = []
+        return found
     for media in config.media:
         ports = parse_ports(media.ports)
         if set(ports) & set(range(first, last + 1)) - reserved:

@@ -7,8 +7,8 @@ from sipcore.stack.counters import COUNTERS
 GAUGES = (
     "transactions", "dialogs", "calls_up", "controlled_dialogs", "controlled_calls", "transfers_running",
     "records_waiting", "contexts", "webhook_waiting", "registrations", "registrations_up", "kept_alive",
-    "buffer_bytes", "kernel_drops", "media_calls_up", "media_sessions", "media_ports_used", "media_ports_free",
-    "dns_waiting", "dns_questions", "dns_names", "targets_up", "targets_degraded", "targets_down",
+    "buffer_bytes", "kernel_drops", "media_calls_up", "media_sessions", "media_offloaded", "media_ports_used",
+    "media_ports_free", "dns_waiting", "dns_questions", "dns_names", "targets_up", "targets_degraded", "targets_down",
     "targets_draining", "overload_share", "lag_us", "bans", "connections", "connections_unlisted",
 )
 """How it is now; the kernel's drops are counted by the sockets, which outlive a worker."""
@@ -26,7 +26,7 @@ COPIED = (
     "rtp_early", "rtp_late", "rtp_unheard", "rtp_stun", "rtp_dtls", "rtp_zrtp", "rtp_other", "rtp_truncated",
     "rtp_giant", "rtp_send_failed", "rtp_unsendable", "rtp_kernel_drops", "srtp_unauthentic", "srtp_replayed",
     "srtp_retold",
-    "media_events_lost", "media_commands_lost",
+    "media_events_lost", "media_commands_lost", "media_offloads",
     "transfers_completed", "transfers_failed", "transfers_cancelled", "transfers_unknown", "transfers_refused",
     "auth_challenged", "auth_passed", "auth_failed", "auth_stale", "auth_replayed", "auth_blocked", "auth_malformed",
     "challenges_answered", "challenges_refused",

@@ -64,6 +64,12 @@ class Relay(Table, frozen=True, kw_only=True):
     sessions: Annotated[int, Meta(ge=0, le=1_000_000), doc(
         "Most audio streams at a time in a worker; more are answered 503. Each takes a pair of ports and two open "
         "files a side. 0 means as many as the ports of all addresses allow.")] = 0
+    offload: Annotated[bool, doc(
+        "Audio that has settled (half a second after its source was learned; not while it is played to, captured, "
+        "converted or encrypted) is passed on by a program in the kernel, at the interface that it comes in by, and "
+        "takes next to nothing of the worker's time. It does not pass the packet filter of the system there. Needs "
+        "Linux 5.10, CAP_BPF and CAP_NET_ADMIN (root has them) and libbpf; `sipedge check` says what is missing, and "
+        "without it the relay does all by itself. For the addresses of [[media]] at the start.")] = False
     ready: Annotated[int, Meta(ge=0, le=32_000), doc(
         "Pairs of ports of each media address that are bound before a call needs them and stay bound between calls, "
         "which makes setting up a call cheaper. Each takes two open files and 6 KiB of the kernel's memory. 0: every "

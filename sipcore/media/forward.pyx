@@ -18,7 +18,8 @@ from sipcore.media.egress cimport (
 )
 from sipcore.media.latch cimport ADMIT_EARLY, ADMIT_LATCHED, ADMIT_WRONG, Admission, Latch, latch_admit, latch_target
 from sipcore.media.law cimport law_convert
-from sipcore.media.quality cimport reception_packet
+from sipcore.media.offloading cimport offload_end, offload_end_session, offload_passed, side_heard_us
+from sipcore.media.quality cimport RtpNumbers, reception_packet
 from sipcore.media.rtcp cimport RtcpMap, RtcpReport, rtcp_passes, rtcp_read, rtcp_rewrite, rtcp_round_trip
 from sipcore.media.rtp cimport (
     KIND_DTLS, KIND_RTCP, KIND_RTP, KIND_SHORT, KIND_STUN, KIND_ZRTP, RTP_HEADER, Kind, kind_of, read_u32,
@@ -56,6 +57,7 @@ cdef void forward_one(Thread* thread, Session* session, uint32_t number, uint8_t
     cdef ssize_t n, came
     cdef uint64_t now
     cdef Kind kind
+    cdef RtpNumbers numbers
     cdef int error
     n = came = recvfrom(flow.fd, packet, PACKET_MAX, MSG_TRUNC, <sockaddr*>&name, &size)
     if n < 0:
@@ -102,19 +104,25 @@ cdef void forward_one(Thread* thread, Session* session, uint32_t number, uint8_t
     if kind == KIND_RTCP:
         _on_rtcp(thread, session, number, side, packet, <uint32_t>n, now)
         return
+    if origin.offloaded:
+        offload_end(thread, session, side)
     if origin.silent:
         origin.silent = False
         tell(thread, number, session, EVENT_HEARD_AGAIN, side,
-             (now - max(origin.counters.heard_us, origin.watch_us)) // 1000, &flow.latch.source)
+             (now - max(side_heard_us(origin), origin.watch_us)) // 1000, &flow.latch.source)
     relaxed_add(&origin.counters.packets, 1)
     relaxed_add(&origin.counters.octets, <uint64_t>n)
     relaxed_store(&origin.counters.heard_us, now)
-    reception_packet(&origin.reception, rtp_ssrc(packet), rtp_sequence(packet), rtp_timestamp(packet), now * 1000,
-                     origin.clock)
+    numbers.ssrc = rtp_ssrc(packet)
+    numbers.timestamp = rtp_timestamp(packet)
+    numbers.sequence = rtp_sequence(packet)
+    reception_packet(&origin.reception, &numbers, now * 1000, origin.clock)
     if rtp_payload_type(packet) == origin.event_payload:
         _on_telephone_event(thread, session, number, side, packet, <uint32_t>n, now)
     if not _pass_rtp(thread, session, number, side, packet, <size_t>n, now):
         relaxed_add(&origin.counters.unheard, 1)
+    elif origin.offload != NULL:
+        offload_passed(thread, session, side, &numbers)
 
 
 cdef bint _pass_rtp(Thread* thread, Session* session, uint32_t number, uint8_t side, uint8_t* packet, size_t n,
@@ -374,6 +382,8 @@ cdef bint _admit(Thread* thread, Session* session, uint32_t number, uint8_t side
     cdef Side* origin = session.sides[side]
     cdef Address source
     cdef Admission admission
+    if origin.offloaded:
+        flow.latch.heard_us = max(flow.latch.heard_us, side_heard_us(origin))
     address_of(<const sockaddr*>name, &source)
     admission = latch_admit(&flow.latch, &source, read_u32(thread.packet + (8 if kind == KIND_RTP else 4)), now)
     if not _counted(origin, admission):
@@ -382,6 +392,7 @@ cdef bint _admit(Thread* thread, Session* session, uint32_t number, uint8_t side
         flow_retarget(flow, origin.family)
         flow.own = _is_own(thread, &source)
         if flow == &origin.flows[0]:
+            offload_end_session(thread, session)
             tell(thread, number, session, EVENT_LATCHED, side, flow.latch.rank, &source)
     return True
 

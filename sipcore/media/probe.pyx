@@ -10,7 +10,8 @@ from .dtmf cimport (
 from .pace cimport Pace, pace_count
 from .play cimport Player, player_next, player_start
 from .quality cimport (
-    Reception, reception_burst_ratio, reception_expected, reception_jitter_us, reception_lost, reception_packet,
+    Reception, RtpNumbers, reception_burst_ratio, reception_expected, reception_jitter_us, reception_lost,
+    reception_packet,
 )
 from .rtcp cimport RtcpMap, RtcpPassages, RtcpReport, rtcp_passes, rtcp_read, rtcp_rewrite, rtcp_round_trip
 from .rtp cimport RTP_HEADER
@@ -25,7 +26,8 @@ cdef class Receiver:
 
     def packet(self, uint16_t sequence, uint32_t timestamp=0, uint64_t arrival_ns=0, uint32_t clock=8000,
                uint32_t ssrc=1) -> None:
-        reception_packet(&self.r, ssrc, sequence, timestamp, arrival_ns, clock)
+        cdef RtpNumbers numbers = RtpNumbers(ssrc, timestamp, sequence)
+        reception_packet(&self.r, &numbers, arrival_ns, clock)
 
     def figures(self) -> dict[str, float]:
         return {
@@ -37,9 +39,13 @@ cdef class Receiver:
 
     def receive_often(self, uint32_t operations) -> int:
         """So many packets in order, 20 ms apart."""
+        cdef RtpNumbers numbers
         cdef uint32_t i
+        numbers.ssrc = 1
         for i in range(operations):
-            reception_packet(&self.r, 1, <uint16_t>i, i * 160, <uint64_t>i * 20000000 + 1, 8000)
+            numbers.timestamp = i * 160
+            numbers.sequence = <uint16_t>i
+            reception_packet(&self.r, &numbers, <uint64_t>i * 20000000 + 1, 8000)
         return reception_jitter_us(&self.r)
 
 

@@ -51,6 +51,8 @@ cdef class MediaRelay:
     cdef readonly Tap tap                   # copies of packets of captured sessions, None: no captures
     cdef list sounds                        # by place: the bytes that the thread plays from
     cdef list free_places
+    cdef object program                     # what hands streams to the kernel (offload_program.py), None: nothing does
+    cdef SideCounters seen[SIDES]           # what `counters` has said last of each side
 
     cdef void hush(self) noexcept
     cdef void tell(self, bint later=*) noexcept
@@ -63,6 +65,7 @@ cdef class MediaRelay:
     cdef void map(self, uint32_t session, int side, const uint8_t* triples, int n) noexcept
     cpdef bint release(self, uint32_t session, int side) noexcept
     cpdef void close(self, uint32_t session) noexcept
+    cdef void _offload(self) except *
     cdef const SideCounters* counters(self, uint32_t session, int side) noexcept nogil
     cdef const Reception* reception(self, uint32_t session, int side) noexcept nogil
     cdef int _own(self, PortPool pool) except -1
@@ -74,6 +77,7 @@ cdef class MediaRelay:
     cdef bint _start(self, Place* it, object sound) except -1
     cdef bint _is_open(self, uint32_t session, int side) noexcept
     cdef Command* _command(self, uint32_t session, uint8_t kind, int side) noexcept
+    cdef void _stop_kernel(self, uint32_t session) noexcept
     cdef void _publish(self) noexcept
     cdef void _flush(self) noexcept
     cdef void _on_released(self, uint64_t pair, uint64_t now_us) noexcept

@@ -1,5 +1,6 @@
 from collections.abc import Iterable, Mapping
 
+from sipcore.media.offload_program import Program
 from sipcore.media.ports import PortPool
 from sipcore.media.tap import Tap
 
@@ -28,6 +29,8 @@ class MediaRelay:
         queue: int = 4096,
         places: int = 256,
         tap: Tap | None = None,
+        program: Program | None = None,
+        settled: int = 25,
     ) -> None: ...
     @property
     def pools(self) -> tuple[PortPool, ...]: ...

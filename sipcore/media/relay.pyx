@@ -20,7 +20,7 @@ from posix.unistd cimport close as close_fd, read
 from sipcore.base.address cimport address_from, address_host
 from sipcore.base.pages cimport pages_give, pages_take
 from sipcore.base.ring cimport (
-    relaxed_store, ring_free, ring_front, ring_listen, ring_new, ring_publish, ring_release, ring_reserve,
+    relaxed_load, relaxed_store, ring_free, ring_front, ring_listen, ring_new, ring_publish, ring_release, ring_reserve,
 )
 from sipcore.media.clock cimport monotonic_us
 from sipcore.media.counters cimport add_up, shown_side, shown_thread
@@ -28,6 +28,8 @@ from sipcore.media.dtmf cimport DTMF_DIGITS, DTMF_NONE, dtmf_event, dtmf_start
 from sipcore.media.egress cimport PAYLOAD_PAIRS
 from sipcore.media.law cimport LAW_KEPT, LAW_TO_A, LAW_TO_MU
 from sipcore.media.play cimport player_start
+from sipcore.media.offload cimport OFFLOAD_INTERFACES, Offload, OffloadFlow
+from sipcore.media.offloading cimport side_reception
 from sipcore.media.ports cimport PortPair, PortPool
 from sipcore.media.quality cimport reception_jitter_us, reception_lost
 from sipcore.media.rtp cimport PAYLOAD_NONE, RTP_HEADER
@@ -69,12 +71,14 @@ cdef class MediaRelay:
     TIMEOUT are said, 0: never. watch_ms: how exactly. realtime, nice: what the thread asks of the system
     (priority.pyx). queue: commands that may wait for the thread, twice as many before they are lost, events for the
     loop, and sides that are being released. places: sounds and digits that can be sent at once. tap: where packets of
-    captured sessions are copied to. OSError where the thread or its descriptors cannot be had.
+    captured sessions are copied to. program: a Program through which streams are handed to the kernel once the thread
+    has passed on so many packets, settled, in the plain way. OSError where the thread or its descriptors cannot be had.
     """
 
     def __init__(self, pools, *, uint32_t sessions=4096, uint64_t learn_ms=10_000, uint64_t silence_ms=5000,
                  uint64_t timeout_ms=60_000, uint64_t watch_ms=1000, bint realtime=True, int nice=-10,
-                 uint32_t queue=4096, uint32_t places=256, Tap tap=None):
+                 uint32_t queue=4096, uint32_t places=256, Tap tap=None, program=None,
+                 uint8_t settled=25):
         cdef PortPool pool
         cdef int error
         if self.slots != NULL:
@@ -84,6 +88,10 @@ cdef class MediaRelay:
         if not 1 <= queue <= QUEUE_MAX:
             raise ValueError(f"not a length of a queue from 1 to {QUEUE_MAX}: {queue}")
         self.pools = ()
+        self.program = program
+        self.thread.offload.settled = settled
+        if program is not None:
+            self._offload()
         for pool in pools:
             self._own(pool)
         self.sessions = sessions
@@ -200,6 +208,10 @@ cdef class MediaRelay:
         own.first = pool.first_port
         own.last = pool.last_port
         own.uses = pool.uses
+        own.tos = <uint8_t>pool.tos
+        own.offload = 0
+        if self.program is not None:
+            own.offload = self.program.add(pool.bound, pool.first_port, pool.pairs) + 1
         pool.number = <uint16_t>self.thread.own_n
         self.pools = (*self.pools, pool)
         relaxed_store(&self.thread.own_n, self.thread.own_n + 1)
@@ -402,17 +414,50 @@ cdef class MediaRelay:
                 kept |= 1 << side
         return kept
 
+    cdef void _offload(self) except *:
+        """Take over what the program shares with the thread."""
+        cdef uint8_t[::1] flows = self.program.flows
+        cdef uint8_t[::1] beat = self.program.beat
+        cdef Offload* offload = &self.thread.offload
+        offload.flows = <OffloadFlow*>&flows[0]
+        offload.beat = <uint64_t*>&beat[0]
+        offload.ask_fd = self.program.ask.fileno()
+        offload.changed_fd = self.program.changed.fileno()
+        for interface in self.program.interfaces[:OFFLOAD_INTERFACES]:
+            offload.interfaces[offload.interfaces_n] = interface
+            offload.interfaces_n += 1
+
     cdef const SideCounters* counters(self, uint32_t session, int side) noexcept nogil:
-        """A side's counters, NULL where there is no such session. Valid until the session's CLOSED is taken."""
+        """A side's counters, NULL where there is no such session. Valid until the session's CLOSED is taken, or this is
+        called again for a side of that number."""
+        cdef const OffloadFlow* flow
+        cdef const Side* origin
+        cdef SideCounters* seen
+        cdef int other
         if session >= self.sessions or not 0 <= side < SIDES or self.slots[session].state == SLOT_FREE:
             return NULL
-        return &self.thread.sessions[session].sides[side].counters
+        flow = self.thread.sessions[session].sides[side].offload
+        if flow == NULL:
+            return &self.thread.sessions[session].sides[side].counters
+        seen = &self.seen[side]
+        seen[0] = self.thread.sessions[session].sides[side].counters
+        seen.packets += relaxed_load(&flow.packets)
+        seen.octets += relaxed_load(&flow.octets)
+        seen.heard_us = max(seen.heard_us, relaxed_load(&flow.heard_ns) // 1000)
+        seen.alive_us = max(seen.alive_us, seen.heard_us)
+        for other in range(SIDES):
+            origin = self.thread.sessions[session].sides[other]
+            flow = origin.offload
+            if flow != NULL and origin.offloaded and origin.listener == side:
+                seen.sent += relaxed_load(&flow.packets)
+                seen.sent_octets += relaxed_load(&flow.octets)
+        return seen
 
     cdef const Reception* reception(self, uint32_t session, int side) noexcept nogil:
         """How a side's RTP arrives, as `counters`; the fields may be of two packets that came one after the other."""
         if session >= self.sessions or not 0 <= side < SIDES or self.slots[session].state == SLOT_FREE:
             return NULL
-        return &self.thread.sessions[session].sides[side].reception
+        return side_reception(self.thread.sessions[session].sides[side])
 
     cdef bint _is_open(self, uint32_t session, int side) noexcept:
         return (session < self.sessions and 0 <= side < SIDES and self.thread.running
@@ -434,7 +479,18 @@ cdef class MediaRelay:
         command.generation = self.slots[session].generation if session != NO_SESSION else 0
         command.kind = kind
         command.side = <uint8_t>side
+        if session != NO_SESSION and self.program is not None:
+            self._stop_kernel(session)
         return command
+
+    cdef void _stop_kernel(self, uint32_t session) noexcept:
+        """Have the thread get the next packet of each stream: a command holds for what is sent after it."""
+        cdef OffloadFlow* flow
+        cdef int side
+        for side in range(SIDES):
+            flow = self.thread.sessions[session].sides[side].offload
+            if flow != NULL:
+                relaxed_store(&flow.active, 0)
 
     cdef void _publish(self) noexcept:
         if self.in_ring:
@@ -776,7 +832,9 @@ cdef class MediaRelay:
         for session in range(self.fresh):
             if self.slots[session].state != SLOT_FREE:
                 for side in range(SIDES):
-                    add_up(&self.thread.sessions[session].sides[side].counters, &total)
+                    add_up(self.counters(session, side), &total)
         shown = shown_side(&total) | shown_thread(&self.thread.counters)
         shown["commands_lost"] = self.commands_lost
+        shown["offloaded"] = relaxed_load(&self.thread.offload.active)
+        shown["offloads"] = relaxed_load(&self.thread.offload.begun)
         return shown

@@ -11,6 +11,7 @@ from sipcore.media.counters cimport SideCounters
 from sipcore.media.dtmf cimport DtmfHearing, DtmfSender
 from sipcore.media.egress cimport SPEAKER_NONE, Egress
 from sipcore.media.latch cimport Latch
+from sipcore.media.offload cimport OffloadFlow
 from sipcore.media.play cimport Player
 from sipcore.media.quality cimport Reception
 from sipcore.media.rtcp cimport RtcpPassages
@@ -63,6 +64,7 @@ cdef struct Side:
     RtcpPassages passages       # sender reports towards this side, for the round trip
     DtmfHearing digits          # that this side sends
     SideKeys keys
+    OffloadFlow* offload        # of its RTP port; NULL: the kernel passes nothing on by itself
     uint64_t watch_us           # silence counts from here at least
     uint32_t clock
     uint16_t ptime
@@ -77,6 +79,9 @@ cdef struct Side:
     uint8_t payload
     uint8_t event_payload
     uint8_t silent              # SILENT was said
+    uint8_t offloaded           # the kernel passes on what this side sends
+    uint8_t listener            # the one side that it passes them on to
+    uint8_t settled             # packets passed on in the plain way, since the thread has it, up to Offload.settled
     uint32_t playing            # place of what is played towards this side, and 1; 0: nothing
 
 cdef struct Session:            # most have two sides, and the memory of the others is not touched

@@ -3,6 +3,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from sipcore.base.address cimport Address
 from sipcore.base.ring cimport Ring
 from sipcore.media.counters cimport ThreadCounters
+from sipcore.media.offload cimport Offload
 from sipcore.media.pace cimport Pace
 from sipcore.media.ports cimport PortUse
 from sipcore.media.session cimport Place, Session
@@ -23,6 +24,8 @@ cdef struct OwnPorts:
     uint16_t first
     uint16_t last
     PortUse* uses               # by port, from `first` on
+    uint32_t offload            # record of the first pair and 1; 0: the kernel passes nothing of these on
+    uint8_t tos                 # of what leaves from them
 
 cdef struct Thread:
     # Set before the thread starts, and constant then:
@@ -46,9 +49,10 @@ cdef struct Thread:
     int told_fd                 # eventfd: events wait
     int epoll_fd
     uint64_t stopping           # set by the loop
-    uint64_t asleep             # set by the thread: no session is live, so it does not look for commands by itself
+    uint64_t asleep             # set by the thread: no packet may come soon, so it does not look for commands by itself
     uint64_t starved            # set by the loop: it holds commands back until there is room
     ThreadCounters counters
+    Offload offload
     # The thread's own:
     uint32_t* generations       # of open sessions, else 0; by session
     uint32_t high               # sessions that were ever open end here

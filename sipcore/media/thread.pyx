@@ -3,7 +3,8 @@
 It may share a core with the event loop, and then goes first (priority.pyx). Commands come through one queue and
 events go back through another, each with an eventfd. Commands are taken before the sockets of a round, so that a
 packet that follows a command meets it, and most commands wake nobody: a socket that is in epoll brings them with its
-next packet. What epoll says names a port; whose that is at the moment stands in a table (parking.pyx).
+next packet. Where the kernel has streams (offloading.pyx), no packet may come, and commands wake the thread. What epoll
+says names a port; whose that is at the moment stands in a table (parking.pyx).
 
 Its clock ticks coarsely, and only while there are sessions: every tick looks at one slice of them for silence.
 
@@ -19,21 +20,21 @@ from sipcore.base.ring cimport (
 )
 from sipcore.media.clock cimport monotonic_us
 from sipcore.media.counters cimport SideCounters
-from sipcore.media.dtmf cimport DtmfEvent, dtmf_quiet
 from sipcore.media.egress cimport SPEAKER_NONE, egress_map
-from sipcore.media.forward cimport flow_retarget, forward_one, forward_soon, say_digits, tell
-from sipcore.media.latch cimport latch_aim, latch_target
+from sipcore.media.forward cimport flow_retarget, forward_one, forward_soon, tell
+from sipcore.media.latch cimport latch_aim
+from sipcore.media.offloading cimport offload_bind, offload_end_session, offload_tick
 from sipcore.media.pace cimport PACE_REST_US, pace_count
-from sipcore.media.parking cimport flow_use, port_closed, port_late, port_left, port_taken, port_use
+from sipcore.media.parking cimport port_closed, port_late, port_left, port_taken, port_use
 from sipcore.media.playing cimport playing_begin, playing_end, playing_go_on
 from sipcore.media.priority cimport priority_adjust, priority_begin
 from sipcore.media.session cimport (
     COMMAND_AIM, COMMAND_BIND, COMMAND_CAPTURE, COMMAND_CLOSE, COMMAND_DROP, COMMAND_HEAR, COMMAND_INHERIT,
     COMMAND_MAP, COMMAND_PLAY, COMMAND_PROTECT, COMMAND_RELEASE, COMMAND_SILENCE, EVENT_CLOSED, EVENT_RELEASED,
-    EVENT_SILENT, EVENT_TIMEOUT, NO_SESSION, SIDES, Aim, BoundPair, Command, Flow, Session, Side, side_make,
+    NO_SESSION, SIDES, Aim, BoundPair, Command, Flow, Session, Side, side_make,
 )
 from sipcore.media.sidekeys cimport sidekeys_forget, sidekeys_inherit, sidekeys_take
-from sipcore.media.srtp cimport srtp_free
+from sipcore.media.watching cimport look_for_drops, watch_slice
 
 cdef extern from "<sys/epoll.h>" nogil:
     ctypedef union epoll_data_t:
@@ -69,15 +70,10 @@ cdef extern from "<sys/prctl.h>" nogil:
     int PR_SET_NAME, PR_SET_TIMERSLACK
     int prctl(int option, const char* name)
 
-cdef extern from "sockets.h" nogil:
-    long sipcore_socket_drops(int fd)
-
 cdef enum:
     STACK_BYTES = 256 * 1024
-    DROPS_EVERY = 8             # sweeps between two looks at a socket's drops: a system call each
 
 cdef uint64_t WAKE = <uint64_t>-1       # epoll's data of the eventfd
-cdef uint64_t NEVER = <uint64_t>-1
 
 
 cdef int thread_start(Thread* thread) noexcept:
@@ -154,12 +150,12 @@ cdef void* _run(void* argument) noexcept nogil:
     rest.tv_nsec = 1000 * PACE_REST_US
     priority_begin(thread)
     while not relaxed_load(&thread.stopping):
-        if thread.live == 0:
+        if thread.live == 0 or thread.offload.active:
             # What is published after this wakes the thread, what was published before is taken now.
             exchange(&thread.asleep, 1)
             _take_commands(thread)
             _wake_loop(thread)
-            thread.pace.fast = False
+            thread.pace.fast = thread.pace.fast and thread.live != 0
         n = epoll_wait(thread.epoll_fd, events, EVENTS_AT_ONCE, 0 if thread.pace.fast else _timeout_ms(thread))
         if n == 0 and thread.pace.fast:
             nanosleep(&rest, NULL)
@@ -199,7 +195,8 @@ cdef void* _run(void* argument) noexcept nogil:
                 playing_go_on(thread, now)
             if now >= thread.tick_at_us:
                 thread.tick_at_us = now + thread.tick_us
-                _watch_slice(thread, now)
+                offload_tick(thread, now)
+                watch_slice(thread, now)
                 priority_adjust(thread, now)
         _wake_loop(thread)
     return NULL
@@ -236,6 +233,7 @@ cdef void _take_commands(Thread* thread) noexcept nogil:
             continue
         session = &thread.sessions[command.session]
         side_make(session.sides[command.side])
+        offload_end_session(thread, session)
         if thread.generations[command.session] == 0:
             thread.generations[command.session] = command.generation
             thread.live += 1
@@ -281,6 +279,7 @@ cdef void _on_bind(Thread* thread, Session* session, Command* command) noexcept 
         side.flows[i].port = <unsigned short>(pair.port + i)
         flow_retarget(&side.flows[i], side.family)
         port_taken(thread, side, i, command.session, command.side)
+    offload_bind(thread, side)
 
 
 cdef void _on_aim(Thread* thread, Side* side, const Aim* aim) noexcept nogil:
@@ -326,7 +325,8 @@ cdef void _close_side(Thread* thread, Session* session, int number, bint kept) n
     cdef int i
     if not side.made:
         return
-    _look_for_drops(thread, side)
+    look_for_drops(thread, side)
+    side.offload = NULL
     if side.playing:
         playing_end(thread, session, side.playing - 1, False)
     sidekeys_forget(side)
@@ -379,72 +379,9 @@ cdef void _on_close(Thread* thread, uint32_t number, uint8_t kept) noexcept nogi
     """Give the sockets up; with the event the session is the loop's again. kept: bit of each side whose stay bound."""
     cdef Session* session = &thread.sessions[number]
     cdef int side
+    offload_end_session(thread, session)
     for side in range(SIDES):
         _close_side(thread, session, side, kept >> side & 1)
     thread.generations[number] = 0
     thread.live -= 1
     tell(thread, number, session, EVENT_CLOSED, 0, kept, NULL)
-
-
-cdef void _watch_slice(Thread* thread, uint64_t now) noexcept nogil:
-    """Look at the next slice of the sessions for silence."""
-    cdef uint32_t n = (thread.high + SWEEP_SLICES - 1) // SWEEP_SLICES
-    while n > 0:
-        n -= 1
-        if thread.cursor >= thread.high:
-            thread.cursor = 0
-            thread.sweeps += 1
-            break
-        if thread.generations[thread.cursor]:
-            _watch(thread, thread.cursor, now)
-        thread.cursor += 1
-
-
-cdef void _watch(Thread* thread, uint32_t number, uint64_t now) noexcept nogil:
-    cdef Session* session = &thread.sessions[number]
-    cdef Side* side
-    cdef uint64_t idle, least = NEVER
-    cdef DtmfEvent digit
-    cdef bint held = False
-    cdef uint8_t i
-    for i in range(SIDES):
-        side = session.sides[i]
-        if not side.made or side.flows[0].fd < 0:
-            continue
-        if thread.sweeps % DROPS_EVERY == 0:
-            _look_for_drops(thread, side)
-        if side.keys.before != NULL and now >= side.keys.before_until_us:
-            srtp_free(side.keys.before)
-            side.keys.before = NULL
-        if side.digits.going:
-            say_digits(thread, session, number, i, &digit, dtmf_quiet(&side.digits, now, &digit))
-        if not side.active:
-            continue
-        if not side.sends:
-            # On hold: neither does the other one have to play anything.
-            held = True
-            continue
-        idle = now - max(side.counters.heard_us, side.watch_us)
-        if thread.silence_us and idle >= thread.silence_us and not side.silent:
-            side.silent = True
-            tell(thread, number, session, EVENT_SILENT, i, idle // 1000, latch_target(&side.flows[0].latch))
-        # A muted phone may go on with its reports: it is not gone.
-        least = min(least, now - max(side.counters.alive_us, side.watch_us))
-    if held or least == NEVER or least < thread.timeout_us:
-        session.timed_out = False
-    elif thread.timeout_us and not session.timed_out:
-        session.timed_out = True
-        tell(thread, number, session, EVENT_TIMEOUT, SIDES, least // 1000, NULL)
-
-
-cdef void _look_for_drops(Thread* thread, Side* side) noexcept nogil:
-    cdef uint64_t drops = 0
-    cdef long n
-    cdef int i
-    for i in range(2):
-        if side.flows[i].fd >= 0:
-            n = sipcore_socket_drops(side.flows[i].fd)
-            if n > 0:
-                drops += <uint32_t>n - flow_use(thread, side, i).drops
-    if drops:
-        relaxed_store(&side.counters.kernel_drops, drops)

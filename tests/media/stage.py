@@ -10,6 +10,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
+from sipcore.media.offload_program import Program
 from sipcore.media.ports import PortPool
 from sipcore.media.relay import CLOSED, MediaRelay
 
@@ -102,12 +103,21 @@ class Phone:
 
 
 class Stage:
-    """A relay and phones. At the end nothing of it may be left: sessions, ports, descriptors."""
+    """A relay and phones. At the end nothing of it may be left: sessions, ports, descriptors.
+
+    offloads: the kernel passes on what it can from the second packet on, where a stage does not say otherwise.
+    """
+
+    offloads = False
 
     def __init__(self, *pools: PortPool, **settings: Any):
         self._before = opened()
         self.pools = pools or (PortPool(HOST, 20000, 20399, quarantine=0),)
-        self.relay = MediaRelay(self.pools, **{"sessions": 16, "nice": 0, "realtime": False} | settings)
+        self.program = None
+        if self.offloads:
+            self.program = Program([pool.bound for pool in self.pools], sum(pool.pairs for pool in self.pools))
+        self.relay = MediaRelay(self.pools, **{"sessions": 16, "nice": 0, "realtime": False, "program": self.program,
+                                               "settled": 1} | settings)
         self.phones: list[Phone] = []
         self.events: list[Event] = []
 
@@ -160,6 +170,8 @@ class Stage:
         for phone in self.phones:
             phone.close()
         self.relay.stop()
+        if self.program is not None:
+            self.program.close()
         if error is None:
             assert self.relay.open_sessions == 0
             assert [pool.used for pool in self.pools] == [0] * len(self.pools)

@@ -4,6 +4,8 @@ import pytest
 from sipcore.media.ports import PortPool
 from tests.media.stage import HOST, Phone, Stage, numbers, receiver_report, rtp, until
 
+pytestmark = pytest.mark.usefixtures("by_both")
+
 PACKETS = [rtp(1), rtp(2, 160, marker=True, payload=b""), rtp(3, payload=bytes(range(256)) * 7 + bytes(244)),
            bytes([0xBF, 0x7F]) + bytes(40), bytes([0x90, 8]) + rtp(5)[2:12] + bytes([0xBE, 0xDE, 0, 1]) + bytes(9)]
 

@@ -1,6 +1,10 @@
 """Descriptions that name the edge's own ports: what goes through it twice passes, what goes round is bounded."""
+import pytest
+
 from sipcore.media.ports import PortPool
 from tests.media.stage import HOST, Stage, rtp, until
+
+pytestmark = pytest.mark.usefixtures("by_both")
 
 PASSING = 1000
 """Packets a second from one of the relay's own ports (forward.pyx)."""

@@ -4,6 +4,8 @@ import pytest
 from sipcore.media.relay import LATCHED
 from tests.media.stage import Stage, receiver_report, rtp, until
 
+pytestmark = pytest.mark.usefixtures("by_both")
+
 OFF, SIGNALLED_FIRST, ANY = 0, 1, 2
 
 

@@ -24,6 +24,8 @@ from tests.media.stage import (
     until,
 )
 
+pytestmark = pytest.mark.usefixtures("by_both")
+
 
 def held() -> int:
     """Bytes of memory of this process alone; under AddressSanitizer, which keeps what is freed, those not freed."""

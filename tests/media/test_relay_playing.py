@@ -7,6 +7,8 @@ from sipcore.media.relay import CLOSED, DTMF, PLAYED
 from sipcore.media.tap import Tap
 from tests.media.stage import Phone, Stage, numbers, rtp, until
 
+pytestmark = pytest.mark.usefixtures("by_both")
+
 FRAMES = b"".join(bytes([n]) * 160 for n in range(5))
 VOICE = b"v" * 160
 

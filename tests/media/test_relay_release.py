@@ -1,6 +1,10 @@
 """One side given back while the others go on."""
+import pytest
+
 from sipcore.media.relay import PLAYED, RELEASED
 from tests.media.stage import Stage, numbers, rtp
+
+pytestmark = pytest.mark.usefixtures("by_both")
 
 FRAMES = bytes(1600)
 

@@ -23,6 +23,8 @@ from .stage import PATIENCE, Phone, Stage, numbers, rtp, until
 from .test_pcap import sdp, sip, tshark
 from .tones import decode, share, tone
 
+pytestmark = pytest.mark.usefixtures("by_both")
+
 SOUND = prepare(tone(700, 0.5), 8000, name="tone")
 SHORT = prepare(tone(700, 0.1), 8000, name="short")
 

@@ -29,7 +29,7 @@ class Namespace:
         home = os.open(_OWN, os.O_RDONLY)
         try:
             _check(_libc.unshare(CLONE_NEWNET), "unshare")
-            self._descriptor = os.open(_OWN, os.O_RDONLY)
+            self.descriptor = os.open(_OWN, os.O_RDONLY)
         finally:
             _check(_libc.setns(home, CLONE_NEWNET), "setns")
             os.close(home)
@@ -51,7 +51,7 @@ class Namespace:
         """What this thread opens or starts here belongs to the namespace, and stays there."""
         home = os.open(_OWN, os.O_RDONLY)
         try:
-            _check(_libc.setns(self._descriptor, CLONE_NEWNET), "setns")
+            _check(_libc.setns(self.descriptor, CLONE_NEWNET), "setns")
             try:
                 yield
             finally:
@@ -71,7 +71,7 @@ class Namespace:
         return made
 
     def close(self) -> None:
-        os.close(self._descriptor)
+        os.close(self.descriptor)
 
 
 _IP_FREEBIND = 15

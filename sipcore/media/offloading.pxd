@@ -1,0 +1,34 @@
+"""When a stream is in the kernel's hands, and when it is the thread's again."""
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from sipcore.base.ring cimport relaxed_load
+from sipcore.media.quality cimport Reception, RtpNumbers
+from sipcore.media.session cimport Session, Side
+from sipcore.media.thread cimport Thread
+
+
+cdef void offload_bind(Thread* thread, Side* side) noexcept nogil
+cdef void offload_begin(Thread* thread, Session* session, uint8_t side, uint32_t ssrc) noexcept nogil
+cdef void offload_end(Thread* thread, Session* session, uint8_t side) noexcept nogil
+cdef void offload_end_session(Thread* thread, Session* session) noexcept nogil
+cdef void offload_tick(Thread* thread, uint64_t now) noexcept nogil
+
+
+cdef inline void offload_passed(Thread* thread, Session* session, uint8_t side,
+                                const RtpNumbers* packet) noexcept nogil:
+    """The thread has passed on a packet of a side that has a record."""
+    cdef Side* origin = session.sides[side]
+    origin.settled += 1
+    if origin.settled >= thread.offload.settled:
+        origin.settled = 0
+        offload_begin(thread, session, side, packet.ssrc)
+
+
+cdef inline uint64_t side_heard_us(const Side* side) noexcept nogil:
+    """When the side's last RTP came, CLOCK_MONOTONIC; 0: none yet."""
+    cdef uint64_t heard = relaxed_load(&side.counters.heard_us)
+    return max(heard, relaxed_load(&side.offload.heard_ns) // 1000) if side.offload != NULL else heard
+
+
+cdef inline const Reception* side_reception(const Side* side) noexcept nogil:
+    """How the side's RTP arrives; whoever passes it on counts it."""
+    return &side.offload.reception if side.offloaded else &side.reception

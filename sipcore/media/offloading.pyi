@@ -1,0 +1,2 @@
+FLOW_BYTES: int
+POOL_BYTES: int
