@@ -2,6 +2,7 @@
 
 Nothing here waits without a bound, and nothing waits by sleeping where there is an event to wait for.
 """
+import contextlib
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import pytest
 
@@ -45,6 +47,14 @@ name = "tcp"
 bind = "tcp:{net}.1:5060"
 """
 """Of an edge's configuration, to be filled in: a listener of each at one address."""
+
+
+def kill_group(process: "subprocess.Popen[Any]") -> None:
+    """Kill a process that has a session of its own, and all that it has started there: what is left of those would keep
+    its pipes open."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait(STOP_SECONDS)
 
 
 def wait_until(condition: Callable[[], object], what: str, seconds: float = WAIT_SECONDS) -> None:
@@ -101,12 +111,12 @@ class EdgeProcess:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "proxy", "run", "-c", str(self.file), *arguments], cwd=ROOT, text=True,
             errors="backslashreplace", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            env=os.environ | {"PYTHONPATH": str(ROOT)})
+            start_new_session=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
         assert self._process.stdout is not None
         assert self._process.stderr is not None
         self._out, self._err = Output(self._process.stdout), Output(self._process.stderr)
         if not self._err.wait(lambda lines: any('"worker ready"' in line for line in lines), START_SECONDS):
-            self._process.kill()
+            kill_group(self._process)
             self._close()
             raise AssertionError("the edge did not start:\n" + "\n".join(self._err.lines + self._out.lines))
         self.pid = self._process.pid
@@ -171,8 +181,7 @@ class EdgeProcess:
         try:
             status = self._process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait(STOP_SECONDS)
+            kill_group(self._process)
             raise
         finally:
             self._close()
@@ -184,12 +193,14 @@ class EdgeProcess:
                     if line["level"] == "error" and line["event"] != "target down"], output
 
     def _close(self) -> None:
-        self._out.join()
-        self._err.join()
-        for pipe in (self._process.stdout, self._process.stderr):
-            if pipe is not None:
-                pipe.close()
-        self._process.wait(STOP_SECONDS)
+        try:
+            self._out.join()
+            self._err.join()
+        finally:
+            kill_group(self._process)
+            for pipe in (self._process.stdout, self._process.stderr):
+                if pipe is not None:
+                    pipe.close()
 
 
 def _wait_line(output: Output, seconds: float, fields: dict[str, object]) -> dict:

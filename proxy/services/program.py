@@ -11,6 +11,8 @@ from .client import NoAnswer
 # Keys of this process may stand in its environment, and are no business of the program.
 _INHERITED = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "LC_CTYPE")
 _OUTPUT = 1
+GONE_SECONDS = 1.0
+"""How long a program that was killed is waited for: it is gone at once, unless a broken device holds it."""
 
 
 class _Output(asyncio.SubprocessProtocol):
@@ -88,8 +90,8 @@ async def _live(command: Sequence[str], text: bytes, limit: int, done: "asyncio.
         if transport.get_returncode() is None or output.open:
             with suppress(ProcessLookupError):
                 os.killpg(transport.get_pid(), signal.SIGKILL)
-        # It is gone at once, unless a broken device holds it; a transport that is closed before may lose its status.
-        late = loop.call_later(1, output.gone)
+        # A transport that is closed before may lose its status.
+        late = loop.call_later(GONE_SECONDS, output.gone)
         await _outlast(output.exited)
         late.cancel()
         transport.close()

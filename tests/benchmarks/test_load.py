@@ -238,8 +238,8 @@ def test_latency_is_that_of_the_answer(peer: socket.socket) -> None:
 
 
 def test_what_does_not_belong_is_counted(peer: socket.socket) -> None:
+    # All of it waits at the sockets before the first call is placed.
     with load.Load(plan(role="both", rate=1, calls=1, hold=0.3)) as job:
-        thread, reports = in_background(job)
         host, _, port = job.caller.partition(":")
         _, _, bye = messages.requests(address(peer), job.callee)
         response = respond(messages.requests(job.caller, job.callee)[0], b"180 Ringing")
@@ -248,6 +248,7 @@ def test_what_does_not_belong_is_counted(peer: socket.socket) -> None:
         peer.sendto(response, (host, int(port)))
         host, _, port = job.callee.partition(":")
         peer.sendto(bye.replace(b"  SIP", b" sip:x SIP") + b"To: <sip:x>;tag=1\r\n\r\n", (host, int(port)))
+        thread, reports = in_background(job)
         unknown = peer.recv(2048)
         thread.join()
     report = reports[0]

@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import shutil
-import signal
 import subprocess
 import time
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 import pytest
 from websockets.sync.client import connect
 
-from tests.edge import Output
+from tests.edge import Output, kill_group
 
 START_SECONDS = 90.0
 SECONDS = 90.0
@@ -66,9 +65,7 @@ class Chromium:
 
     def _kill(self) -> None:
         # All processes of the browser are one group.
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait(SECONDS)
+        kill_group(self._process)
         self._err.join()
         assert self._process.stderr is not None
         self._process.stderr.close()

@@ -5,10 +5,12 @@ import socket
 import subprocess
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from tests.edge import wait_until
+
+STOP_SECONDS = 10.0
 _CONFIGURATION = """
 server:
     interface: 127.0.0.1@{port}
@@ -55,20 +57,24 @@ class Unbound:
         self._log = (folder / "log").open("w+")
         self._process = subprocess.Popen(["unbound", "-d", "-c", str(folder / "conf")], stderr=self._log,
                                          stdin=subprocess.DEVNULL)
-        end = time.monotonic() + 60
-        while "start of service" not in self.log:
+        try:
+            wait_until(lambda: "start of service" in self.log or self._process.poll() is not None, "unbound serves")
             assert self._process.poll() is None, self.log
-            assert time.monotonic() < end, self.log
-            time.sleep(0.01)
+        except AssertionError:
+            self.stop()
+            raise
 
     @property
     def log(self) -> str:
         return (Path(self._folder.name) / "log").read_text()
 
     def stop(self) -> None:
-        if self._process.poll() is None:
-            self._process.terminate()
-        self._process.wait()
+        """End it, however it goes: how it ends is not what is tested."""
+        self._process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(STOP_SECONDS)
+        self._process.kill()
+        self._process.wait(STOP_SECONDS)
         self._log.close()
         self._folder.cleanup()
 

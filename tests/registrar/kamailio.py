@@ -1,9 +1,7 @@
 """Kamailio as the registrar of a test: a process of its own, and what it says that it has kept."""
 import contextlib
-import os
 import re
 import shutil
-import signal
 import subprocess
 from pathlib import Path
 from types import TracebackType
@@ -11,7 +9,7 @@ from types import TracebackType
 import pytest
 
 from tests.certificates import Authority
-from tests.edge import START_SECONDS, WAIT_SECONDS, Output, wait_until
+from tests.edge import START_SECONDS, WAIT_SECONDS, Output, kill_group, wait_until
 from tests.scenarios.sipp import is_bound
 
 _SCRIPT = Path(__file__).with_name("kamailio.cfg")
@@ -79,9 +77,7 @@ class Kamailio:
         self._process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(_STOP_SECONDS)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait(_STOP_SECONDS)
+        kill_group(self._process)
         self._said.join()
         assert self._process.stderr is not None
         self._process.stderr.close()

@@ -1,4 +1,5 @@
 """A running edge in processes of its own, and phones on real sockets that call through it."""
+import contextlib
 import json
 import os
 import queue
@@ -7,11 +8,13 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
+from proxy import load
+from proxy.messages import AskStatistics, Statistics
+from proxy.supervisor import ask
 from sipcore.net.loopback import Packet
-from tests.edge import PATIENT
+from tests.edge import PATIENT, kill_group, wait_until
 from tests.endpoints import SDP, Dialog, Phone, Received
 
 NETWORK = f"127.{64 + os.getpid() % 128}.{os.getpid() // 128 % 256}"
@@ -114,7 +117,7 @@ class SocketPhone(Phone):
 class RunningEdge:
     """`sipedge run` with a configuration of its own, a caller and a PBX. Use it as a context manager."""
 
-    def __init__(self, folder: Path, *, more: str = "", stop_timeout: float = 5, stdout=None, environment=None,
+    def __init__(self, folder: Path, *, more: str = "", stop_timeout: float = 2, stdout=None, environment=None,
                  arguments: tuple[str, ...] = ()):
         self.folder = folder
         self.file = folder / "edge.toml"
@@ -139,10 +142,14 @@ class RunningEdge:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "proxy", "run", "-c", str(self.file), *self.arguments],
                 stdin=subprocess.DEVNULL, stdout=self._stdout or calls, stderr=subprocess.PIPE, text=True,
-                env=self.environment, cwd=ROOT)
+                env=self.environment, cwd=ROOT, start_new_session=True)
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
-        self.ready = self.event("worker ready")
+        try:
+            self.ready = self.event("worker ready")
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def pause_reading(self) -> None:
@@ -153,16 +160,17 @@ class RunningEdge:
         self._reading.set()
         if self.process.poll() is None:
             self.process.terminate()
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(WAIT)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
-        self._reader.join()
+        self._reader.join(WAIT)
+        left = self._reader.is_alive()
+        kill_group(self.process)
+        self._reader.join(WAIT)
         assert self.process.stderr is not None
         self.process.stderr.close()
         for phone in (self.caller, self.pbx):
             phone.socket.close()
+        assert not left, "a process of the edge was left"
 
     def _read(self) -> None:
         assert self.process.stderr is not None
@@ -195,13 +203,19 @@ class RunningEdge:
                               capture_output=True, timeout=WAIT, cwd=ROOT).stdout
 
     def statistics(self) -> dict[str, int]:
-        return dict(json.loads(self.command("stats", "--json")))
+        answer = ask(load.load(self.file), AskStatistics())
+        assert isinstance(answer, Statistics)
+        return answer.counters | {"workers": answer.workers, "restarts": answer.restarts, "epoch": answer.epoch}
 
     def until(self, name: str, value: int) -> dict[str, int]:
         """The statistics once that one has reached that value."""
-        end = time.monotonic() + WAIT
-        while (found := self.statistics())[name] < value:
-            assert time.monotonic() < end, f"{name} stays at {found[name]}, expected {value}"
+        found: dict[str, int] = {}
+
+        def reached() -> bool:
+            found.update(self.statistics())
+            return found[name] >= value
+
+        wait_until(reached, f"{name} reaches {value}", WAIT)
         return found
 
     # --- calls

@@ -162,7 +162,7 @@ def test_a_call_without_audio_ends_here_where_that_is_wanted(tmp_path, ears):
 
 def test_a_call_whose_picture_stopped_goes_on_while_there_is_audio(tmp_path, ears):
     one, other = ears
-    relay = 'kinds = ["audio", "video"]\nsilence_seconds = 0\ntimeout_seconds = 2\non_timeout = "end"\n'
+    relay = 'kinds = ["audio", "video"]\nsilence_seconds = 0\ntimeout_seconds = 3\non_timeout = "end"\n'
     with AnchoredEdge(tmp_path, relay) as edge:
         one.more = other.more = "m=video 4000 RTP/AVP 31\r\n"
         dialog, for_one, _ = call(edge, one, other)

@@ -15,8 +15,8 @@ transfer = "blind"
 class ControllingEdge(RunningEdge):
     """Its route controls."""
 
-    def __init__(self, folder, more: str = ""):
-        super().__init__(folder, more=more)
+    def __init__(self, folder, more: str = "", **options):
+        super().__init__(folder, more=more, **options)
         self.text = self.text.replace('to = "pbx"\n', 'to = "pbx"\ncontrol = true\n')
         self.file.write_text(self.text)
 
@@ -33,7 +33,7 @@ def test_a_controlled_call_leaves_its_line(tmp_path):
 
 
 def test_a_stop_hangs_up_on_both(tmp_path):
-    with ControllingEdge(tmp_path) as edge:
+    with ControllingEdge(tmp_path, stop_timeout=30) as edge:
         edge.call()
         edge.process.terminate()
         for phone in (edge.caller, edge.pbx):

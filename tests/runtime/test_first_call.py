@@ -146,8 +146,8 @@ def test_nothing_is_queued_behind_another_target(tmp_path: Path, swallowing: int
         took = time.monotonic() - began
         print(f"first call: {took:.4f} s, {took - dns:.4f} s of them beside the name server's")
         assert answer.status == 200
-        # The others wait 30 seconds, and still do; a second of a busy machine is no fault.
+        # The others wait 30 seconds, and still do: behind one of them it would have come later than that.
         assert [status for status in statuses(others) if status >= 200] == []
-        assert dns <= took < dns + DNS_SECONDS
+        assert dns <= took < 25
         stats = edge.stats()
         assert (stats["connections_failed"], stats["dns_failed"]) == (0, 0)

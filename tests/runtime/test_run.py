@@ -147,7 +147,7 @@ def test_a_worker_that_dies_at_once_is_retried_with_a_pause(tmp_path):
 
 
 def test_a_stop_lets_a_ringing_call_be_answered(tmp_path):
-    with RunningEdge(tmp_path) as edge:
+    with RunningEdge(tmp_path, stop_timeout=30) as edge:
         edge.call()
         _, arrived = edge.ring()
         edge.signal(signal.SIGTERM)
@@ -201,13 +201,13 @@ def test_two_edges_on_one_port_of_two_addresses_do_not_meet(tmp_path):
         other = f"udp:{NETWORK}.9:{edge.address[1]}"
         with RunningEdge(tmp_path, arguments=("--listen", other)) as second:
             second.file.write_text(edge.text)
-            younger = uptime(edge, other)
-            assert edge.statistics()["uptime"] > younger
+            younger = uptime(edge, "--listen", other)
+            assert uptime(edge) > younger
         assert edge.statistics()["workers"] == 1
 
 
-def uptime(edge: RunningEdge, listen: str) -> float:
-    return float(json.loads(edge.command("stats", "--json", "--listen", listen))["uptime"])
+def uptime(edge: RunningEdge, *options: str) -> float:
+    return float(json.loads(edge.command("stats", "--json", *options))["uptime"])
 
 
 def test_a_bad_configuration_starts_nothing(tmp_path):

@@ -58,7 +58,7 @@ def test_it_is_started_again_and_ends_with_the_edge(tmp_path):
 
 
 def test_a_stopped_services_process_stops_no_call_and_is_killed_at_the_end(tmp_path):
-    with RunningEdge(tmp_path, more=WEBHOOK) as edge:
+    with RunningEdge(tmp_path, more=WEBHOOK, stop_timeout=1) as edge:
         pid = services_pid(edge)
         os.kill(pid, signal.SIGSTOP)
         began = time.monotonic()

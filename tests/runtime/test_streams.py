@@ -1,4 +1,5 @@
 """Streams of a running edge, by real processes: SIPp over TCP, openssl over TLS, and a certificate that changes."""
+import contextlib
 import os
 import shutil
 import signal
@@ -80,24 +81,32 @@ def scenario(work, side):
     return str(file)
 
 
+@contextlib.contextmanager
 def sipp(work, side, port, *more):
+    """A running SIPp, and the file with what it shows; killed at the end, if it runs still."""
     command = shutil.which("sipp")
     if command is None:
         pytest.skip("sipp is not installed (Debian package sip-tester)")
-    return subprocess.Popen(
-        [command, "-sf", scenario(work, side), "-t", "t1", "-i", "127.0.0.1", "-p", str(port), "-m", "50", "-r", "50",
-         "-s", "2000", "-timeout", "60", "-timeout_error", "-nostdin", *more], cwd=work, stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    screen = work / f"{side}.screen"
+    with screen.open("wb") as out:
+        process = subprocess.Popen(
+            [command, "-sf", scenario(work, side), "-t", "t1", "-i", "127.0.0.1", "-p", str(port), "-m", "50", "-r",
+             "50", "-s", "2000", "-timeout", "100", "-timeout_error", "-nostdin", *more], cwd=work,
+            stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT)
+    try:
+        yield process, screen
+    finally:
+        process.kill()
+        process.wait(60)
 
 
 def test_calls_over_tcp(edge, ports, tmp_path):
-    callee = sipp(tmp_path, "callee", ports["pbx"])
-    wait_until(lambda: f":{ports['pbx']:04X} 00000000:0000 0A" in Path("/proc/net/tcp").read_text(), "sipp listens")
-    caller = sipp(tmp_path, "caller", free_port(), f"127.0.0.1:{ports['port']}")
-    said, _ = caller.communicate(timeout=120)
-    assert caller.returncode == 0, said
-    callee.kill()
-    callee.communicate(timeout=60)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(sipp(tmp_path, "callee", ports["pbx"]))
+        wait_until(lambda: f":{ports['pbx']:04X} 00000000:0000 0A" in Path("/proc/net/tcp").read_text(), "sipp listens")
+        caller, screen = stack.enter_context(
+            sipp(tmp_path, "caller", free_port(), f"127.0.0.1:{ports['port']}"))
+        assert caller.wait(120) == 0, screen.read_text()
     found = edge.wait_stats(lambda stats: stats["calls_ended"] >= 50, "all calls have ended")
     # One connection for all calls, each way.
     assert found["connections_opened"] == 1

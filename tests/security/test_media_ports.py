@@ -1,7 +1,6 @@
-"""Every media port comes back: after BYE, refusal, CANCEL, silence, exhaustion, re-INVITE; and learning has its end.
+"""Every media port comes back: after BYE, refusal, CANCEL, exhaustion, re-INVITE; and learning has its end.
 
-The edge has four pairs of ports an address, and little patience: 0.1 s for learning, 0.6 s for a call without audio,
-1.3 s for one that nobody answers.
+The edge has four pairs of ports an address, and little patience with a source that is to be learned.
 """
 import time
 from collections.abc import Iterator
@@ -16,16 +15,12 @@ from tests.security.namespace import Namespace
 from tests.security.range import PEER, STRANGER, fresh, reply, request
 
 PAIRS = 4
-LEARN = 0.1
+LEARN = 2
 
 
 @pytest.fixture(scope="module")
 def edge(namespace: Namespace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EdgeProcess]:
-    relay = f'learn_seconds = {LEARN}\nsilence_seconds = 0\ntimeout_seconds = 0.6\non_timeout = "end"\n'
-    text = configuration(relay, 20000, 20000 + 2 * PAIRS - 1)
-    for line in ("t1 = 0.1\n", "t2 = 0.4\n"):
-        assert line in text
-    text = text.replace("t1 = 0.1\n", "t1 = 0.02\n").replace("t2 = 0.4\n", "t2 = 0.1\n")
+    text = configuration(f"learn_seconds = {LEARN}\nsilence_seconds = 0\n", 20000, 20000 + 2 * PAIRS - 1)
     with namespace.entered():
         running = EdgeProcess(tmp_path_factory.mktemp("edge"), text)
     with running:
@@ -66,21 +61,6 @@ def test_cancel(studio):
     assert len(studio.media_sockets()) == 4
     studio.pbx.send(reply(arrived, "487 Request Terminated"))
     studio.peer.expect(b"SIP/2.0 487", unique.encode())
-
-
-def test_nobody_answers_the_offer(studio):
-    call = offer(studio)
-    studio.peer.expect(b"SIP/2.0 408", call.call_id.encode())
-    studio.await_closed_ports()
-
-
-def test_a_far_end_that_is_lost(studio):
-    """Both ends crash: no BYE ever comes, the audio stops, and the edge ends its part."""
-    call = offer(studio).answer()
-    call.talk()
-    line = studio.edge.wait_call_line(event="call", call_id=call.call_id)
-    assert line["ended"] == "media"
-    studio.await_closed_ports()
 
 
 def test_an_answer_that_makes_no_sense(studio):

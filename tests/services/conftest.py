@@ -5,6 +5,8 @@ from collections.abc import Iterator
 import pytest
 import uvloop
 
+from proxy.services import program
+
 from .stage import Stage
 
 
@@ -28,8 +30,10 @@ def stage(shared_stage: Stage) -> Iterator[Stage]:
 
 
 @pytest.fixture
-def uvloop_only() -> Iterator[None]:
-    """asyncio.run takes uvloop, as the edge's processes do; its transports differ from asyncio's."""
+def uvloop_only(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """asyncio.run takes uvloop, as the edge's processes do; its transports differ from asyncio's. However long a busy
+    machine takes to end a program, its end is waited for: a loop that closes before that complains."""
+    monkeypatch.setattr(program, "GONE_SECONDS", 60.0)
     asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
     yield
     asyncio.set_event_loop_policy(None)

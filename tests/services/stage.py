@@ -227,7 +227,11 @@ class Stage:
         self.thread = threading.Thread(target=self._run_loop)
         self.thread.start()
         self.link = self.on_loop(lambda: ServicesLink(self._obey, queue=self.queue))
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -335,11 +339,10 @@ class Stage:
             self.on_loop_async(self.link.finish(10))
             with suppress(OSError):
                 send(self.control, Stop(10))
-            try:
+            with suppress(subprocess.TimeoutExpired):
                 self.process.wait(WAIT)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
+            self.process.kill()
+            self.process.wait(WAIT)
         self._close_control()
         return self.process.returncode
 

@@ -190,12 +190,12 @@ def test_all_questions_are_asked_at_once_and_each_has_its_own_deadline(tmp_path)
         async with serving(behave) as server:
             return await asked(
                 server.url, tmp_path, question("X-A", prompt="a", deadline=20.0),
-                question("X-B", prompt="slow", deadline=1.5), question("X-C", prompt="c", deadline=20.0))
+                question("X-B", prompt="slow", deadline=4.0), question("X-C", prompt="c", deadline=20.0))
 
     extracted, took = asyncio.run(run())
     assert [(one.name, one.value, one.source) for one in extracted] == [
         ("X-A", "to a", "model"), ("X-B", "", "none"), ("X-C", "to c", "model")]
-    assert took < 1.5 + SLACK
+    assert took < 4.0 + SLACK
 
 
 def test_concurrency_is_bounded_over_all_calls(tmp_path):
