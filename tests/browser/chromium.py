@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from websockets.sync.client import connect
 
-from tests.edge import Output, kill_group
+from tests.edge import Output, kill_group, wait_until
 
 START_SECONDS = 90.0
 SECONDS = 90.0
@@ -35,6 +35,9 @@ class Chromium:
             [command, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-dev-shm-usage",
              "--no-first-run", "--no-default-browser-check", "--disable-background-networking", "--disable-sync",
              "--disable-component-update", "--disable-extensions", "--disable-breakpad", "--mute-audio",
+             # A page that nobody looks at is one of the two that call each other.
+             "--disable-renderer-backgrounding", "--disable-background-timer-throttling",
+             "--disable-backgrounding-occluded-windows",
              "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
              "--autoplay-policy=no-user-gesture-required", "--allow-loopback-in-peer-connection",
              f"--ignore-certificate-errors-spki-list={','.join(keys)}", "--remote-debugging-port=0",
@@ -48,7 +51,8 @@ class Chromium:
                 ("chromium did not start", self._err.lines)
             address = next(line for line in self._err.lines if line.startswith(SAID)).removeprefix(SAID)
             self._closing = contextlib.ExitStack()
-            self._devtools = self._closing.enter_context(connect(address, max_size=None, proxy=None, compression=None))
+            self._devtools = self._closing.enter_context(connect(
+                address, max_size=None, proxy=None, compression=None, open_timeout=START_SECONDS, ping_interval=None))
         except BaseException:
             self._kill()
             raise
@@ -96,6 +100,7 @@ class Chromium:
         self.ask("Runtime.enable", session)
         self.ask("Page.enable", session)
         self.ask("Page.navigate", session, url=address)
+        wait_until(lambda: page.run("location.href") == address, f"{address} is the page's", SECONDS)
         page.run("new Promise(done => document.readyState === 'complete' ? done() : addEventListener('load', done))")
         return page
 

@@ -13,6 +13,8 @@ from tests.edge import EdgeProcess, StartEdge, wait_until
 
 DOMAIN = "pbx.example.com"
 PORTS = {"ws": 8080, "wss": 8443}
+SETTINGS = {"password": "secret", "connection_recovery_min_interval": 1, "connection_recovery_max_interval": 2}
+"""Of each phone: however long an edge takes to start, it is looked for again soon."""
 CONFIGURATION = """
 [[listener]]
 name = "inside"
@@ -94,7 +96,7 @@ class Stage:
     def phone(self, user: str, at: str = "", **more: object) -> Page:
         """A phone that connects. at: origin of its page; more: of JsSIP's configuration."""
         self.pages.append(self._browser.open(f"{at or self._web.origin}/phone.html"))
-        self.pages[-1].call("start", self.address, f"sip:{user}@{DOMAIN}", {"password": "secret"} | more)
+        self.pages[-1].call("start", self.address, f"sip:{user}@{DOMAIN}", SETTINGS | more)
         return self.pages[-1]
 
     def registered(self, user: str) -> Page:
@@ -177,10 +179,15 @@ def test_a_browser_with_a_wrong_password_does_not_register(stage):
 @pytest.mark.parametrize("hangs_up", ["caller", "callee"])
 def test_two_browsers_call_each_other_and_hear_each_other(stage, hangs_up):
     alice, bob = stage.up()
-    heard = [alice.call("heard"), bob.call("heard")]
-    # The audio goes from one to the other, with keys that they have agreed on by themselves.
-    assert [one["dtls"] for one in heard] == ["connected", "connected"]
-    assert (heard[0]["local"], heard[0]["remote"]) == (heard[1]["remote"], heard[1]["local"])
+
+    def between_them() -> bool:
+        """The audio goes from one to the other, with keys that they have agreed on by themselves; they may be about
+        to choose another pair of addresses."""
+        one, other = alice.call("heard"), bob.call("heard")
+        assert (one["dtls"], other["dtls"]) == ("connected", "connected")
+        return (one["local"], one["remote"]) == (other["remote"], other["local"])
+
+    wait_until(between_them, "both speak of the same addresses")
     # Both descriptions arrived as they were written: candidates, fingerprints and all.
     for writer, reader, kind in ((alice, bob, "offer"), (bob, alice, "answer")):
         written = [sdp for who, what, sdp in writer.run("descriptions") if (who, what) == ("local", kind)]
@@ -304,7 +311,7 @@ def test_a_page_from_elsewhere_is_refused(stage):
     with Web(PACKAGES) as elsewhere:
         page = stage.phone("eve", at=elsewhere.origin)
         page.call("until", "disconnected")
-        stage.edge.wait_stats(lambda stats: stats["handshakes_failed"] == 1, "it was refused")
+        stage.edge.wait_stats(lambda stats: stats["handshakes_failed"] >= 1, "it was refused, and may try again")
         assert "connected" not in page.run("seen")
         stage.leave(page)
     assert stage.pbx.messages == []
