@@ -2,12 +2,13 @@
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -77,7 +78,8 @@ def running(subject: Subject, core: int, listen: str, plan: load.Plan) -> Iterat
         ))  # fmt: skip
         os.sched_setaffinity(0, {core})  # inherited
         try:
-            process = subprocess.Popen([program, *arguments[1:]], cwd=ROOT, stdout=log, stderr=log)
+            process = subprocess.Popen([program, *arguments[1:]], cwd=ROOT, stdout=log, stderr=log,
+                                       start_new_session=True)
         finally:
             os.sched_setaffinity(0, own)
         try:
@@ -87,11 +89,12 @@ def running(subject: Subject, core: int, listen: str, plan: load.Plan) -> Iterat
                 raise Failure(f"{subject.name} died during the run:\n{_end(Path(log.name))}")
         finally:
             process.terminate()
-            try:
+            with suppress(subprocess.TimeoutExpired):
                 process.wait(_STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            # What is left of its processes would hold its port: those of Kamailio can wait for one another.
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 def tls_seat(listen: str, plan: load.Plan) -> str:

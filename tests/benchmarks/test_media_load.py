@@ -12,6 +12,7 @@ import pytest
 from benchmarks import end_to_end_media, media, subjects
 from benchmarks.media.streams import Streams
 from tests.benchmarks.seats import patient
+from tests.edge import wait_until
 
 HOST = "127.0.0.6"
 RUN = "-m {} run --config benchmarks/seats/media.toml --listen udp:{{listen}}"
@@ -34,13 +35,19 @@ def streams(sockets: list[socket.socket], order: list[int]) -> Streams:
 
 def test_ten_calls_without_a_proxy() -> None:
     with media.Load(media.Plan(calls=10)) as load:
-        for _ in range(2):
+        def is_whole() -> bool:
+            """Never ahead of the time; what a busy machine keeps from being sent at the end stays away."""
             report = load.run(1.0)
-            # Each flow once at least, never ahead of the time; what a busy machine keeps from being sent stays away.
-            assert 2 * 10 <= report.sent == report.received <= 2 * 10 * 50 + 20
+            assert report.sent == report.received <= 2 * 10 * 50 + 20
             assert (report.lost, report.misrouted, report.strange, report.errors) == (0, 0, 0, 0)
             assert report.latency.count == report.received
+            if report.sent < 2 * 10 * 25:
+                return False
             assert 0 < report.latency.p50 <= report.latency.p99 <= report.latency.max
+            return True
+
+        for _ in range(2):
+            wait_until(is_whole, "a second of which the machine gave most")
 
 
 def test_packets_that_come_out_at_the_wrong_place(sockets: list[socket.socket]) -> None:

@@ -21,6 +21,7 @@ from proxy.demo.call import Unexpected
 from proxy.demo.cast import CALLER_HOST, PORT
 from proxy.demo.voice import can_speak
 from sipcore.media.sound import prepare
+from tests.edge import kill_group
 from tests.security.namespace import Namespace
 
 from .edge import NETWORK
@@ -34,12 +35,12 @@ ENDS = ("warm-caller", "warm-agent", "warm-human", "blind-caller", "blind-agent"
 
 @contextlib.contextmanager
 def running(folder, arguments, **more):
-    """`sipedge run` with those arguments; killed when it takes too long."""
+    """`sipedge run` with those arguments; killed, with all its processes, when it takes too long."""
     process = subprocess.Popen(
         [sys.executable, "-m", "proxy", "run", *arguments], cwd=folder, text=True, stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(folder), "COLUMNS": "200"},
-        **more)
-    clock = threading.Timer(LONGEST, process.kill)
+        start_new_session=True, **more)
+    clock = threading.Timer(LONGEST, os.killpg, (process.pid, signal.SIGKILL))
     clock.start()
     try:
         yield process
@@ -49,7 +50,7 @@ def running(folder, arguments, **more):
     finally:
         clock.cancel()
         if process.returncode is None:
-            process.kill()
+            kill_group(process)
             process.communicate()
 
 

@@ -82,9 +82,9 @@ def test_registered_refreshed_called_and_taken_back(network, authority, start, t
     with Kamailio(f"{network}.3", tmp_path / "kamailio", authority, expires=12) as kamailio:
         edge = start(transport)
         edge.wait_stats(lambda found: found["registrations_up"] == 1, "the edge is registered")
-        callee = Sipp("basic/callee", (f"{network}.4", 5070), tmp_path)
-        call(network, tmp_path).finish()
-        callee.finish()
+        with Sipp("basic/callee", (f"{network}.4", 5070), tmp_path) as callee:
+            call(network, tmp_path).finish()
+            callee.finish()
         line = edge.wait_call_line(event="call", to="line")
         assert (line["status"], line["group"]) == (200, "trunk")
         # 12 seconds are granted, of 60 that were asked for: the second one is in time, nothing is over meanwhile.

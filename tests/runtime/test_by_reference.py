@@ -142,7 +142,7 @@ def test_without_the_services_process_no_token_is_sent_that_nobody_could_redeem(
 
 
 def test_a_transfer_carries_the_token_inside_refer_to_until_it_is_over(tmp_path):
-    with ReferringEdge(tmp_path, seconds=8, control=True, more=BLIND.format(network=NETWORK)) as edge:
+    with ReferringEdge(tmp_path, seconds=5, control=True, more=BLIND.format(network=NETWORK)) as edge:
         until(lambda: edge.ask("GET", "/health/ready").status_code == 200)
         edge.call()
         (call,) = until(lambda: [one for one in edge.ask("GET", "/v1/calls").json()["calls"] if one["state"] == "up"])

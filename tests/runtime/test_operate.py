@@ -12,7 +12,7 @@ from sipcore.wire.message import Message
 from .edge import NETWORK, WAIT, RunningEdge, free_port
 from .test_run import run_edge, worker_pid
 
-PROBES = "health = {probe_interval = 0.2, probe_timeout = 1, slow_start = 0.3}\n"
+PROBES = "health = {probe_interval = 0.2, probe_timeout = 0.5, slow_start = 0.3}\n"
 
 
 def edge_of(folder, *, health: str = PROBES, **options) -> RunningEdge:

@@ -49,7 +49,7 @@ def edge(tmp_path):
     file = tmp_path / "edge.toml"
     text = (ROOT / "benchmarks/seats/signalling.toml").read_text().partition("[limits]")[0]
     file.write_text(f"{text}[limits]\ntransactions = 80000\n\n"
-                    f'[process]\ndirectory = "{tmp_path}"\n')
+                    f'[process]\ndirectory = "{tmp_path}"\nstop_timeout = 1\n')
     listen = f"{NETWORK}.9:{port}"
     command = f"{sys.executable} -m proxy run --config {file} --listen udp:{{listen}}"
     base = load.Plan(caller=f"{NETWORK}.2:0", callee=f"{NETWORK}.3:0", target=listen, window=16, calls=200)

@@ -5,6 +5,7 @@ import socket
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 
 import pytest
 
@@ -78,6 +79,13 @@ class Sipp:
             except AssertionError:
                 self.kill()
                 raise
+
+    def __enter__(self) -> "Sipp":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        self.kill()
 
     def finish(self) -> None:
         """Wait for the end of the scenario, and assert that everything in it went as written."""

@@ -109,11 +109,11 @@ def test_a_call_with_passwords_on_both_sides(stage):
 
 
 def test_the_edge_registers_and_leaves(stage, network, tmp_path):
-    registrar = Sipp("authenticated/registrar", (f"{network}.4", 5070), tmp_path)
-    built = stage(REGISTRATION)
-    built.edge.wait_stats(lambda found: found["registrations_up"] == 1, "the edge is registered")
-    built.edge.stop()
-    registrar.finish()
+    with Sipp("authenticated/registrar", (f"{network}.4", 5070), tmp_path) as registrar:
+        built = stage(REGISTRATION)
+        built.edge.wait_stats(lambda found: found["registrations_up"] == 1, "the edge is registered")
+        built.edge.stop()
+        registrar.finish()
     first, longer, proof, last = registrar.received("REGISTER")
     assert [one.values("Expires") for one in (first, longer, proof, last)] == [["60"], ["3600"], ["3600"], ["0"]]
     assert proven(proof)
