@@ -2,8 +2,10 @@
 
 Each round starts the edge afresh, places the calls, and measures each phase; a figure is the median over the rounds.
 Beside it `direct`: the same packets between the generator's own sockets, which is what generator and kernel take by
-themselves. `busy` is an edge whose event loop is kept busy: audio must not notice. `most` are the packets/s up to
-which p99 stays under 20 ms and nothing is lost. JSON and a plot go to out/bench.
+themselves. `thread` is an edge whose relay thread passes all packets on by itself, without the program in the kernel,
+whose work is not in the CPU of the edge: it is done in the name of whoever sends. `busy` is such an edge, too, whose
+event loop is kept busy: audio must not notice. `most` are the packets/s up to which p99 stays under 20 ms and nothing
+is lost. JSON and a plot go to out/bench.
 """
 import os
 import sys
@@ -24,9 +26,10 @@ from benchmarks.plot import draw_media
 from benchmarks.results import keep
 from benchmarks.subjects import ROOT, Failure, Subject, cores, running
 
-EDGE = "sipedge run --config benchmarks/seats/media.toml --listen udp:{listen}"
-BUSY_EDGE = "python -m benchmarks.busy run --config benchmarks/seats/media.toml --listen udp:{listen}"
-WARM_UP = 0.5  # seconds
+SEAT = ROOT / "benchmarks/seats/media.toml"
+EDGE = "sipedge run --config {seat} --listen udp:{listen}"
+BUSY_EDGE = "python -m benchmarks.busy run --config {seat} --listen udp:{listen}"
+WARM_UP = 1.0  # seconds; within, streams settle
 SLOWEST = 20_000.0  # us: a p99 above is no audio any more
 LOST = 0.0005  # share of packets above which a rate is too high
 STEP = 1.1  # of the rate, where the most is looked for
@@ -135,7 +138,8 @@ def table(samples: list[Sample], phase: str) -> Table:
 
 
 def main(
-    edge: Annotated[str, typer.Option(help="The edge's command; {listen} is host:port.")] = EDGE,
+    edge: Annotated[str, typer.Option(
+        help="The edge's command; {listen} is host:port, {seat} the configuration.")] = EDGE,
     busy: Annotated[str, typer.Option(help="The same with a busy event loop.")] = BUSY_EDGE,
     rounds: Annotated[int, typer.Option(min=1)] = 3,
     seconds: Annotated[float, typer.Option(min=0.1, help="Length of a phase.")] = 3.0,
@@ -151,6 +155,9 @@ def main(
     first, second = Phase(calls), Phase(2 * calls)
     samples: list[Sample] = []
     found: list[tuple[float, float]] = []
+    out.mkdir(parents=True, exist_ok=True)
+    alone = out / "media-thread.toml"
+    alone.write_text(SEAT.read_text().replace("offload = true", "offload = false"))
 
     def look(audio: media.Load) -> None:
         found.append(most(audio, seconds / 2))
@@ -160,10 +167,12 @@ def main(
         for number in range(rounds):
             console.print(f"round {number + 1} of {rounds}")
             samples += [measure("direct", phase, None, listen, seconds) for phase in (first, second)]
-            with running(Subject("edge", edge), core, listen, probe) as pid:
-                samples.append(measure("edge", first, pid, listen, seconds))
-                samples.append(measure("edge", second, pid, listen, seconds, look if search else None))
-            with running(Subject("busy", busy), core, listen, probe) as pid:
+            for name, seat in (("edge", SEAT), ("thread", alone)):
+                with running(Subject(name, edge.replace("{seat}", str(seat))), core, listen, probe) as pid:
+                    samples.append(measure(name, first, pid, listen, seconds))
+                    samples.append(measure(name, second, pid, listen, seconds,
+                                           look if search and name == "edge" else None))
+            with running(Subject("busy", busy.replace("{seat}", str(alone))), core, listen, probe) as pid:
                 samples.append(measure("busy", first, pid, listen, seconds))
     except (Failure, media.NotCarried, OSError) as error:
         print(f"end_to_end_media: {error}", file=sys.stderr)

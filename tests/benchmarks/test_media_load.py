@@ -103,7 +103,8 @@ def test_the_run_through_an_edge(tmp_path: Path) -> None:
     found = msgspec.json.decode((tmp_path / "end_to_end_media.json").read_bytes())
     samples = msgspec.convert(found["samples"], list[end_to_end_media.Sample])
     assert [(each.subject, each.phase[0]) for each in samples] == [
-        ("direct", "4"), ("direct", "8"), ("edge", "4"), ("edge", "8"), ("busy", "4")]  # fmt: skip
+        ("direct", "4"), ("direct", "8"), ("edge", "4"), ("edge", "8"), ("thread", "4"), ("thread", "8"), ("busy", "4"),
+    ]
     assert all(each.lost == 0 and each.per_second > 0 for each in samples)
     assert all((each.cpu > 0) is (each.subject != "direct") for each in samples)
     assert (tmp_path / "end_to_end_media.png").read_bytes().startswith(b"\x89PNG")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from sipcore.media import offload_program
 from sipcore.media.recording import STATIC
 from tests.clients.phone import Phone
 from tests.edge import EdgeProcess, StartEdge, wait_until
@@ -48,6 +49,7 @@ ports = "20000-20099"
 
 [relay]
 quarantine_seconds = 0
+offload = {offload}
 
 [log]
 level = "debug"
@@ -61,7 +63,7 @@ class Call:
 
     def __init__(self, edge: EdgeProcess, address: str, phones: dict[str, Phone]):
         self.edge, self.address, self.phones = edge, address, phones
-        self.anchored = False
+        self.media = "pass"
 
     def each_hears_the_other(self, one: str, other: str) -> None:
         for listener, talker in ((one, other), (other, one)):
@@ -70,9 +72,11 @@ class Call:
 
     def audio_of(self, line: dict) -> None:
         """Audio went by way of the edge, in both directions, or there was none of it there."""
-        if not self.anchored:
+        if self.media == "pass":
             assert "media" not in line
             return
+        if self.media == "kernel":
+            assert self.edge.wait_stats(lambda stats: stats["media_offloads"] >= 2, "the kernel has had both ways")
         for side in ("caller", "callee"):
             figures = line["media"][side]
             # What makes a second of a recording, which counts from its half.
@@ -83,27 +87,32 @@ class Call:
 @contextlib.contextmanager
 def edge_between(clients: Path, network: str, start_edge: StartEdge, folder: Path, media: str,
                  rules: str = "", peer: str = "", srtp: dict[str, str] | None = None, **more: str) -> Iterator[Call]:
-    """The phones and their edge. media, rules: of the routes; peer: lines of the upstreams; srtp: of phones that have
-    it; more: lines of a phone's configuration."""
+    """The phones and their edge. media: of the routes, or "kernel": anchored, and passed on there; rules: of the
+    routes; peer: lines of the upstreams; srtp: of phones that have it; more: lines of a phone's configuration."""
     phones: dict[str, Phone] = {}
-    text = CONFIGURATION.format(net=network) + (MEDIA.format(net=network) if media == "anchor" else "")
+    text = CONFIGURATION.format(net=network)
+    if media != "pass":
+        text += MEDIA.format(net=network, offload="true" if media == "kernel" else "false")
     try:
         for user, tone in TONES.items():
             phones[user] = Phone(clients, folder / user, user, tone, more.get(user, ""),
                                  srtp=(srtp or {}).get(user, ""))
             host, port = phones[user].address
-            text += ROUTE.format(user=user, host=host, port=port, media=media, rules=rules, peer=peer)
-        yield Call(start_edge(text), f"{network}.1:5060", phones)
+            text += ROUTE.format(user=user, host=host, port=port, media="pass" if media == "pass" else "anchor",
+                                 rules=rules, peer=peer)
+        call = Call(start_edge(text), f"{network}.1:5060", phones)
+        call.media = media
+        yield call
     finally:
         for phone in phones.values():
             phone.close()
 
 
-@pytest.fixture(params=["pass", "anchor"])
+@pytest.fixture(params=["pass", "anchor", pytest.param("kernel", marks=pytest.mark.skipif(
+    bool(offload_program.problem()), reason=offload_program.problem() or "-"))])
 def three(request: pytest.FixtureRequest, clients: Path, network: str, start_edge: StartEdge,
           tmp_path: Path) -> Iterator[Call]:
     with edge_between(clients, network, start_edge, tmp_path, request.param) as call:
-        call.anchored = request.param == "anchor"
         yield call
 
 
@@ -147,7 +156,6 @@ def anchored(request: pytest.FixtureRequest, clients: Path, network: str, start_
     """Parameter: lines of Alice's configuration."""
     more = getattr(request, "param", "")
     with edge_between(clients, network, start_edge, tmp_path, "anchor", alice=more) as call:
-        call.anchored = True
         yield call
 
 
