@@ -1,5 +1,7 @@
 """What scanners look like, and what does not look like one."""
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sipcore.wire.fingerprints import Fingerprints
 
@@ -64,3 +66,15 @@ def test_what_is_no_pattern(pattern):
 def test_there_is_an_end_to_them():
     with pytest.raises(ValueError, match="at most 64"):
         Fingerprints(["User-Agent: a"] * 65)
+
+
+WORDS = st.text("abC", min_size=1, max_size=5)
+
+
+@given(st.lists(st.tuples(WORDS, st.sampled_from(("{}", "{}*", "*{}", "*{}*"))), min_size=1, max_size=6),
+       st.text("abcAB3", min_size=1, max_size=20))
+def test_many_patterns_are_as_good_as_each_alone(patterns, value):
+    fits = {"{}": str.__eq__, "{}*": str.startswith, "*{}": str.endswith, "*{}*": str.__contains__}
+    expected = any(fits[form](value.lower(), word.lower()) for word, form in patterns)
+    looks = Fingerprints([f"Subject: {form.format(word)}" for word, form in patterns])
+    assert looks.fits(request(f"Subject: {value}")) is expected
