@@ -7,8 +7,8 @@ from tests.edge import PATIENT
 
 
 def patient(command: str, folder: Path) -> str:
-    """A command with a copy of its seat by which no call is refused for the lag of a busy machine, and what is under way
-    at the end is not waited for long."""
+    """A command with a copy of its seat by which no call is refused for the lag of a busy machine, and what is under
+    way at the end is not waited for long."""
     seat = re.search(r"benchmarks/seats/\w+\.toml", command)
     assert seat is not None
     file = folder / "patient.toml"
