@@ -382,7 +382,7 @@ cdef bint _admit(Thread* thread, Session* session, uint32_t number, uint8_t side
     cdef Side* origin = session.sides[side]
     cdef Address source
     cdef Admission admission
-    if origin.offloaded:
+    if origin.offloaded and flow == &origin.flows[0]:
         flow.latch.heard_us = max(flow.latch.heard_us, side_heard_us(origin))
     address_of(<const sockaddr*>name, &source)
     admission = latch_admit(&flow.latch, &source, read_u32(thread.packet + (8 if kind == KIND_RTP else 4)), now)

@@ -1,6 +1,7 @@
 """When a stream is in the kernel's hands, and when it is the thread's again."""
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from sipcore.base.ring cimport relaxed_load
+from sipcore.media.offload cimport OffloadFlow
 from sipcore.media.quality cimport Reception, RtpNumbers
 from sipcore.media.session cimport Session, Side
 from sipcore.media.thread cimport Thread
@@ -30,5 +31,7 @@ cdef inline uint64_t side_heard_us(const Side* side) noexcept nogil:
 
 
 cdef inline const Reception* side_reception(const Side* side) noexcept nogil:
-    """How the side's RTP arrives; whoever passes it on counts it."""
-    return &side.offload.reception if side.offloaded else &side.reception
+    """How the side's RTP arrives; whoever passes it on counts it. The loop may ask while the thread gives the port up.
+    """
+    cdef const OffloadFlow* flow = side.offload
+    return &flow.reception if side.offloaded and flow != NULL else &side.reception

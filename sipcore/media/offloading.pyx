@@ -109,10 +109,8 @@ cdef void offload_end(Thread* thread, Session* session, uint8_t side) noexcept n
     origin.offloaded = False
     relaxed_store(&thread.offload.active, thread.offload.active - 1)
     to = session.sides[origin.listener]
-    packets, octets, heard_us = flow.packets, flow.octets, flow.heard_ns // 1000
-    # Whoever reads in between sees less for a moment, never a packet twice.
-    relaxed_store(&flow.packets, 0)
-    relaxed_store(&flow.octets, 0)
+    # Whoever reads in between sees less for a moment, never a packet twice; what the kernel is about to count stays.
+    packets, octets, heard_us = exchange(&flow.packets, 0), exchange(&flow.octets, 0), flow.heard_ns // 1000
     relaxed_add(&origin.counters.packets, packets)
     relaxed_add(&origin.counters.octets, octets)
     relaxed_store(&origin.counters.heard_us, heard_us)

@@ -44,22 +44,27 @@ cdef packed struct Question:
 cdef uint32_t routes_to(const Offload* offload, const Address* target, const Address* local,
                         const Address* source) noexcept nogil:
     """The interface by which packets from the address local leave for target; OFFLOAD_LOOPBACK where both target and
-    source are addresses of this machine, 0 where the kernel's program cannot send there.
+    source are addresses of this machine, 0 where the kernel's program cannot send there, or is not where they come in.
 
     Where only one of the two is of this machine, packets would change between the loopback interface and another one,
     which the kernel forbids for what it has not made itself.
     """
-    cdef uint32_t i, there = 0, back = 0
+    cdef uint32_t there = 0, back = 0
     # What is link-local has no route that an address alone tells.
     if target.scope == 0 and source.scope == 0:
         there = _interface(offload.ask_fd, target, local)
         back = _interface(offload.ask_fd, source, NULL)
-    if there == 0 or back == 0 or (there == OFFLOAD_LOOPBACK) != (back == OFFLOAD_LOOPBACK):
+    if (there == OFFLOAD_LOOPBACK) != (back == OFFLOAD_LOOPBACK):
         return 0
+    return there if _has_program(offload, there) and _has_program(offload, back) else 0
+
+
+cdef bint _has_program(const Offload* offload, uint32_t interface) noexcept nogil:
+    cdef uint32_t i
     for i in range(offload.interfaces_n):
-        if offload.interfaces[i] == there:
-            return there
-    return 0
+        if offload.interfaces[i] == interface:
+            return True
+    return False
 
 
 cdef uint32_t _interface(int fd, const Address* target, const Address* local) noexcept nogil:

@@ -57,19 +57,24 @@ cdef void _watch(Thread* thread, uint32_t number, uint64_t now) noexcept nogil:
             # On hold: neither does the other one have to play anything.
             held = True
             continue
-        idle = now - max(side_heard_us(side), side.watch_us)
+        idle = _since(max(side_heard_us(side), side.watch_us), now)
         if thread.silence_us and idle >= thread.silence_us and not side.silent:
             side.silent = True
             # Its next packet is the thread's, which says so.
             offload_end(thread, session, i)
             tell(thread, number, session, EVENT_SILENT, i, idle // 1000, latch_target(&side.flows[0].latch))
         # A muted phone may go on with its reports: it is not gone.
-        least = min(least, now - max(side.counters.alive_us, side_heard_us(side), side.watch_us))
+        least = min(least, _since(max(side.counters.alive_us, side_heard_us(side), side.watch_us), now))
     if held or least == NEVER or least < thread.timeout_us:
         session.timed_out = False
     elif thread.timeout_us and not session.timed_out:
         session.timed_out = True
         tell(thread, number, session, EVENT_TIMEOUT, SIDES, least // 1000, NULL)
+
+
+cdef uint64_t _since(uint64_t then, uint64_t now) noexcept nogil:
+    """The kernel may have passed on a packet after `now` was taken."""
+    return now - then if now > then else 0
 
 
 cdef void look_for_drops(Thread* thread, Side* side) noexcept nogil:

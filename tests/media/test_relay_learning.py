@@ -1,4 +1,6 @@
 """Learning over real sockets: hijack attempts before, during and after, NAT, and media that moves."""
+import time
+
 import pytest
 
 from sipcore.media.relay import LATCHED
@@ -142,6 +144,25 @@ def test_nat_binds_anew_after_silence(ssrc: int) -> None:
             stage.counted(session, 0, wrong_source=2)
         else:
             stage.counted(session, 0, wrong_source=2)
+
+
+def test_nat_binds_the_port_of_reports_anew_while_audio_goes_on() -> None:
+    with Stage(learn_ms=1) as stage:
+        one, rebound, two = stage.phone("127.1.0.1"), stage.phone("127.1.0.1"), stage.phone("127.2.0.1")
+        session, where = stage.session(one, two)
+        reports = (where[0][0], where[0][1] + 1)
+        one.control.sendto(receiver_report(), reports)
+        assert two.control.recv(99) == receiver_report()
+        last = time.monotonic()
+
+        def silent() -> bool:
+            one.send(rtp(1), where[0])
+            return two.receive() == rtp(1) and time.monotonic() > last + 0.6
+
+        until(silent, "more than half a second without a report")
+        rebound.control.sendto(receiver_report(), reports)
+        assert two.control.recv(99) == receiver_report()
+        stage.counted(session, 0, wrong_source=0)
 
 
 def test_media_that_moves_is_learned_anew() -> None:
