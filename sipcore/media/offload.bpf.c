@@ -98,7 +98,8 @@ static inline struct OffloadFlow *flow_of(struct end *end, uint16_t port)
     if (!flow || !flow->active)
         return 0;
     beat = map_lookup(beats, &first);
-    return beat && now_ns() - *beat <= OFFLOAD_STALE_NS ? flow : 0;
+    /* The last beat may be younger than the time that was just told. */
+    return beat && now_ns() <= *beat + OFFLOAD_STALE_NS ? flow : 0;
 }
 
 /* Whether it may pass on a packet of its source's address. n: bytes of RTP. */
@@ -162,9 +163,10 @@ static inline int relay4(struct __sk_buff *skb)
     if ((void *)(h + 1) > (void *)(long)skb->data_end)
         return NEXT;
     n = swap16(h->udp.len) - sizeof(struct udphdr);
-    /* Neither options nor fragments. */
+    /* Neither options nor fragments, nor less than it says. */
     if (*(uint8_t *)&h->ip != 0x45 || h->ip.protocol != IPPROTO_UDP || h->ip.frag_off & NET16(0x3FFF)
-            || swap16(h->ip.tot_len) - sizeof(struct iphdr) - sizeof(struct udphdr) != n)
+            || swap16(h->ip.tot_len) - sizeof(struct iphdr) - sizeof(struct udphdr) != n
+            || skb->len < CHECKSUM_AT(struct headers4) + 2 + n)
         return NEXT;
     end.address[0] = h->ip.daddr;
     flow = flow_of(&end, h->udp.dest);
@@ -208,8 +210,9 @@ static inline int relay6(struct __sk_buff *skb)
     if ((void *)(h + 1) > (void *)(long)skb->data_end)
         return NEXT;
     n = swap16(h->udp.len) - sizeof(struct udphdr);
-    /* No extension headers. */
-    if (h->ip.nexthdr != IPPROTO_UDP || swap16(h->ip.payload_len) - sizeof(struct udphdr) != n)
+    /* No extension headers, and all that it says. */
+    if (h->ip.nexthdr != IPPROTO_UDP || swap16(h->ip.payload_len) - sizeof(struct udphdr) != n
+            || skb->len < CHECKSUM_AT(struct headers6) + 2 + n)
         return NEXT;
     copy(end.address, h->ip.daddr.in6_u.u6_addr32, 4);
     flow = flow_of(&end, h->udp.dest);
@@ -241,16 +244,20 @@ static inline int relay6(struct __sk_buff *skb)
     return way_out(flow);
 }
 
+/* Whether the first bytes can be read. n: a constant, as only root may add anything else to where the packet is. */
+static inline int reaches(struct __sk_buff *skb, uint32_t n)
+{
+    return skb->len >= n && ((void *)(long)skb->data + n <= (void *)(long)skb->data_end || !pull_data(skb, n));
+}
+
 int relay(struct __sk_buff *skb)
 {
-    uint32_t n = ETH_HLEN;
-    if (skb->protocol == NET16(ETH_P_IP))
-        n += sizeof(struct headers4);
-    else if (skb->protocol == NET16(ETH_P_IPV6))
-        n += sizeof(struct headers6);
-    else
+    /* The tag of a virtual network would stay with it on its way out. */
+    if (skb->vlan_present)
         return NEXT;
-    if (skb->len < n || ((void *)(long)skb->data + n > (void *)(long)skb->data_end && pull_data(skb, n)))
-        return NEXT;
-    return skb->protocol == NET16(ETH_P_IP) ? relay4(skb) : relay6(skb);
+    if (skb->protocol == NET16(ETH_P_IP) && reaches(skb, ETH_HLEN + sizeof(struct headers4)))
+        return relay4(skb);
+    if (skb->protocol == NET16(ETH_P_IPV6) && reaches(skb, ETH_HLEN + sizeof(struct headers6)))
+        return relay6(skb);
+    return NEXT;
 }

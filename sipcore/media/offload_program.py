@@ -28,7 +28,7 @@ _LOAD_MAP, _PSEUDO_MAP_FD = 0x18, 0x10
 _POOLS, _FLOWS, _BEAT = 0x53495031, 0x53495032, 0x53495033
 _POOLS_MAX = 64
 # Of <linux/rtnetlink.h>: links, addresses, routes and rules, of both IP versions.
-_CHANGES = 0x1 | 0x10 | 0x40 | 0x80 | 0x100 | 0x400
+_CHANGES = 0x1 | 0x10 | 0x40 | 0x80 | 0x100 | 0x400 | 0x40000
 _ETHERNET, _LOOPBACK = 1, 1             # a kind, an index
 _SIOCGIFHWADDR = 0x8927
 # Of libbpf.h.
@@ -156,9 +156,11 @@ class Program:
         self._library.bpf_tc_detach(ctypes.byref(hook), ctypes.byref(options))
 
     def _descriptor(self, found: int, what: str, said: str = "") -> int:
-        """A descriptor that the library has returned, to be closed with the others."""
+        """A descriptor that the library has returned, to be closed with the others. said: the kernel's log, where the
+        reason stands at the end, before figures."""
         if found < 0:
-            raise OSError(-found, f"cannot {what}: {os.strerror(-found)}{said and ': ' + said}")
+            reason = "".join(f": {line}" for line in said.splitlines()[-2:-1])
+            raise OSError(-found, f"cannot {what}: {os.strerror(-found)}{reason}")
         self._open.callback(os.close, found)
         return found
 

@@ -8,6 +8,7 @@ import socket
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,7 +24,6 @@ from tests.media.stage import HOST, Phone, Stage, numbers, receiver_report, rtp,
 from tests.security.namespace import Namespace
 
 FRAMES = bytes(800)
-UNREACHABLE = "127.250.0.0/16"
 
 
 @pytest.fixture(autouse=True)
@@ -170,6 +170,47 @@ def test_silence_is_noticed_and_its_end() -> None:
         assert stage.wait_for(HEARD_AGAIN)[3] == 0
 
 
+def test_a_packet_that_comes_while_the_thread_looks_is_no_silence() -> None:
+    """The kernel takes the time of its packets later than the thread that of its look at all of its sessions."""
+    with Stage(silence_ms=60_000, watch_ms=20) as stage:
+        session, one, two, where = two_phones(stage)
+        settle(stage, session, one, two, where)
+        packet = rtp(2, ssrc=1)
+        for _ in range(100_000):
+            one.send(packet, where[0])
+        assert [event for event in stage.relay.take_events() if event[0] == SILENT] == []
+
+
+def test_no_packet_goes_uncounted_where_a_stream_is_taken_back() -> None:
+    with Stage(silence_ms=0) as stage:
+        session, one, two, where = two_phones(stage)
+        settle(stage, session, one, two, where)
+        event = rtp(2, ssrc=1, payload_type=101, payload=bytes([5, 10, 0, 160]))
+        sent = 2
+        for _ in range(2000):
+            # The thread takes the stream back for the first one while the kernel passes on the others.
+            for packet in (event, *[rtp(2, ssrc=1)] * 12):
+                one.send(packet, where[0])
+            for _ in range(13):
+                two.receive()
+            sent += 13
+        stage.counted(session, 0, packets=sent)
+        stage.counted(session, 1, sent=sent)
+
+
+def test_a_sign_of_life_may_be_younger_than_a_packet() -> None:
+    with Stage(watch_ms=60_000) as stage:
+        session, one, two, where = two_phones(stage)
+        settle(stage, session, one, two, where)
+        assert stage.program is not None
+        stage.program.beat[:8] = struct.pack("=Q", time.monotonic_ns() + 100_000_000)
+        before = stage.relay.totals()["offloads"]
+        one.send(rtp(2, ssrc=1), where[0])
+        assert two.receive() == rtp(2, ssrc=1)
+        stage.counted(session, 0, packets=3)
+        assert stage.relay.totals()["offloads"] == before
+
+
 def test_a_source_that_moves_within_its_host_is_judged_by_what_the_kernel_has_heard() -> None:
     with Stage(learn_ms=1) as stage:
         session, one, two, where = two_phones(stage)
@@ -205,16 +246,19 @@ def test_a_capture_has_every_packet() -> None:
         settle(stage, session, one, two, where, first=13)
 
 
-def test_new_routes_make_every_stream_the_threads_again() -> None:
-    with Stage(watch_ms=20) as stage:
+@pytest.mark.parametrize("change", [
+    "route {} local 127.250.0.0/16 dev lo", "rule {} from 203.0.113.99 table 99",
+    "-6 rule {} from 2001:db8::99 table 99"])
+def test_new_routes_make_every_stream_the_threads_again(change: str) -> None:
+    with Stage(watch_ms=20, silence_ms=0) as stage:
         session, one, two, where = two_phones(stage)
         settle(stage, session, one, two, where)
-        subprocess.run(["ip", "route", "add", "local", UNREACHABLE, "dev", "lo"], check=True)
+        subprocess.run(["ip", *change.format("add").split()], check=True)
         try:
             until(lambda: offloaded(stage) == 0, "both streams are the thread's")
             settle(stage, session, one, two, where, first=3)
         finally:
-            subprocess.run(["ip", "route", "delete", "local", UNREACHABLE, "dev", "lo"], check=True)
+            subprocess.run(["ip", *change.format("delete").split()], check=True)
 
 
 def test_ipv6() -> None:
@@ -242,6 +286,18 @@ def test_room_for_ports_is_bounded_and_an_address_is_taken_once() -> None:
         assert program.add("127.0.0.9", 20000, 10) == 50
     finally:
         program.close()
+
+
+@pytest.mark.parametrize(("rights", "found"), [
+    ("-all,+bpf,+net_admin", ""),
+    ("-all", "the kernel's part cannot be had: cannot make a map: Operation not permitted"),
+    ("-all,+bpf", "the kernel's part cannot be had: cannot load it: Operation not permitted")])
+def test_the_rights_that_it_needs(rights: str, found: str) -> None:
+    code = ("from sipcore.media.offload_program import Program, problem; print(problem()); "
+            "[Program(['127.0.0.1'], 10, filters=filters).close() for filters in (False, True) if not problem()]")
+    assert subprocess.check_output(
+        ["setpriv", "--bounding-set", rights, "--inh-caps", rights, sys.executable, "-c", code],
+        cwd=Path(__file__).parents[2], text=True) == found + "\n"
 
 
 # A relay as a filter at the interface that is killed in the middle of a call, as nothing it can do anything about.
@@ -389,7 +445,44 @@ def test_between_two_other_machines(machines: Namespace, filters: bool) -> None:
             wire.sendto(udp_datagram(one.address, where[0], packet), (INSIDE, 0x0800, 0, 0, address))
         assert two.receive() == packet
         stage.counted(session, 0, packets=301)
+        settle(stage, session, one, two, where, first=302)
+        # What is in another virtual network, or shorter than it says, is nobody's.
+        datagram = udp_datagram(one.address, where[0], packet)
+        wire.sendto(struct.pack(">HH", 5, 0x0800) + datagram, (INSIDE, 0x8100, 0, 0, hardware))
+        wire.sendto(datagram[:-1], (INSIDE, 0x0800, 0, 0, hardware))
+        wire.sendto(datagram, (INSIDE, 0x0800, 0, 0, hardware))
+        assert two.receive() == packet
+        stage.counted(session, 0, packets=304)
         assert two.is_quiet()
+
+
+def test_a_source_behind_an_interface_without_the_program_stays_with_the_thread(machines: Namespace) -> None:
+    pool = PortPool(EDGE, 20000, 20099, quarantine=0)
+
+    def ip(command: str) -> None:
+        subprocess.run(["ip", *command.split()], check=True)
+
+    ip(f"link add otheroutside type veth peer name otherinside netns /proc/{os.getpid()}/fd/{machines.descriptor}")
+    ip("address add 198.51.100.1/24 dev otheroutside")
+    ip("link set otheroutside up")
+    try:
+        with machines.entered():
+            ip("address add 198.51.100.11/24 dev otherinside")
+            ip("link set otherinside up")
+            ip("rule add from 198.51.100.11 table 77")
+            ip("route add default via 198.51.100.1 table 77")
+        with Stage(pool) as stage:
+            with machines.entered():
+                one, two = stage.phone("198.51.100.11"), stage.phone(SECOND)
+            _, where = stage.session(one, two)
+            for n in range(4):
+                one.send(rtp(n, ssrc=1), where[0])
+                assert two.receive() == rtp(n, ssrc=1)
+                two.send(rtp(n, ssrc=2), where[1])
+                assert one.receive() == rtp(n, ssrc=2)
+            assert stage.relay.totals()["offloads"] == 0
+    finally:
+        ip("link delete otheroutside")
 
 
 def test_the_addresses_of_a_source_are_learned_before_the_kernel_has_it() -> None:
