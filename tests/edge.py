@@ -50,8 +50,9 @@ bind = "tcp:{net}.1:5060"
 
 
 def kill_group(process: "subprocess.Popen[Any]") -> None:
-    """Kill a process that has a session of its own, and all that it has started there: what is left of those would keep
-    its pipes open."""
+    """Kill a process, and where it has a session of its own all that it has started there: what is left of those would
+    keep its pipes open. The processes of an edge end with their supervisor, and it with a group that a test run has."""
+    process.kill()
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait(STOP_SECONDS)
@@ -111,7 +112,7 @@ class EdgeProcess:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "proxy", "run", "-c", str(self.file), *arguments], cwd=ROOT, text=True,
             errors="backslashreplace", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            start_new_session=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+            env=os.environ | {"PYTHONPATH": str(ROOT)})
         assert self._process.stdout is not None
         assert self._process.stderr is not None
         self._out, self._err = Output(self._process.stdout), Output(self._process.stderr)

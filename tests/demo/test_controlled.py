@@ -35,12 +35,12 @@ ENDS = ("warm-caller", "warm-agent", "warm-human", "blind-caller", "blind-agent"
 
 @contextlib.contextmanager
 def running(folder, arguments, **more):
-    """`sipedge run` with those arguments; killed, with all its processes, when it takes too long."""
+    """`sipedge run` with those arguments; killed when it takes too long."""
     process = subprocess.Popen(
         [sys.executable, "-m", "proxy", "run", *arguments], cwd=folder, text=True, stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(folder), "COLUMNS": "200"},
-        start_new_session=True, **more)
-    clock = threading.Timer(LONGEST, os.killpg, (process.pid, signal.SIGKILL))
+        **more)
+    clock = threading.Timer(LONGEST, process.kill)
     clock.start()
     try:
         yield process

@@ -142,7 +142,7 @@ class RunningEdge:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "proxy", "run", "-c", str(self.file), *self.arguments],
                 stdin=subprocess.DEVNULL, stdout=self._stdout or calls, stderr=subprocess.PIPE, text=True,
-                env=self.environment, cwd=ROOT, start_new_session=True)
+                env=self.environment, cwd=ROOT)
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
         try:
