@@ -368,28 +368,33 @@ def test_the_filter_of_a_relay_that_was_killed_passes_nothing_on_for_long(
 
 
 def udp_datagram(source: tuple[str, int], target: tuple[str, int], payload: bytes) -> bytes:
-    """An IPv4 packet with its checksums right, as it is on a wire."""
+    """An IP packet with its checksums right, as it is on a wire."""
     def checksum(data: bytes) -> int:
         total: int = sum(struct.unpack(f">{len(data + b'x') // 2}H", data + b"\0" * (len(data) % 2)))
         while total >> 16:
             total = (total & 0xFFFF) + (total >> 16)
         return ~total & 0xFFFF
 
-    hosts = socket.inet_aton(source[0]) + socket.inet_aton(target[0])
+    family = socket.AF_INET6 if ":" in source[0] else socket.AF_INET
+    hosts = socket.inet_pton(family, source[0]) + socket.inet_pton(family, target[0])
     length = 8 + len(payload)
     udp = struct.pack(">HHHH", source[1], target[1], length, 0) + payload
-    udp = udp[:6] + struct.pack(">H", checksum(hosts + struct.pack(">BBH", 0, 17, length) + udp)) + udp[8:]
+    udp = udp[:6] + struct.pack(">H", checksum(hosts + struct.pack(">II", length, 17) + udp)) + udp[8:]
+    if family == socket.AF_INET6:
+        return struct.pack(">IHBB", 0x60000001, length, 17, 3) + hosts + udp
     ip = struct.pack(">BBHHHBBH", 0x45, 0, 20 + length, 1, 0x4000, 3, 17, 0) + hosts
     return ip[:10] + struct.pack(">H", checksum(ip)) + ip[12:] + udp
 
 
 OUTSIDE, INSIDE = "tooffload", "fromoffload"
 EDGE, FIRST, SECOND = "203.0.113.1", "203.0.113.11", "203.0.113.12"
+EDGE6, FIRST6, SECOND6 = "2001:db8::1", "2001:db8::11", "2001:db8::12"
 
 
 @pytest.fixture
 def machines() -> Iterator[Namespace]:
-    """A namespace that stands for other machines, FIRST and SECOND, at the other end of an interface with EDGE."""
+    """A namespace that stands for other machines, FIRST and SECOND, at the other end of an interface with EDGE;
+    each of them with both versions of IP."""
     far = Namespace()
 
     def ip(command: str) -> None:
@@ -400,10 +405,13 @@ def machines() -> Iterator[Namespace]:
         ip(f"link add {OUTSIDE} type veth peer name {INSIDE} netns /proc/{os.getpid()}/fd/{far.descriptor}")
         ip(f"link set {OUTSIDE} addrgenmode none")
         ip(f"address add {EDGE}/24 dev {OUTSIDE}")
+        ip(f"address add {EDGE6}/64 dev {OUTSIDE} nodad")
         ip(f"link set {OUTSIDE} up")
         with far.entered():
             for host in (FIRST, SECOND):
                 ip(f"address add {host}/24 dev {INSIDE}")
+            for host in (FIRST6, SECOND6):
+                ip(f"address add {host}/64 dev {INSIDE} nodad")
             ip(f"link set {INSIDE} addrgenmode none")
             ip(f"link set {INSIDE} up")
         yield far
@@ -412,18 +420,21 @@ def machines() -> Iterator[Namespace]:
         far.close()
 
 
-@pytest.mark.parametrize("filters", [False, True])
-def test_between_two_other_machines(machines: Namespace, filters: bool) -> None:
+@pytest.mark.parametrize(("filters", "edge", "first", "second", "protocol"), [
+    (False, EDGE, FIRST, SECOND, 0x0800), (True, EDGE, FIRST, SECOND, 0x0800),
+    (False, EDGE6, FIRST6, SECOND6, 0x86DD)])
+def test_between_two_other_machines(machines: Namespace, filters: bool, edge: str, first: str, second: str,
+                                    protocol: int) -> None:
     """What comes in by an interface leaves by it, to the hardware address of the next hop and with a checksum that the
     receiver's kernel accepts."""
-    pool = PortPool(EDGE, 20000, 20099, quarantine=0)
+    pool = PortPool(edge, 20000, 20099, quarantine=0)
     with contextlib.ExitStack() as stack:
-        program = stack.enter_context(contextlib.closing(Program([EDGE], pool.pairs, filters=filters)))
+        program = stack.enter_context(contextlib.closing(Program([edge], pool.pairs, filters=filters)))
         here = stack.enter_context(socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM))
         here.bind((OUTSIDE, 0))
         hardware = here.getsockname()[4]
         with machines.entered():
-            one, two = (stack.enter_context(contextlib.closing(Phone(host))) for host in (FIRST, SECOND))
+            one, two = (stack.enter_context(contextlib.closing(Phone(host))) for host in (first, second))
             wire = stack.enter_context(socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM))
         stage = stack.enter_context(Stage(pool, program=program))
         assert len(program.interfaces) == 2
@@ -435,22 +446,22 @@ def test_between_two_other_machines(machines: Namespace, filters: bool) -> None:
             if n % 2:
                 one.send(packet, where[0])
             else:
-                wire.sendto(udp_datagram(one.address, where[0], packet), (INSIDE, 0x0800, 0, 0, hardware))
+                wire.sendto(udp_datagram(one.address, where[0], packet), (INSIDE, protocol, 0, 0, hardware))
             assert two.receive_from() == (packet, where[1])
         assert stage.relay.totals()["wakeups"] - woken < 50
         stage.counted(session, 0, packets=300)
         # What is seen on its way to another machine is nobody's, and what is sent to all of them the thread's.
         packet = rtp(300, ssrc=1)
         for address in (bytes([2, 0, 0, 0, 0, 9]), b"\xff" * 6):
-            wire.sendto(udp_datagram(one.address, where[0], packet), (INSIDE, 0x0800, 0, 0, address))
+            wire.sendto(udp_datagram(one.address, where[0], packet), (INSIDE, protocol, 0, 0, address))
         assert two.receive() == packet
         stage.counted(session, 0, packets=301)
         settle(stage, session, one, two, where, first=302)
         # What is in another virtual network, or shorter than it says, is nobody's.
         datagram = udp_datagram(one.address, where[0], packet)
-        wire.sendto(struct.pack(">HH", 5, 0x0800) + datagram, (INSIDE, 0x8100, 0, 0, hardware))
-        wire.sendto(datagram[:-1], (INSIDE, 0x0800, 0, 0, hardware))
-        wire.sendto(datagram, (INSIDE, 0x0800, 0, 0, hardware))
+        wire.sendto(struct.pack(">HH", 5, protocol) + datagram, (INSIDE, 0x8100, 0, 0, hardware))
+        wire.sendto(datagram[:-1], (INSIDE, protocol, 0, 0, hardware))
+        wire.sendto(datagram, (INSIDE, protocol, 0, 0, hardware))
         assert two.receive() == packet
         stage.counted(session, 0, packets=304)
         assert two.is_quiet()
