@@ -12,7 +12,7 @@ from proxy.policy.media import choices, parse_ports, profiles, sessions_ever, wi
 from sipcore.anchor.anchor import Anchor
 from sipcore.anchor.bridges import Bridges
 from sipcore.anchor.sessions import profile, sessions_of, wrong_sources
-from sipcore.media.offload_program import Program
+from sipcore.media.offload_program import Program, problem
 from sipcore.media.ports import PortPool
 from sipcore.media.relay import HEARD_AGAIN, LATCHED, SILENT, TIMEOUT, MediaRelay
 from sipcore.media.tap import Tap
@@ -51,14 +51,15 @@ class Said:
 
 
 class Audio:
-    """Raises OSError where the relay cannot be had or an address is not on this machine."""
+    """Raises OSError where the relay cannot be had or an address is not on this machine. trouble: what the log is to
+    be told at the start, where there is something."""
 
     def __init__(self, config: Config):
         relay = config.relay
         room = max(1, min(sessions_ever(config), streams_allowed(config)))
         self._places = _places(config)
         pools = [_pool(place) for place in self._places]
-        self._program = _program(pools) if relay.offload else None
+        self._program, self.trouble = _program(pools) if relay.offload else (None, "")
         self.relay = MediaRelay(
             pools, sessions=room, program=self._program,
             learn_ms=_ms(relay.learn_seconds), silence_ms=_ms(relay.silence_seconds),
@@ -185,9 +186,10 @@ def _ms(seconds: float) -> int:
     return round(seconds * 1000)
 
 
-def _program(pools: list[PortPool]) -> Program | None:
-    """What hands streams to the kernel; None where that cannot be had (the supervisor says why)."""
+def _program(pools: list[PortPool]) -> tuple[Program | None, str]:
+    """What hands streams to the kernel; or None and why that cannot be had here, though it can on this machine: else
+    the supervisor says so."""
     try:
-        return Program([pool.bound for pool in pools], sum(pool.pairs for pool in pools))
-    except OSError:
-        return None
+        return Program([pool.bound for pool in pools], sum(pool.pairs for pool in pools)), ""
+    except OSError as error:
+        return None, "" if problem() else f"relay.offload: {error.strerror or error}; the relay passes all audio on"

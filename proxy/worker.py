@@ -76,6 +76,8 @@ class Worker:
         self.page = Page(page)
         self.decisions: Counter[str] = Counter()
         self.audio = Audio(self.config) if self.config.media else None
+        if self.audio is not None and self.audio.trouble:
+            self.log.warning("media ports", text=self.audio.trouble)
         self.services = ServicesLink(
             self._command, queue=self.config.services.queue, used=needs_services(self.config))
         self.asked = Asked(self.services, self._step)

@@ -3,6 +3,8 @@ import select
 import time
 from pathlib import Path
 
+import pytest
+
 from proxy.audio import Audio
 from proxy.load import check
 from tests.anchor.bench import sdp
@@ -59,4 +61,21 @@ def test_what_the_relay_says_of_a_controlled_call_goes_to_its_owner(tmp_path: Pa
     finally:
         for phone in phones:
             phone.close()
+        audio.stop()
+
+
+@pytest.mark.parametrize(("why", "said"), [
+    ("", "relay.offload: cannot put it at lo: Invalid argument; the relay passes all audio on"),
+    ("the supervisor says it", "")])
+def test_audio_without_the_program_at_the_interfaces_says_so(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, why: str, said: str) -> None:
+    def refused(addresses: list[str], pairs: int) -> None:
+        raise OSError(22, "cannot put it at lo: Invalid argument")
+
+    monkeypatch.setattr("proxy.audio.Program", refused)
+    monkeypatch.setattr("proxy.audio.problem", lambda: why)
+    audio = Audio(check(CONFIGURATION + "\n[relay]\noffload = true\n", tmp_path / "edge.toml"))
+    try:
+        assert audio.trouble == said
+    finally:
         audio.stop()
