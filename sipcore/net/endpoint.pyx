@@ -215,7 +215,7 @@ cdef class Endpoint:
         for i in range(BATCHES):
             now = _clock(CLOCK_MONOTONIC)
             n = sock.receive(now, self.trace)
-            if n < 0 or (i == 0 and (n == 0 or self.sender.shaken[sock.listener])):
+            if sock.shaken or (i == 0 and (n == 0 or self.sender.shaken[sock.listener])):
                 # Readable with nothing to read, or a send has met it: an error waits.
                 sock.take_errors(now)
                 shaken = True

@@ -27,8 +27,7 @@ cdef extern from "sockets.h" nogil:
     int sendmmsg(int fd, mmsghdr* messages, unsigned int n, int flags)
     ssize_t recvmsg(int fd, msghdr* message, int flags)
     long sipcore_socket_drops(int fd)
-    int sipcore_stamp(int fd)
-    uint64_t sipcore_stamped_ns(msghdr* message)
+    uint64_t sipcore_stamped_ns(int fd)
     int sipcore_queued_error(msghdr* message)
 
 cdef enum:
@@ -36,7 +35,6 @@ cdef enum:
     UDP_SEND_BATCH = 512
     SERVED = 32             # of the backlog, when the socket has been emptied
     SERVED_AMID = 8         # when it has not: new calls are slow, and not shut out
-    STAMP_ROOM = 64
 
 
 cdef class UdpSocket:
@@ -49,18 +47,21 @@ cdef class UdpSocket:
     cdef mmsghdr received[UDP_BATCH]
     cdef iovec vectors[UDP_BATCH]
     cdef sockaddr_storage* names
-    cdef uint8_t stamp[STAMP_ROOM]      # control data of the first datagram of a batch
     cdef readonly Backlog backlog       # requests that begin something, while more comes than can be done at once
     cdef bint coming                    # the pump is to work once more for the backlog
     cdef uint64_t known_backlog_drops   # as of the last look
     cdef long known_drops               # the kernel's, as of the last look
     cdef uint64_t looked                # ms, of that look
+    cdef uint64_t asked                 # ms, when it was last asked how long a datagram has waited
+    cdef uint32_t wait                  # us, as of then
+    cdef bint shaken                    # reading has met an error, which waits to be taken
     cdef readonly uint64_t datagrams    # received
     cdef readonly uint64_t truncated    # longer than the message limit
     cdef readonly uint64_t errors       # taken from the error queue
 
     cdef int receive(self, uint64_t now, object trace) noexcept
     cdef void serve(self, uint64_t now, uint32_t most) noexcept
-    cdef uint32_t waited(self) noexcept nogil
+    cdef int _take(self, int first, int most) noexcept nogil
+    cdef uint32_t _waited(self) noexcept nogil
     cdef bint has_lost(self, uint64_t now) noexcept nogil
     cdef int take_errors(self, uint64_t now) noexcept

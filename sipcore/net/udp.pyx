@@ -19,6 +19,7 @@ import socket as sockets
 cdef enum:
     ERRORS_AT_ONCE = 64
     LOOK_MS = 50
+    ASK_MS = 10
     LONGEST_WAIT_NS = 60000000000
     IP_RECVERR = 11
     IPV6_RECVERR = 25
@@ -75,8 +76,8 @@ cdef class UdpSocket:
             self.received[i].msg_hdr.msg_iovlen = 1
             self.received[i].msg_hdr.msg_name = &self.names[i]
 
-        # Of the oldest one of a batch alone it is asked how long it has waited.
-        sipcore_stamp(self.fd)
+        # From here on the kernel notes when it takes a datagram in.
+        sipcore_stamped_ns(self.fd)
         self.known_drops = sipcore_socket_drops(self.fd)
 
     def __dealloc__(self):
@@ -97,30 +98,31 @@ cdef class UdpSocket:
         self.socket.close()
 
     cdef int receive(self, uint64_t now, object trace) noexcept:
-        """Take one batch; returns how many datagrams came, -1 where an error waits."""
+        """Take one batch; returns how many datagrams came. `shaken` says whether an error waits."""
         cdef int i, n
         cdef Address source
         cdef uint8_t* data
         cdef uint32_t waited
         cdef const Waiting* first
-        cdef bint behind
-        for i in range(UDP_BATCH):
-            self.received[i].msg_hdr.msg_namelen = sizeof(sockaddr_storage)
-        self.received[0].msg_hdr.msg_control = self.stamp
-        self.received[0].msg_hdr.msg_controllen = STAMP_ROOM
-        n = recvmmsg(self.fd, self.received, UDP_BATCH, MSG_DONTWAIT, NULL)
-        if n < 0:
-            return -1 if errno in (ECONNREFUSED, EHOSTUNREACH, ENETUNREACH, EHOSTDOWN, EPROTO, ENOPROTOOPT) else 0
-        self.datagrams += <uint64_t>n
+        cdef bint behind, asking = now - self.asked >= ASK_MS
+        n = self._take(0, 1 if asking else UDP_BATCH)
         if n == 0:
             return 0
-        waited = self.waited()
+        if asking:
+            # Of the oldest one alone, while it is the one that was read last. Who was kept away for longer than ASK_MS
+            # always asks; more often it would cost more than it tells.
+            self.asked = now
+            self.wait = self._waited()
+            n += self._take(1, UDP_BATCH - 1)
+        self.datagrams += <uint64_t>n
+        waited = self.wait
         behind = n == UDP_BATCH or self.backlog.count > 0
         if behind:
             first = self.backlog.front()
             if first != NULL:
                 waited = max(waited, <uint32_t>min(1000 * (now - first.since), <uint64_t>LONGEST_WAIT_NS // 1000))
-        self.layer.note_lag(waited, self.has_lost(now), now)
+        if asking:
+            self.layer.note_lag(waited, self.has_lost(now), now)
         for i in range(n):
             data = self.buffers + i * self.stride
             address_of(<const sockaddr*>&self.names[i], &source)
@@ -135,6 +137,18 @@ cdef class UdpSocket:
             self.layer.receive(self.listener, &source, data, self.received[i].msg_len, now)
         return n
 
+    cdef int _take(self, int first, int most) noexcept nogil:
+        """Read that many datagrams at most into the places from the first one on; returns how many came."""
+        cdef int i, n
+        for i in range(first, first + most):
+            self.received[i].msg_hdr.msg_namelen = sizeof(sockaddr_storage)
+        n = recvmmsg(self.fd, &self.received[first], <unsigned int>most, MSG_DONTWAIT, NULL)
+        if n >= 0:
+            return n
+        if errno in (ECONNREFUSED, EHOSTUNREACH, ENETUNREACH, EHOSTDOWN, EPROTO, ENOPROTOOPT):
+            self.shaken = True
+        return 0
+
     cdef void serve(self, uint64_t now, uint32_t most) noexcept:
         """Handle requests that were put aside, the oldest ones."""
         cdef const Waiting* first
@@ -146,10 +160,10 @@ cdef class UdpSocket:
             self.layer.receive(self.listener, &first.source, <const uint8_t*>first + sizeof(Waiting), first.n, now)
             self.backlog.release()
 
-    cdef uint32_t waited(self) noexcept nogil:
-        """How long the first datagram of the batch waited in the kernel, us; 0 where that is not known or the time of
+    cdef uint32_t _waited(self) noexcept nogil:
+        """How long the datagram that was read last waited in the kernel, us; 0 where that is not known or the time of
         day was set meanwhile."""
-        cdef uint64_t stamped = sipcore_stamped_ns(&self.received[0].msg_hdr)
+        cdef uint64_t stamped = sipcore_stamped_ns(self.fd)
         cdef timespec t
         cdef uint64_t ns
         if stamped == 0:
@@ -182,6 +196,7 @@ cdef class UdpSocket:
         cdef msghdr message
         cdef ssize_t n
         cdef int taken = 0, error
+        self.shaken = False
         while taken < ERRORS_AT_ONCE:
             memset(&message, 0, sizeof(message))
             vector.iov_base = data

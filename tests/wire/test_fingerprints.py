@@ -1,4 +1,6 @@
 """What scanners look like, and what does not look like one."""
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -74,7 +76,8 @@ WORDS = st.text("abC", min_size=1, max_size=5)
 @given(st.lists(st.tuples(WORDS, st.sampled_from(("{}", "{}*", "*{}", "*{}*"))), min_size=1, max_size=6),
        st.text("abcAB3", min_size=1, max_size=20))
 def test_many_patterns_are_as_good_as_each_alone(patterns, value):
-    fits = {"{}": str.__eq__, "{}*": str.startswith, "*{}": str.endswith, "*{}*": str.__contains__}
+    fits: dict[str, Callable[[str, str], bool]] = {
+        "{}": str.__eq__, "{}*": str.startswith, "*{}": str.endswith, "*{}*": str.__contains__}
     expected = any(fits[form](value.lower(), word.lower()) for word, form in patterns)
     looks = Fingerprints([f"Subject: {form.format(word)}" for word, form in patterns])
     assert looks.fits(request(f"Subject: {value}")) is expected
