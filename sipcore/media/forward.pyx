@@ -57,6 +57,7 @@ cdef void forward_one(Thread* thread, Session* session, uint32_t number, uint8_t
     cdef ssize_t n, came
     cdef uint64_t now
     cdef Kind kind
+    cdef uint8_t payload
     cdef RtpNumbers numbers
     cdef int error
     n = came = recvfrom(flow.fd, packet, PACKET_MAX, MSG_TRUNC, <sockaddr*>&name, &size)
@@ -106,6 +107,8 @@ cdef void forward_one(Thread* thread, Session* session, uint32_t number, uint8_t
         return
     if origin.offloaded:
         offload_end(thread, session, side)
+        # The kernel may have passed on a packet since.
+        now = monotonic_us()
     if origin.silent:
         origin.silent = False
         tell(thread, number, session, EVENT_HEARD_AGAIN, side,
@@ -117,12 +120,14 @@ cdef void forward_one(Thread* thread, Session* session, uint32_t number, uint8_t
     numbers.timestamp = rtp_timestamp(packet)
     numbers.sequence = rtp_sequence(packet)
     reception_packet(&origin.reception, &numbers, now * 1000, origin.clock)
-    if rtp_payload_type(packet) == origin.event_payload:
+    # It is the source's own: what is sent may bear another.
+    payload = rtp_payload_type(packet)
+    if payload == origin.event_payload:
         _on_telephone_event(thread, session, number, side, packet, <uint32_t>n, now)
     if not _pass_rtp(thread, session, number, side, packet, <size_t>n, now):
         relaxed_add(&origin.counters.unheard, 1)
     elif origin.offload != NULL:
-        offload_passed(thread, session, side, &numbers)
+        offload_passed(thread, session, side, &numbers, payload)
 
 
 cdef bint _pass_rtp(Thread* thread, Session* session, uint32_t number, uint8_t side, uint8_t* packet, size_t n,

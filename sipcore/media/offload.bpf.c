@@ -109,6 +109,7 @@ static inline int is_plain(const struct __sk_buff *skb, const struct OffloadFlow
     uint32_t first = swap32(rtp[0]), second = first >> 16 & 0xFF;
     return flow->source_port == source_port && flow->ssrc == rtp[2] && first >> 30 == 2
         && (second < 192 || second > 223) && (second & 0x7F) != flow->event_payload
+        && (flow->payload == OFFLOAD_ANY || (second & 0x7F) == flow->payload)
         && n >= RTP_BYTES && n <= OFFLOAD_LONGEST && skb->gso_size == 0 && skb->pkt_type == PACKET_HOST
         && (flow->interface == OFFLOAD_LOOPBACK) == (skb->ifindex == OFFLOAD_LOOPBACK);
 }
@@ -132,6 +133,8 @@ static inline void account(struct OffloadFlow *flow, const uint32_t *rtp, uint32
             flow->timestamp_ns = now;
         }
     }
+    if (flow->payload != OFFLOAD_ANY)
+        first = (first & 0xFF80FFFF) | (uint32_t)flow->payload_out << 16;
     out[0] = swap32((first & 0xFFFF0000) | sent);
     out[1] = swap32(stamped);
     out[2] = flow->ssrc_out;

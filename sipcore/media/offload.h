@@ -8,6 +8,7 @@
 
 #define OFFLOAD_LOOPBACK 1          /* index of the loopback interface */
 #define OFFLOAD_STALE_NS 3000000000ull  /* so long after its last beat the thread is taken for dead */
+#define OFFLOAD_ANY 255
 #define OFFLOAD_LONGEST 1280        /* bytes of UDP payload: longer packets may not fit into the way out */
 
 /* The RTP that comes to one even port, while the kernel passes it on. Addresses, ports and `ssrc` are in network order;
@@ -25,12 +26,12 @@ struct OffloadFlow {
     uint32_t timestamp_add;
     uint16_t sequence_add;
     uint8_t event_payload;          /* the thread's: telephone events */
-    uint8_t family;                 /* 4 or 6 */
+    uint8_t payload;                /* the only payload type that passes, OFFLOAD_ANY: all do */
     uint32_t clock;
     /* counted */
     uint32_t timestamp;             /* of the highest number that left */
     uint16_t sequence;              /* that number */
-    uint16_t spare;
+    uint16_t payload_out;           /* what it leaves as, where there is one */
     uint64_t timestamp_ns;          /* when the first packet with that timestamp left */
     uint64_t heard_ns;              /* CLOCK_MONOTONIC of the last packet */
     uint64_t packets;

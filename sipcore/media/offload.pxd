@@ -3,7 +3,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from sipcore.media.quality cimport Reception
 
 cdef extern from "../media/offload.h" nogil:
-    enum: OFFLOAD_LOOPBACK
+    enum: OFFLOAD_LOOPBACK, OFFLOAD_ANY
 
     struct OffloadFlow:
         uint64_t active
@@ -21,10 +21,11 @@ cdef extern from "../media/offload.h" nogil:
         uint32_t timestamp_add
         uint16_t sequence_add
         uint8_t event_payload
-        uint8_t family
+        uint8_t payload
         uint32_t clock
         uint32_t timestamp
         uint16_t sequence
+        uint16_t payload_out
         uint64_t timestamp_ns
         uint64_t heard_ns
         uint64_t packets

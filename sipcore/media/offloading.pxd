@@ -8,20 +8,21 @@ from sipcore.media.thread cimport Thread
 
 
 cdef void offload_bind(Thread* thread, Side* side) noexcept nogil
-cdef void offload_begin(Thread* thread, Session* session, uint8_t side, uint32_t ssrc) noexcept nogil
+cdef void offload_begin(Thread* thread, Session* session, uint8_t side, uint32_t ssrc, uint8_t payload) noexcept nogil
 cdef void offload_end(Thread* thread, Session* session, uint8_t side) noexcept nogil
 cdef void offload_end_session(Thread* thread, Session* session) noexcept nogil
 cdef void offload_tick(Thread* thread, uint64_t now) noexcept nogil
 
 
-cdef inline void offload_passed(Thread* thread, Session* session, uint8_t side,
-                                const RtpNumbers* packet) noexcept nogil:
-    """The thread has passed on a packet of a side that has a record."""
+cdef inline void offload_passed(Thread* thread, Session* session, uint8_t side, const RtpNumbers* packet,
+                                uint8_t payload) noexcept nogil:
+    """The thread has passed on a packet of a side that has a record. It is handed over once: what cannot be, is not
+    asked for again before something is said of the session, or the system's routes change."""
     cdef Side* origin = session.sides[side]
-    origin.settled += 1
-    if origin.settled >= thread.offload.settled:
-        origin.settled = 0
-        offload_begin(thread, session, side, packet.ssrc)
+    if origin.settled < thread.offload.settled:
+        origin.settled += 1
+        if origin.settled == thread.offload.settled:
+            offload_begin(thread, session, side, packet.ssrc, payload)
 
 
 cdef inline uint64_t side_heard_us(const Side* side) noexcept nogil:

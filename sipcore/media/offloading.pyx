@@ -18,7 +18,8 @@ from sipcore.base.sockname cimport htons
 from sipcore.media.clock cimport monotonic_us
 from sipcore.media.egress cimport egress_track
 from sipcore.media.latch cimport latch_target
-from sipcore.media.offload cimport OffloadFlow, OffloadPool
+from sipcore.media.law cimport LAW_KEPT
+from sipcore.media.offload cimport OFFLOAD_ANY, OffloadFlow, OffloadPool
 from sipcore.media.routes cimport routes_changed, routes_to
 from sipcore.media.session cimport SIDES
 from sipcore.media.thread cimport OwnPorts
@@ -43,11 +44,11 @@ cdef void offload_bind(Thread* thread, Side* side) noexcept nogil:
         memset(side.offload, 0, sizeof(OffloadFlow))
 
 
-cdef void offload_begin(Thread* thread, Session* session, uint8_t side, uint32_t ssrc) noexcept nogil:
-    """Hand a side's stream to the kernel, where that can pass it on as it is. ssrc: of its packets, as they come."""
+cdef void offload_begin(Thread* thread, Session* session, uint8_t side, uint32_t ssrc, uint8_t payload) noexcept nogil:
+    """Hand a side's stream to the kernel, where that can pass it on. ssrc, payload: of its packets, as they come."""
     cdef Side* origin = session.sides[side]
     cdef OffloadFlow* flow = origin.offload
-    cdef uint8_t listener = 0, listeners = session.heard_by[side]
+    cdef uint8_t i, listener = 0, listeners = session.heard_by[side]
     cdef Side* to
     cdef const Address* target
     while listener < SIDES - 1 and not listeners >> listener & 1:
@@ -59,8 +60,18 @@ cdef void offload_begin(Thread* thread, Session* session, uint8_t side, uint32_t
         return
     if origin.family != to.family or not origin.flows[0].latched or origin.flows[0].own:
         return
-    if to.egress.pairs or to.egress.mark or to.egress.speaker != side or to.egress.source_ssrc != ssrc:
+    if to.egress.mark or to.egress.speaker != side or to.egress.source_ssrc != ssrc:
         return
+    flow.payload = <uint8_t>OFFLOAD_ANY
+    if to.egress.pairs:
+        # Whatever else the stream has, as events or noise, is the thread's.
+        flow.payload = flow.payload_out = payload
+        for i in range(to.egress.pairs):
+            if to.egress.payload_from[i] == payload:
+                if to.egress.payload_law[i] != LAW_KEPT:
+                    return
+                flow.payload_out = to.egress.payload_to[i]
+                break
     target = latch_target(&to.flows[0].latch)
     flow.interface = routes_to(&thread.offload, target, &thread.own[to.pool].bound, &origin.flows[0].latch.source)
     if flow.interface == 0:
@@ -78,7 +89,6 @@ cdef void offload_begin(Thread* thread, Session* session, uint8_t side, uint32_t
     flow.timestamp_add = to.egress.ts_offset if to.egress.rewrites else 0
     flow.sequence_add = to.egress.seq_offset if to.egress.rewrites else 0
     flow.event_payload = origin.event_payload
-    flow.family = origin.family
     flow.clock = origin.clock
     flow.timestamp = to.egress.ts
     flow.sequence = to.egress.seq
@@ -107,6 +117,7 @@ cdef void offload_end(Thread* thread, Session* session, uint8_t side) noexcept n
         return
     exchange(&flow.active, 0)
     origin.offloaded = False
+    origin.settled = 0
     relaxed_store(&thread.offload.active, thread.offload.active - 1)
     to = session.sides[origin.listener]
     # Whoever reads in between sees less for a moment, never a packet twice; what the kernel is about to count stays.

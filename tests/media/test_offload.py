@@ -160,6 +160,34 @@ def test_a_stream_that_was_interrupted_keeps_its_numbers_in_the_kernel() -> None
         assert numbers(one.receive())[0] == 215
 
 
+def test_payload_types_are_replaced_in_the_kernel_and_other_ones_come_to_the_thread() -> None:
+    with Stage(watch_ms=60_000) as stage:
+        session, one, two, where = two_phones(stage)
+        stage.relay.map_payloads(session, 1, {101: 96, 8: 9})
+        settle(stage, session, one, two, where)
+        woken = stage.relay.totals()["wakeups"]
+        for n in range(2, 200):
+            one.send(rtp(n, n * 160, ssrc=1, marker=n % 5 == 0), where[0])
+            assert numbers(two.receive()) == (n, n * 160, 1, 9, n % 5 == 0)
+        assert stage.relay.totals()["wakeups"] - woken < 20
+        one.send(rtp(200, ssrc=1, payload_type=13), where[0])
+        assert numbers(two.receive()) == (200, 0, 1, 13, False)
+        assert stage.relay.totals()["wakeups"] > woken
+        one.send(rtp(201, ssrc=1, payload_type=101, payload=bytes([5, 0x8A, 3, 32])), where[0])
+        assert numbers(two.receive())[3] == 96
+        assert stage.wait_for(DTMF)[4] >> 32 == 5
+
+
+def test_what_is_converted_stays_with_the_thread() -> None:
+    with Stage() as stage:
+        session, one, two, where = two_phones(stage)
+        stage.relay.map_payloads(session, 1, {8: 0}, laws={8: "PCMU"})
+        for n in range(20):
+            one.send(rtp(n, ssrc=1), where[0])
+            assert numbers(two.receive())[3] == 0
+        assert offloaded(stage) == 0
+
+
 def test_silence_is_noticed_and_its_end() -> None:
     with Stage(silence_ms=60, watch_ms=20) as stage:
         session, one, two, where = two_phones(stage)
