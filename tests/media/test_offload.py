@@ -344,7 +344,8 @@ for side, port in enumerate(map(int, sys.argv[2:])):
     stage.relay.set_aim(session, side, rtp=("127.1.0.1", port))
 stage.relay.set_hearing(session, {0: [1], 1: [0]})
 print(*where, flush=True)
-sys.stdin.read()
+for line in sys.stdin:
+    print(stage.relay.totals()["offloaded"], flush=True)
 """
 
 
@@ -355,11 +356,21 @@ def killed() -> Iterator[tuple[Phone, Phone, list[tuple[str, int]]]]:
     process = subprocess.Popen([sys.executable, "-c", KILLED, HOST, str(one.address[1]), str(two.address[1])],
                                cwd=Path(__file__).parents[2], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
-        assert process.stdout is not None
-        where = [(HOST, int(port)) for port in process.stdout.readline().split()]
+        asking, answers = process.stdin, process.stdout
+        assert asking is not None
+        assert answers is not None
+
+        def has_it() -> bool:
+            asking.write("?\n")
+            asking.flush()
+            return answers.readline() == "1\n"
+
+        where = [(HOST, int(port)) for port in answers.readline().split()]
+        # A packet that was sent before the thread had handed the stream over takes it back: so it is asked.
         for n in range(20):
             one.send(rtp(n), where[0])
             assert two.receive() == rtp(n)
+        until(has_it, "the kernel has the stream")
         process.kill()
         process.communicate()
         # The program is still there.
@@ -502,17 +513,17 @@ def test_a_source_behind_an_interface_without_the_program_stays_with_the_thread(
         subprocess.run(["ip", *command.split()], check=True)
 
     ip(f"link add otheroutside type veth peer name otherinside netns /proc/{os.getpid()}/fd/{machines.descriptor}")
-    ip("address add 198.51.100.1/24 dev otheroutside")
+    ip("address add 198.18.5.1/24 dev otheroutside")
     ip("link set otheroutside up")
     try:
         with machines.entered():
-            ip("address add 198.51.100.11/24 dev otherinside")
+            ip("address add 198.18.5.11/24 dev otherinside")
             ip("link set otherinside up")
-            ip("rule add from 198.51.100.11 table 77")
-            ip("route add default via 198.51.100.1 table 77")
+            ip("rule add from 198.18.5.11 table 77")
+            ip("route add default via 198.18.5.1 table 77")
         with Stage(pool) as stage:
             with machines.entered():
-                one, two = stage.phone("198.51.100.11"), stage.phone(SECOND)
+                one, two = stage.phone("198.18.5.11"), stage.phone(SECOND)
             _, where = stage.session(one, two)
             for n in range(4):
                 one.send(rtp(n, ssrc=1), where[0])
