@@ -1,6 +1,7 @@
 """Streams in the kernel's hands: that it has them, what it leaves to the thread, and that it gives them back whole.
 
-That nobody notices is what the relay's other tests show, which are run with the kernel too.
+That nobody notices is what the relay's other tests show, which are run with the kernel too. Long because each thing
+that the program has to leave alone, and each kind of way out, is a test of its own on the same stage.
 """
 import contextlib
 import os
