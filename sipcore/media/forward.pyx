@@ -18,7 +18,9 @@ from sipcore.media.egress cimport (
 )
 from sipcore.media.latch cimport ADMIT_EARLY, ADMIT_LATCHED, ADMIT_WRONG, Admission, Latch, latch_admit, latch_target
 from sipcore.media.law cimport law_convert
-from sipcore.media.offloading cimport offload_end, offload_end_session, offload_passed, side_heard_us
+from sipcore.media.offloading cimport (
+    offload_end, offload_end_session, offload_has, offload_passed, side_heard_us, side_reception,
+)
 from sipcore.media.quality cimport RtpNumbers, reception_packet
 from sipcore.media.rtcp cimport RtcpMap, RtcpReport, rtcp_passes, rtcp_read, rtcp_rewrite, rtcp_round_trip
 from sipcore.media.rtp cimport (
@@ -105,7 +107,8 @@ cdef void forward_one(Thread* thread, Session* session, uint32_t number, uint8_t
     if kind == KIND_RTCP:
         _on_rtcp(thread, session, number, side, packet, <uint32_t>n, now)
         return
-    if origin.offloaded:
+    payload = rtp_payload_type(packet)
+    if origin.offloaded and not offload_has(origin, rtp_ssrc(packet), payload):
         offload_end(thread, session, side)
         # The kernel may have passed on a packet since.
         now = monotonic_us()
@@ -119,9 +122,7 @@ cdef void forward_one(Thread* thread, Session* session, uint32_t number, uint8_t
     numbers.ssrc = rtp_ssrc(packet)
     numbers.timestamp = rtp_timestamp(packet)
     numbers.sequence = rtp_sequence(packet)
-    reception_packet(&origin.reception, &numbers, now * 1000, origin.clock)
-    # It is the source's own: what is sent may bear another.
-    payload = rtp_payload_type(packet)
+    reception_packet(side_reception(origin), &numbers, now * 1000, origin.clock)
     if payload == origin.event_payload:
         _on_telephone_event(thread, session, number, side, packet, <uint32_t>n, now)
     if not _pass_rtp(thread, session, number, side, packet, <size_t>n, now):

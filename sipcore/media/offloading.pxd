@@ -1,10 +1,13 @@
 """When a stream is in the kernel's hands, and when it is the thread's again."""
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from sipcore.base.ring cimport relaxed_load
-from sipcore.media.offload cimport OffloadFlow
+from sipcore.media.offload cimport OFFLOAD_ANY, OffloadFlow
 from sipcore.media.quality cimport Reception, RtpNumbers
 from sipcore.media.session cimport Session, Side
 from sipcore.media.thread cimport Thread
+
+cdef extern from "<netinet/in.h>" nogil:
+    uint32_t htonl(uint32_t value)
 
 
 cdef void offload_bind(Thread* thread, Side* side) noexcept nogil
@@ -31,8 +34,17 @@ cdef inline uint64_t side_heard_us(const Side* side) noexcept nogil:
     return max(heard, relaxed_load(&side.offload.heard_ns) // 1000) if side.offload != NULL else heard
 
 
-cdef inline const Reception* side_reception(const Side* side) noexcept nogil:
+cdef inline bint offload_has(const Side* side, uint32_t ssrc, uint8_t payload) noexcept nogil:
+    """Whether a packet of a stream that the kernel has is one that it would have passed on: it was under way to the
+    thread before, or the kernel left it to the stack for its form. The stream stays where it is: under a load that
+    the thread cannot bear, something is always under way."""
+    cdef const OffloadFlow* flow = side.offload
+    return htonl(ssrc) == flow.ssrc and payload != flow.event_payload and (
+        flow.payload == OFFLOAD_ANY or payload == flow.payload)
+
+
+cdef inline Reception* side_reception(Side* side) noexcept nogil:
     """How the side's RTP arrives; whoever passes it on counts it. The loop may ask while the thread gives the port up.
     """
-    cdef const OffloadFlow* flow = side.offload
+    cdef OffloadFlow* flow = side.offload
     return &flow.reception if side.offloaded and flow != NULL else &side.reception

@@ -2,9 +2,9 @@
 
 A stream that has gone on for half a second in the plain way (one source, one listener who hears nobody else, nothing
 played, captured, converted or encrypted) is written down in the record of its port, and from then on the program at the
-interface (offload.bpf.c) passes its packets on. Whatever is said of the session (a command), and every RTP packet of
-the stream that still comes to the thread (a telephone event, another SSRC, another source that is let in), makes it the
-thread's again first, with its numbers; it settles anew. So nothing else of the relay needs to know who has a stream.
+interface (offload.bpf.c) passes its packets on. Whatever is said of the session (a command), and every RTP packet that
+is not one of that stream (a telephone event, another SSRC, another source that is let in), makes it the thread's again
+first, with its numbers; it settles anew. So nothing else of the relay needs to know who has a stream.
 
 The loop stops the kernel by itself when it says something of a session, so that a command holds for what is sent after
 it; the thread takes the stream back when it comes to the command. Where packets leave is asked of the kernel's routes.
@@ -23,9 +23,6 @@ from sipcore.media.offload cimport OFFLOAD_ANY, OffloadFlow, OffloadPool
 from sipcore.media.routes cimport routes_changed, routes_to
 from sipcore.media.session cimport SIDES
 from sipcore.media.thread cimport OwnPorts
-
-cdef extern from "<netinet/in.h>" nogil:
-    uint32_t htonl(uint32_t value)
 
 FLOW_BYTES = sizeof(OffloadFlow)
 POOL_BYTES = sizeof(OffloadPool)
@@ -124,7 +121,7 @@ cdef void offload_end(Thread* thread, Session* session, uint8_t side) noexcept n
     packets, octets, heard_us = exchange(&flow.packets, 0), exchange(&flow.octets, 0), flow.heard_ns // 1000
     relaxed_add(&origin.counters.packets, packets)
     relaxed_add(&origin.counters.octets, octets)
-    relaxed_store(&origin.counters.heard_us, heard_us)
+    relaxed_store(&origin.counters.heard_us, max(origin.counters.heard_us, heard_us))
     relaxed_store(&origin.counters.alive_us, max(origin.counters.alive_us, heard_us))
     relaxed_add(&to.counters.sent, packets)
     relaxed_add(&to.counters.sent_octets, octets)
