@@ -26,6 +26,14 @@ def offered(invite: Received) -> tuple[str, int]:
     return profile(invite.message.body), len(lines(invite.message.body))
 
 
+def refuse(bench: AnchorBench, call: Call, status: int) -> None:
+    """Alice offers RTP, and Bob refuses what he is offered first."""
+    call.alice.request("INVITE", call.bob.uri, headers=SDP_TYPE, body=call.offer())
+    bench.run()
+    call.bob.answer(call.bob.take("INVITE"), status)
+    bench.run()
+
+
 @pytest.mark.parametrize("status", [415, 488, 606])
 def test_a_callee_that_refuses_keys_beside_plain_rtp_is_offered_srtp_alone(make, status: int) -> None:
     bench = reached(make, OFFER)
@@ -93,10 +101,7 @@ def test_a_callee_that_says_it_has_no_srtp_gets_none(make) -> None:
 def test_a_second_offer_is_the_last(make, answers: tuple[int, int], heard: str) -> None:
     bench = reached(make, OFFER)
     call = Call(bench)
-    call.alice.request("INVITE", call.bob.uri, headers=SDP_TYPE, body=call.offer())
-    bench.run()
-    call.bob.answer(call.bob.take("INVITE"), answers[0])
-    bench.run()
+    refuse(bench, call, answers[0])
     call.bob.answer(call.bob.take("ACK", "INVITE"), answers[1])
     bench.run()
     assert call.bob.names() == ["ACK"]
@@ -109,10 +114,7 @@ def test_a_second_offer_is_the_last(make, answers: tuple[int, int], heard: str) 
 def test_nothing_else_than_an_offer_of_srtp_is_made_twice(make, rule: int) -> None:
     bench = reached(make, rule, caller=NEVER)
     call = Call(bench)
-    call.alice.request("INVITE", call.bob.uri, headers=SDP_TYPE, body=call.offer())
-    bench.run()
-    call.bob.answer(call.bob.take("INVITE"), 488)
-    bench.run()
+    refuse(bench, call, 488)
     assert call.bob.names() == ["ACK"]
     assert call.alice.names() == ["100", "488"]
     bench.run(64_000)
@@ -205,10 +207,7 @@ def test_a_second_invite_that_the_size_policy_refuses(make) -> None:
     bench = make(srtp=(PASS, OFFER), listeners=[EDGE, TCP], oversize=oversize,
                  verdict=Verdict(targets=(Target(BOB, 5060),), anchor=1, budget=300))
     call = Call(bench)
-    call.alice.request("INVITE", call.bob.uri, headers=SDP_TYPE, body=call.offer())
-    bench.run()
-    call.bob.answer(call.bob.take("INVITE"), 488)
-    bench.run()
+    refuse(bench, call, 488)
     assert call.bob.names() == ["ACK"]
     assert call.alice.names() == ["100", "488"]
     assert len(sizes) == 2
@@ -243,10 +242,7 @@ def test_the_next_target_is_offered_what_the_first_one_was(make, says: bool) -> 
 def test_what_a_target_refused_is_heard_where_the_next_says_nothing(make) -> None:
     bench = reached(make, OFFER, targets=(BOB, CAROL))
     call, carol = Call(bench), bench.phone("carol", CAROL)
-    call.alice.request("INVITE", call.bob.uri, headers=SDP_TYPE, body=call.offer())
-    bench.run()
-    call.bob.answer(call.bob.take("INVITE"), 488)
-    bench.run()
+    refuse(bench, call, 488)
     call.bob.answer(call.bob.take("ACK", "INVITE"), 503)
     bench.run(32_000)
     assert "INVITE" in carol.names()

@@ -1,7 +1,8 @@
-"""The edge on a link, and the two phones of most tests here."""
+"""The edge on a link, and the two phones of most tests here; the two legs of those of legs, and a phone beside them."""
 import pytest
 
 from tests.endpoints import Bench
+from tests.stack.legs import Phone, Scene
 
 
 @pytest.fixture
@@ -17,3 +18,13 @@ def alice(bench):
 @pytest.fixture
 def bob(bench):
     return bench.phone("bob", "127.0.0.3")
+
+
+@pytest.fixture
+def scene():
+    return Scene()
+
+
+@pytest.fixture
+def phone(scene):
+    return Phone(scene.link)

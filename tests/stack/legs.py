@@ -188,3 +188,8 @@ class Phone:
         more = [f"Content-Type: {content_type}"] if body else []
         head = "\r\n".join([*lines, *more, f"Content-Length: {len(body)}", "", ""])
         self.port.send(head.encode() + body, to)
+
+
+def done(owner: Any) -> list[tuple[Any, ...]]:
+    """How the re-offers of a leg ended, one after the other, as its owner was told."""
+    return [event[2:] for event in owner.heard if event[0] == "reoffer_done"]

@@ -4,17 +4,7 @@ import pytest
 from sipcore.net.loopback import Conditions
 from sipcore.stack.leg import Leg
 from sipcore.stack.outgoing import BadText
-from tests.stack.legs import ANN, BOB, EVE, Phone, Scene, sdp
-
-
-@pytest.fixture
-def scene():
-    return Scene()
-
-
-@pytest.fixture
-def phone(scene):
-    return Phone(scene.link)
+from tests.stack.legs import ANN, BOB, EVE, Scene, sdp
 
 
 def test_a_call_from_invite_to_bye(scene):

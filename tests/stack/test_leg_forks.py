@@ -1,21 +1,9 @@
 """Several early dialogs, and what was under way in those that the 2xx has ended (RFC 3261 12.3, 13.2.2.4)."""
-import pytest
-
-from tests.stack.legs import ANN, EVE, Phone, Scene, sdp
+from tests.stack.legs import ANN, EVE, Phone, sdp
 
 RELIABLE = [("Require", "100rel"), ("RSeq", "1")]
 ONE, TWO = sdp("192.0.2.51"), sdp("192.0.2.52")
 NEW, OTHER = sdp("192.0.2.1", 2), sdp("192.0.2.1", 3)
-
-
-@pytest.fixture
-def scene():
-    return Scene()
-
-
-@pytest.fixture
-def phone(scene):
-    return Phone(scene.link)
 
 
 def done(owner):

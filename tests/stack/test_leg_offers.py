@@ -5,19 +5,9 @@ import pytest
 
 from sipcore.net.loopback import Conditions
 from sipcore.stack.offer import RETRIES
-from tests.stack.legs import ANN, BOB, EVE, Phone, Scene, sdp
+from tests.stack.legs import ANN, BOB, EVE, Scene, done, sdp
 
 NEW, ANSWER = sdp("192.0.2.1", 2), sdp("192.0.2.2", 2)
-
-
-@pytest.fixture
-def scene():
-    return Scene()
-
-
-@pytest.fixture
-def phone(scene):
-    return Phone(scene.link)
 
 
 def up(scene, phone, headers=()):
@@ -28,10 +18,6 @@ def up(scene, phone, headers=()):
     phone.respond(invite, 200, body=sdp("192.0.2.3"), headers=headers)
     scene.run()
     return leg, invite
-
-
-def done(owner):
-    return [event[2:] for event in owner.heard if event[0] == "reoffer_done"]
 
 
 # --- offers in either direction

@@ -10,11 +10,6 @@ from tests.stack.legs import ANN, BOB, Scene, sdp
 TARGET = "sip:2001@192.0.2.9:5070"
 
 
-@pytest.fixture
-def scene():
-    return Scene()
-
-
 def told(owner):
     """What the owner of a REFER heard."""
     return [event[2:] for event in owner.heard if event[0] == "refer_progress"]

@@ -1,23 +1,9 @@
 """Reliable provisional responses on legs, both roles, on wire bytes (RFC 3262, RFC 6337)."""
 import pytest
 
-from tests.stack.legs import ANN, BOB, EVE, Phone, Scene, sdp
+from tests.stack.legs import ANN, BOB, EVE, done, sdp
 
 NEW, ANSWER = sdp("192.0.2.1", 2), sdp("192.0.2.2", 2)
-
-
-@pytest.fixture
-def scene():
-    return Scene()
-
-
-@pytest.fixture
-def phone(scene):
-    return Phone(scene.link)
-
-
-def done(owner):
-    return [event[2:] for event in owner.heard if event[0] == "reoffer_done"]
 
 
 def test_a_reliable_answer_and_a_2xx_without_one(scene):

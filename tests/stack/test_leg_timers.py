@@ -2,7 +2,7 @@
 import pytest
 
 from sipcore.stack.legowner import LegSettings
-from tests.stack.legs import ANN, BOB, EVE, Phone, Scene, sdp
+from tests.stack.legs import ANN, BOB, EVE, Scene, sdp
 
 TIMED = LegSettings(session_expires=600)
 NONE = LegSettings(session_expires=0)
@@ -40,11 +40,6 @@ def updates(phone):
 @pytest.fixture
 def scene():
     return Scene(ann=TIMED, bob=TIMED)
-
-
-@pytest.fixture
-def phone(scene):
-    return Phone(scene.link)
 
 
 def test_two_legs_keep_their_session_alive(scene):

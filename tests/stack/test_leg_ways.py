@@ -5,17 +5,6 @@ from sipcore.stack.route import way_to
 from sipcore.stack.useragent import UserAgent
 from tests.stack.legs import ANN, BOB, EVE, Phone, Scene, sdp
 
-
-@pytest.fixture
-def scene():
-    return Scene()
-
-
-@pytest.fixture
-def phone(scene):
-    return Phone(scene.link)
-
-
 # --- route sets
 
 
