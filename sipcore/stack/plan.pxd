@@ -15,7 +15,6 @@ cdef struct RouteValue:
     Slice item              # the value, within its header line
     Slice uri_text
     uint8_t header          # index of its header
-    bint ours
     Uri uri
 
 cdef struct Routing:

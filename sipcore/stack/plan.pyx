@@ -16,7 +16,7 @@ from sipcore.stack.verdict cimport Request, Target, Verdict
 from sipcore.wire.edit cimport (
     Edit, edit_begin, edit_delete, edit_insert, edit_number, edit_replace, edit_room, edit_size, edit_text,
 )
-from sipcore.wire.fault cimport FAULT_LIST
+from sipcore.wire.fault cimport FAULT_HEADERS_MANY, FAULT_URI_HEADERS
 from sipcore.wire.index cimport FORM_FOLDED, FORM_SPACED, NO_HEADER, Header, Msg, header_value, msg_find, msg_has
 from sipcore.wire.nameaddr cimport NameAddr, next_value, parse_name_addr
 from sipcore.wire.tables cimport (
@@ -40,6 +40,7 @@ cdef int plan_routing(Msg* m, Routing* r, const Listener* listeners, uint32_t co
     cdef Slice rest, token
     cdef NameAddr address
     cdef RouteValue* v
+    cdef const RouteValue* replacing = NULL
     cdef int fault, found
     r.count = 0
     r.own = 0
@@ -56,7 +57,7 @@ cdef int plan_routing(Msg* m, Routing* r, const Listener* listeners, uint32_t co
         while True:
             if r.count == MAX_ROUTES:
                 m.fault_at = m.headers[h].value
-                return FAULT_LIST
+                return FAULT_HEADERS_MANY
             v = &r.values[r.count]
             found = next_value(&rest, &v.item)
             if found == 0:
@@ -71,7 +72,6 @@ cdef int plan_routing(Msg* m, Routing* r, const Listener* listeners, uint32_t co
                 return fault
             v.header = <uint8_t>h
             v.uri_text = address.uri
-            v.ours = False
             r.count += 1
         h = m.headers[h].next
     if m.uri.lr and r.count and find_listener(listeners, count, &m.uri) >= 0:
@@ -82,25 +82,30 @@ cdef int plan_routing(Msg* m, Routing* r, const Listener* listeners, uint32_t co
         r.count -= 1
         r.uri = r.values[r.count].uri_text
         r.next_hop = r.uri
+        replacing = &r.values[r.count]
+    # One of ours, two where we recorded ourselves twice (RFC 5658), or any number from somebody who was told to send
+    # through us: what adjoins is one passage.
     for i in range(r.count):
         found = find_listener(listeners, count, &r.values[i].uri)
         if found < 0:
             break
-        token = slice_of(m.base, 0)
         uri_param(&r.values[i].uri, b"t", 1, &token)
-        if r.token.n and not slice_equal(token, r.token):
-            break       # a spiral: another passage through us, with a dialog record of its own
-        r.token = token
-        r.values[i].ours = True
+        if token.n:
+            if r.token.n and not slice_equal(token, r.token):
+                break       # a spiral: another passage through us, with a dialog record of its own
+            r.token = token
         r.out = <uint8_t>found
         r.own += 1
-        if r.own == 2:
-            break       # double Record-Route (RFC 5658)
     if r.own < r.count:
         r.next_hop = r.values[r.own].uri_text
         if not r.values[r.own].uri.lr:
             r.strict = True
             r.changed = True
+            replacing = &r.values[r.own]
+    if replacing != NULL and replacing.uri.headers.n:
+        # No request URI has them (19.1.1): what one peer takes for a Route another ignores.
+        m.fault_at = m.headers[replacing.header].value
+        return FAULT_URI_HEADERS
     return 0
 
 

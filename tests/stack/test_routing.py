@@ -95,6 +95,43 @@ def test_a_preloaded_route_is_followed_and_ours_taken_off(bench, alice, bob, rou
     assert bob.take("OPTIONS").headers("Route") == left
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 20])
+def test_however_often_we_stand_in_route_it_is_one_passage(bench, alice, bob, count):
+    alice.request("OPTIONS", bob.uri, routes=["<sip:127.0.0.1;lr>", ",".join(["<sip:127.0.0.1:5060>"] * (count - 1))]
+                  if count > 1 else ["<sip:127.0.0.1;lr>"])
+    bench.run()
+    assert bob.take("OPTIONS").headers("Route") == []
+    assert bench.count("forwarded") == 1
+
+
+def test_an_outbound_proxy_before_the_route_set_changes_nothing(bench, alice, bob):
+    one, _ = bench.call(alice, bob)
+    one.routes.insert(0, "<sip:127.0.0.1;lr>")
+    one.send("BYE")
+    bench.run()
+    assert bob.take("BYE").headers("Route") == []
+
+
+@pytest.mark.parametrize("routes", [
+    ["<sip:127.0.0.3:5060?Route=%3Csip:127.0.0.9%3Blr%3E>"], ["<sip:127.0.0.1;lr>", "<sip:127.0.0.3:5060?X-A=1>"],
+])
+def test_a_strict_router_s_uri_with_headers_becomes_no_request_uri(bench, alice, bob, routes):
+    """RFC 3261 19.1.1; with lr it stays in Route as it is."""
+    alice.request("INVITE", "sip:x@127.0.0.9", routes=routes)
+    bench.run()
+    assert alice.take("400").message.reason.startswith("Bad Request - headers in the request URI")
+    assert bob.names() == []
+    alice.request("OPTIONS", "sip:x@127.0.0.9", routes=[route.replace(":5060?", ":5060;lr?") for route in routes])
+    bench.run()
+    assert bob.take("OPTIONS").headers("Route") == [routes[-1].replace(":5060?", ":5060;lr?")]
+
+
+def test_too_many_route_values_are_said_to_be_that(bench, alice):
+    alice.request("OPTIONS", "sip:x@127.0.0.9", routes=["<sip:127.0.0.3;lr>"] * 33)
+    bench.run()
+    assert alice.take("400").message.reason == "Bad Request - more headers than the limit"
+
+
 def test_double_record_route_between_two_listeners():
     """RFC 5658: a value for each side, taken off together, and each side is answered from its own listener."""
     bench = Bench(Verdict(targets=(Target("127.0.0.3", 5060, listener=1),)), listeners=[EDGE, SECOND])
