@@ -33,6 +33,7 @@ cdef enum:
 
 cdef bint address_equal(const Address* a, const Address* b) noexcept nogil
 cdef bint address_same_host(const Address* a, const Address* b) noexcept nogil
+cdef bint address_is_host(const Address* a) noexcept nogil
 cdef int parse_ip(Slice text, Address* out) noexcept nogil
 cdef uint32_t render_ip(const Address* a, uint8_t* out, bint brackets) noexcept nogil
 cdef object address_host(const Address* a)

@@ -132,6 +132,14 @@ cdef uint32_t render_ip(const Address* a, uint8_t* out, bint brackets) noexcept 
     return n
 
 
+cdef bint address_is_host(const Address* a) noexcept nogil:
+    """Whether it may be the address of one host: not unspecified, nor multicast, nor the limited broadcast."""
+    if a.family == 4:
+        return (a.ip[0] | a.ip[1] | a.ip[2] | a.ip[3]) != 0 and a.ip[0] & 0xF0 != 0xE0 and (
+            a.ip[0] & a.ip[1] & a.ip[2] & a.ip[3]) != 0xFF
+    return a.ip[0] != 0xFF and memcmp(a.ip, b"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 16) != 0
+
+
 cdef object address_host(const Address* a):
     """The host as str, without brackets."""
     cdef uint8_t text[ADDRESS_TEXT]

@@ -9,6 +9,7 @@ from sipcore.base.slice cimport Slice, slice_empty, slice_from, slice_of
 from sipcore.stack.counters cimport *
 from sipcore.stack.hop cimport HOP_NAME
 from sipcore.stack.identity cimport BRANCH_TEXT, BranchParts, NO_SLOT, TAG_TEXT
+from sipcore.stack.listener cimport is_listener
 from sipcore.stack.loop cimport loop_hash
 from sipcore.stack.mediahook cimport HOOK_LEAVE, HOOK_REPLACE
 from sipcore.stack.plan cimport Passage, plan_request, plan_routing
@@ -65,6 +66,12 @@ cdef class Forwarding(Wayfinding):
             if status == HOP_NAME:
                 status = 0
                 targets = (self._named(uri, wanted),)
+            elif status == 0 and not in_dialog and self.routing.own == self.routing.count \
+                    and is_listener(self.listeners, self.listener_count, &to):
+                # It would come back to be decided in the same way again.
+                self.counters[C_LOOPS] += 1
+                self._refuse(listener, source, 482, b"", b"")
+                return
         if targets:
             if m.uri.scheme == SCHEME_SIPS:
                 targets = self._secured(targets)

@@ -22,5 +22,6 @@ cdef struct Listener:
 
 cdef int make_listener(Listener* listener, Address* bound, Address* advertised) except -1
 cdef int find_listener(const Listener* listeners, uint32_t count, const Uri* uri) noexcept nogil
+cdef bint is_listener(const Listener* listeners, uint32_t count, const Address* to) noexcept nogil
 cdef int choose_listener(const Listener* listeners, uint32_t count, const Address* to, uint32_t listener_in,
                          int wanted) noexcept nogil

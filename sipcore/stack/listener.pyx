@@ -2,8 +2,8 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy, memset
 from sipcore.base.address cimport (
-    ADDRESS_TEXT, Address, TRANSPORT_TLS, TRANSPORT_WSS, address_same_host, is_secure, parse_ip, render_ip,
-    transport_name,
+    ADDRESS_TEXT, Address, TRANSPORT_TLS, TRANSPORT_WSS, address_is_host, address_same_host, is_secure, parse_ip,
+    render_ip, transport_name,
 )
 from sipcore.stack.hop cimport default_port, uri_transport
 from sipcore.wire.uri cimport SCHEME_SIP, SCHEME_SIPS, Uri
@@ -64,11 +64,24 @@ cdef int find_listener(const Listener* listeners, uint32_t count, const Uri* uri
     return found
 
 
+cdef bint is_listener(const Listener* listeners, uint32_t count, const Address* to) noexcept nogil:
+    """Whether an address is one of ours, advertised or bound."""
+    cdef uint32_t i
+    for i in range(count):
+        if listeners[i].bound.transport == to.transport and (
+                (listeners[i].advertised.port == to.port and address_same_host(&listeners[i].advertised, to))
+                or (listeners[i].bound.port == to.port and address_same_host(&listeners[i].bound, to))):
+            return True
+    return False
+
+
 cdef int choose_listener(const Listener* listeners, uint32_t count, const Address* to, uint32_t listener_in,
                          int wanted) noexcept nogil:
     """The listener to send from, of the target's transport and family: the wanted one (-1: none is), the one that the
-    request came by, the first that fits; -1 where there is none."""
+    request came by, the first that fits; -1 where there is none, or where the target is not one host."""
     cdef uint32_t i
+    if not address_is_host(to):
+        return -1
     if 0 <= wanted < <int>count and _fits(&listeners[wanted], to):
         return wanted
     if _fits(&listeners[listener_in], to):

@@ -8,6 +8,7 @@ from sipcore.wire.index cimport Msg
 
 cdef class Proxy(Forwarding):
     cdef void _forbid(self, uint32_t listener, const Address* source, const uint8_t* data, uint32_t n) noexcept
+    cdef void _end_hops(self, uint32_t listener, const Address* source) noexcept
     cdef bint _offers(self, const Msg* m) noexcept nogil
     cdef list _proxy_require(self)
     cdef void _begin(self, uint32_t listener, const Address* source, uint64_t key, uint32_t loop) noexcept

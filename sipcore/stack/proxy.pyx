@@ -28,7 +28,8 @@ from sipcore.wire.index cimport NO_HEADER, Msg, header_value, index_message, msg
 from sipcore.wire.nameaddr cimport next_value
 from sipcore.wire.stun cimport is_stun
 from sipcore.wire.tables cimport (
-    H_CALL_ID, H_PROXY_REQUIRE, METHOD_ACK, METHOD_COUNT, METHOD_INVITE, METHOD_OTHER, METHOD_REFER, METHOD_UPDATE,
+    H_CALL_ID, H_PROXY_REQUIRE, METHOD_ACK, METHOD_COUNT, METHOD_INVITE, METHOD_OPTIONS, METHOD_OTHER, METHOD_REFER,
+    METHOD_UPDATE,
 )
 from sipcore.wire.values cimport msg_max_forwards, msg_via
 
@@ -191,9 +192,8 @@ cdef class Proxy(Forwarding):
             self.counters[C_MALFORMED_REQUESTS] += 1
             self.on_malformed(listener, source, fault)
             return
-        if m.max_forwards == 0:
-            self.counters[C_TOO_MANY_HOPS] += 1
-            self._refuse(listener, source, 483, b"", b"")
+        if m.max_forwards == 0 and (m.method != METHOD_OPTIONS or proven or self.routing.own < self.routing.count):
+            self._end_hops(listener, source)
             return
         if msg_has(m, H_PROXY_REQUIRE):
             # 16.3 step 5: there is no option tag that this proxy understands.
@@ -221,6 +221,10 @@ cdef class Proxy(Forwarding):
                         True)
         else:
             self._forward(listener, source, key, loop, None, record_slot, True)
+
+    cdef void _end_hops(self, uint32_t listener, const Address* source) noexcept:
+        self.counters[C_TOO_MANY_HOPS] += 1
+        self._refuse(listener, source, 483, b"", b"")
 
     cdef bint _offers(self, const Msg* m) noexcept nogil:
         """Whether a request inside a dialog may bring an offer, or ask for one."""
@@ -260,7 +264,10 @@ cdef class Proxy(Forwarding):
         if verdict is None:
             self._refuse(listener, source, 500, b"", b"")
         elif verdict.action == ACTION_FORWARD:
-            if verdict.control and self.msg.method == METHOD_INVITE and not in_dialog:
+            if self.msg.max_forwards == 0:
+                # An OPTIONS: whether we answer it ourselves (11.2) was for the policy to say.
+                self._end_hops(listener, source)
+            elif verdict.control and self.msg.method == METHOD_INVITE and not in_dialog:
                 self._control(listener, source, key, verdict)
             else:
                 self._forward(listener, source, key, loop, verdict, record_slot, in_dialog)

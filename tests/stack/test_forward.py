@@ -100,6 +100,21 @@ def test_max_forwards(bench, alice, bob):
     assert bench.count("too_many_hops") == 1
 
 
+@pytest.mark.parametrize(("verdict", "routes", "status"), [
+    (Verdict(action=Verdict.LOCAL), [], "200"), (Verdict(action=Verdict.LOCAL), ["<sip:127.0.0.1;lr>"], "200"),
+    (Verdict(action=Verdict.LOCAL), ["<sip:127.0.0.3;lr>"], "483"), (Verdict(), [], "483"),
+])
+def test_options_without_a_hop_left_are_for_the_edge_or_for_nobody(verdict, routes, status):
+    """RFC 3261 11 and 16.3 step 3: a keepalive that must not go further is answered by who it is for."""
+    bench = Bench(verdict)
+    alice, bob = bench.phone("alice", "127.0.0.2"), bench.phone("bob", "127.0.0.3")
+    alice.request("OPTIONS", bob.uri, max_forwards=0, routes=routes)
+    bench.run()
+    assert alice.names() == [status]
+    assert bob.names() == []
+    assert bench.count("too_many_hops") == (status == "483")
+
+
 @pytest.mark.parametrize("value", ["-1", "256", "4294967297", "1a", "", "1 1"])
 def test_a_bad_max_forwards(bench, alice, bob, value):
     alice.send(alice.build("OPTIONS", bob.uri).replace(b"Max-Forwards: 70", b"Max-Forwards: " + value.encode()))
@@ -107,12 +122,13 @@ def test_a_bad_max_forwards(bench, alice, bob, value):
     assert alice.take("400").message.reason.startswith("Bad Request - bad Max-Forwards")
 
 
-def test_a_loop_gets_482_on_its_second_passage(bench, alice):
-    alice.request("INVITE", "sip:x@127.0.0.1:5060")         # the edge itself
+@pytest.mark.parametrize("uri", ["sip:x@127.0.0.1:5060", "sip:x@127.0.0.1", "sip:x@h.example;maddr=127.0.0.1"])
+def test_a_request_for_the_edge_itself_gets_482_and_goes_nowhere(bench, alice, uri):
+    alice.request("INVITE", uri)
     bench.run()
-    assert alice.names()[:2] == ["100", "482"]
+    assert alice.names() == ["482"]
     assert bench.count("loops") == 1
-    assert bench.count("forwarded") == 1
+    assert bench.count("forwarded") == 0
     bench.empty()
 
 
@@ -170,6 +186,8 @@ def test_merged_requests_pass_a_proxy(bench, alice, bob):
 @pytest.mark.parametrize(("uri", "status"), [
     ("tel:+1234567890", 404), ("mailto:a@b.example", 416), ("sips:x@127.0.0.3", 416),
     ("sip:x@host.example.com", 503), ("sip:x@127.0.0.3;transport=tcp", 503), ("sip:x@[fd00::9]", 503),
+    ("sip:x@0.0.0.0", 503), ("sip:x@224.0.1.75", 503), ("sip:x@255.255.255.255", 503), ("sip:x@[::]", 503),
+    ("sip:x@127.0.0.3;maddr=239.1.1.1", 503),
 ])
 def test_where_no_way_leads(bench, alice, uri, status):
     alice.request("INVITE", uri)
