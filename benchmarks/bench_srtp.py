@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from sipcore.media.srtp import NAMES, SrtpProbe, key_size
+from sipcore.media.srtpkey import NAMES, key_size
+from sipcore.media.srtpprobe import SrtpProbe
 
 PACKETS = 10_000
 

@@ -14,7 +14,8 @@ import typer
 
 from sipcore.media.ports import PortPool
 from sipcore.media.relay import CLOSED, MediaRelay
-from sipcore.media.srtp import NAMES, SrtpProbe, key_size
+from sipcore.media.srtpkey import NAMES, key_size
+from sipcore.media.srtpprobe import SrtpProbe
 
 HOST = "127.0.0.1"
 WAYS = {"RTP to RTP": (False, False), "SRTP to RTP": (True, False), "RTP to SRTP": (False, True),

@@ -29,7 +29,7 @@ from sipcore.wire.multipart cimport SDP_ABSENT, SDP_ENCODED, SDP_FAULTY, SDP_FOU
 from sipcore.wire.sdp cimport index_sdp
 from sipcore.wire.tables cimport METHOD_ACK, METHOD_INVITE, METHOD_PRACK, METHOD_UPDATE
 
-from sipcore.media.srtp import NAMES
+from sipcore.media.srtpkey import NAMES
 
 
 cdef class Anchor(Streams):

@@ -9,10 +9,10 @@ from sipcore.anchor.sdes cimport (
     SRTP_REQUIRE,
 )
 from sipcore.media.session cimport SIDES
-from sipcore.media.srtp cimport SUITE_NONE
+from sipcore.media.srtpkey cimport SUITE_NONE
 
 from sipcore.anchor.mediaerror import MediaError
-from sipcore.media.srtp import NAMES
+from sipcore.media.srtpkey import NAMES
 
 cdef dict _NAMES = {number: name for name, number in NAMES.items()}
 

@@ -25,7 +25,7 @@ from sipcore.anchor.sdes cimport (
 from sipcore.anchor.streams cimport NO_POOL
 from sipcore.base.slice cimport slice_from
 from sipcore.media.session cimport NO_SESSION, SIDES
-from sipcore.media.srtp cimport SUITE_NONE
+from sipcore.media.srtpkey cimport SUITE_NONE
 
 from sipcore.anchor import legcodecs
 from sipcore.anchor.agreement import compare

@@ -8,7 +8,7 @@ from sipcore.anchor.sdes cimport Crypto, Cryptos, cryptos_match, section_cryptos
 from sipcore.anchor.streams cimport NO_POOL, aim_at
 from sipcore.base.address cimport address_from
 from sipcore.media.session cimport NO_SESSION, SIDES, Aim
-from sipcore.media.srtp cimport SUITE_NONE
+from sipcore.media.srtpkey cimport SUITE_NONE
 
 from sipcore.anchor.mediaerror import MediaError
 

@@ -5,7 +5,7 @@ from sipcore.anchor.exchange cimport EXCHANGES
 from sipcore.anchor.rewrite cimport Place
 from sipcore.anchor.sdes cimport Crypto, Cryptos
 from sipcore.base.slice cimport Slice
-from sipcore.media.srtp cimport SUITES, SrtpKey
+from sipcore.media.srtpkey cimport SUITES, SrtpKey
 from sipcore.wire.sdp cimport SdpIndex
 
 cdef struct Plan:               # how a section of an offer is told to whom it goes

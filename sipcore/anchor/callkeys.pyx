@@ -13,7 +13,7 @@ from sipcore.anchor.sdes cimport (
     PROFILE_BESIDE, PROFILE_PLAIN, PROFILE_SECURE, SRTP_NEVER, SRTP_OFFER, SRTP_OFFER_ALONE, SRTP_REQUIRE,
     cryptos_best, cryptos_match, key_fresh, mode_after_refusal, section_cryptos,
 )
-from sipcore.media.srtp cimport SUITE_NONE, srtp_wipe
+from sipcore.media.srtpkey cimport SUITE_NONE, srtp_wipe
 
 
 cdef CallKeys* callkeys_new(const uint8_t* srtp, const uint8_t* suites, uint32_t n) noexcept:

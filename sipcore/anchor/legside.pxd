@@ -4,7 +4,7 @@ from sipcore.anchor.description cimport CODEC_TEXT, MAX_SECTIONS, Rules, Section
 from sipcore.anchor.rewrite cimport Host, Place
 from sipcore.anchor.sdes cimport Crypto, Cryptos
 from sipcore.base.address cimport Address
-from sipcore.media.srtp cimport SUITES, SrtpKey
+from sipcore.media.srtpkey cimport SUITES, SrtpKey
 from sipcore.wire.edit cimport Edit
 from sipcore.wire.sdp cimport SdpIndex
 
@@ -31,7 +31,7 @@ cdef class LegSide:
     cdef dict before            # by section, the counters of whoever was on this side before
     cdef uint8_t srtp           # sdes.SrtpMode
     cdef uint8_t savp           # bit of each agreed section that is RTP/SAVP
-    cdef uint8_t suite[MAX_SECTIONS]    # media.srtp.Suite of each agreed section
+    cdef uint8_t suite[MAX_SECTIONS]    # media.srtpkey.Suite of each agreed section
     cdef SrtpKey* own           # what it is sent with, by section and suite; NULL: nothing yet
 
     cdef int make(self, uint32_t i, uint8_t suite, uint32_t tag, Cryptos* made) except -1

@@ -14,7 +14,7 @@ from sipcore.anchor.sdes cimport (
 )
 from sipcore.anchor.streams cimport NO_POOL
 from sipcore.base.slice cimport Slice, slice_at, slice_from
-from sipcore.media.srtp cimport SUITES, SrtpKey, srtp_wipe
+from sipcore.media.srtpkey cimport SUITES, SrtpKey, srtp_wipe
 from sipcore.wire.edit cimport edit_begin, edit_delete, edit_render, edit_replace, edit_size
 from sipcore.wire.fault cimport fault_text
 from sipcore.wire.sdp cimport SdpMedia, index_sdp, sdp_attribute, sdp_line

@@ -1,7 +1,7 @@
 """Keys in session descriptions (RFC 4568): a=crypto lines that can be used, and those that are made here."""
 from libc.stdint cimport uint8_t, uint32_t
 from sipcore.base.slice cimport Slice
-from sipcore.media.srtp cimport SUITES, SrtpKey
+from sipcore.media.srtpkey cimport SUITES, SrtpKey
 from sipcore.wire.edit cimport Edit
 from sipcore.wire.sdp cimport SdpIndex
 

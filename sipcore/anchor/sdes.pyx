@@ -16,13 +16,13 @@ from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcpy, memset
 from sipcore.base.decimal cimport put_number
 from sipcore.base.slice cimport Slice, slice_at, slice_from, slice_iis, slice_is, slice_of
-from sipcore.media.srtp cimport SRTP_MKI_MAX, SUITE_NONE, SUITES, SrtpKey, srtp_key_size, srtp_wipe
+from sipcore.media.srtpkey cimport SRTP_MKI_MAX, SUITE_NONE, SUITES, SrtpKey, srtp_key_size, srtp_wipe
 from sipcore.wire.edit cimport (
     Edit, edit_begin, edit_delete, edit_insert, edit_render, edit_room, edit_size, edit_text,
 )
 from sipcore.wire.sdp cimport SdpIndex, SdpMedia, index_sdp, next_word, sdp_attribute, sdp_line
 
-from sipcore.media.srtp import NAMES
+from sipcore.media.srtpkey import NAMES
 
 cdef extern from "<sys/random.h>" nogil:
     ssize_t getrandom(void* p, size_t n, unsigned int flags)

@@ -54,7 +54,7 @@ cdef class Streams(MediaHook):
     cdef tuple pools_of             # by listener: numbers of the media addresses that its peers may be told
     cdef list hosts                 # bytes of a rewrite.Host, by media address
 
-    cdef bytes suites               # that are offered, in order of preference (media.srtp.Suite)
+    cdef bytes suites               # that are offered, in order of preference (media.srtpkey.Suite)
     cdef bytes plain_listeners      # by listener: whether its peers must not be told keys
 
     cdef bint _keys_pass(self, int listener) noexcept

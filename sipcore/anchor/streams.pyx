@@ -7,7 +7,7 @@ from sipcore.anchor.description cimport CODEC_TEXT, MAX_SECTIONS, RECEIVES, SEND
 from sipcore.anchor.exchange cimport EXCHANGE_OFFERED, EXCHANGES
 from sipcore.base.address cimport Address, address_equal
 from sipcore.media.session cimport NO_SESSION, SIDES, Aim
-from sipcore.media.srtp cimport AES_CM_128_HMAC_SHA1_80, SUITE_NONE
+from sipcore.media.srtpkey cimport AES_CM_128_HMAC_SHA1_80, SUITE_NONE
 
 
 cdef void aim_at(Aim* aim, int side, const Section* own, const Section* told, const Section* answer, Address* rtp,

@@ -8,7 +8,7 @@ from sipcore.media.latch cimport LEARN_ANY, LEARN_OFF, LEARN_SIGNALLED, Learning
 from sipcore.media.ports cimport PortPool
 from sipcore.media.quality cimport Reception
 from sipcore.media.session cimport NO_SESSION, SIDES, Aim, Command, Place, Side
-from sipcore.media.srtp cimport SrtpKey
+from sipcore.media.srtpkey cimport SrtpKey
 from sipcore.media.tap cimport Tap
 from sipcore.media.thread cimport Thread
 

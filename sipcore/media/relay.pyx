@@ -38,7 +38,8 @@ from sipcore.media.session cimport (
     COMMAND_MAP, COMMAND_PLAY, COMMAND_PROTECT, COMMAND_RELEASE, COMMAND_SILENCE, EVENT_CLOSED, EVENT_PLAYED,
     EVENT_RELEASED, Event, Session, Side, side_forget,
 )
-from sipcore.media.srtp cimport SRTP_ADDS, Srtp, key_from, srtp_free, srtp_new, srtp_wipe
+from sipcore.media.srtp cimport SRTP_ADDS, Srtp, srtp_free, srtp_new
+from sipcore.media.srtpkey cimport key_from, srtp_wipe
 from sipcore.media.thread cimport (
     OWN_MAX, PACKET_MAX, SWEEP_SLICES, OwnPorts, thread_starve, thread_start, thread_stop, thread_wake,
     thread_wake_later,

@@ -78,16 +78,30 @@ cdef inline uint32_t rtp_ssrc(const uint8_t* p) noexcept nogil:
     return read_u32(p + 8)
 
 
-cdef inline uint32_t rtp_payload(const uint8_t* p, uint32_t n, uint32_t* length) noexcept nogil:
-    """Where the payload of a packet (n >= RTP_HEADER) begins, and its length without padding in *length.
+cdef inline uint32_t rtp_header_size(const uint8_t* p, uint32_t n) noexcept nogil:
+    """Bytes of the header of a packet of n bytes with sources and extension (RFC 3550 5.1, 5.3.1).
 
-    Returns 0 where sources, extension or padding do not fit into n bytes (RFC 3550 5.1, 5.3.1).
+    Returns 0 where they do not fit into n bytes, or the version is another.
     """
-    cdef uint32_t at = RTP_HEADER + 4 * (p[0] & 0x0F), end = n
+    cdef uint32_t at = RTP_HEADER
+    if n < RTP_HEADER or p[0] >> 6 != 2:
+        return 0
+    at += 4 * (p[0] & 0x0F)
     if p[0] & 0x10:
         if at + 4 > n:
             return 0
         at += 4 + 4 * <uint32_t>read_u16(p + at + 2)
+    return at if at <= n else 0
+
+
+cdef inline uint32_t rtp_payload(const uint8_t* p, uint32_t n, uint32_t* length) noexcept nogil:
+    """Where the payload of a packet begins, and its length without padding in *length.
+
+    Returns 0 where it is no whole header (`rtp_header_size`), or the padding does not fit (RFC 3550 5.1).
+    """
+    cdef uint32_t at = rtp_header_size(p, n), end = n
+    if at == 0:
+        return 0
     if p[0] & 0x20:
         if p[n - 1] == 0 or p[n - 1] > n:
             return 0

@@ -1,6 +1,7 @@
 """A forwarded call whose phones have SRTP."""
 from sipcore.anchor.sdes import usable
-from sipcore.media.srtp import SrtpProbe, key_size
+from sipcore.media.srtpkey import key_size
+from sipcore.media.srtpprobe import SrtpProbe
 from tests.anchor.bench import Call
 from tests.anchor.secure import CM
 

@@ -3,7 +3,8 @@ import base64
 import re
 
 from sipcore.anchor.sdes import usable
-from sipcore.media.srtp import SrtpProbe, key_size
+from sipcore.media.srtpkey import key_size
+from sipcore.media.srtpprobe import SrtpProbe
 from tests.anchor.bridges import Far
 
 PASS, NEVER, OFFER, REQUIRE = range(4)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sipcore.anchor.sdes import identifiers, usable, with_profile
-from sipcore.media.srtp import NAMES, key_size
+from sipcore.media.srtpkey import NAMES, key_size
 from sipcore.wire.sdp import Sdp
 
 CM = "AES_CM_128_HMAC_SHA1_80"

@@ -2,7 +2,7 @@
 import pytest
 
 from sipcore.anchor.sdes import usable
-from sipcore.media.srtp import SrtpProbe
+from sipcore.media.srtpprobe import SrtpProbe
 from sipcore.stack.verdict import Target, Verdict
 from tests.anchor.bench import BOB, SDP_TYPE, AnchorBench, Call, edge_of, sdp
 from tests.anchor.keyed import SAVP, Keys, key_of, talk

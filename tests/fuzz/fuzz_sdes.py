@@ -1,6 +1,6 @@
 """Keys in session descriptions: any lines below a section, what can be used of them, and others in their place."""
 from sipcore.anchor.sdes import identifiers, usable, with_profile
-from sipcore.media.srtp import NAMES, key_size
+from sipcore.media.srtpkey import NAMES, key_size
 from tests.fuzz import harness
 
 HEAD = (b"v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\n"

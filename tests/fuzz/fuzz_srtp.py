@@ -1,5 +1,6 @@
 """SRTP and SRTCP: whatever comes is dropped unless it was sealed with the key, and what is sealed can be opened."""
-from sipcore.media.srtp import NAMES, SrtpProbe, key_size
+from sipcore.media.srtpkey import NAMES, key_size
+from sipcore.media.srtpprobe import SrtpProbe
 from tests.fuzz import harness
 
 SUITES = sorted(NAMES)

@@ -4,7 +4,8 @@ import pytest
 from sipcore.media.packet import OPENED, PLAIN, SEALED
 from sipcore.media.relay import DTMF, LATCHED
 from sipcore.media.sound import prepare
-from sipcore.media.srtp import NAMES, SrtpProbe, key_size
+from sipcore.media.srtpkey import NAMES, key_size
+from sipcore.media.srtpprobe import SrtpProbe
 from sipcore.media.tap import Tap
 
 from .stage import Phone, Stage, Where, numbers, receiver_report, rtp

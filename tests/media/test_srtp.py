@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sipcore.media.srtp import NAMES, SrtpProbe, key_size
+from sipcore.media.srtpkey import NAMES, key_size
+from sipcore.media.srtpprobe import SrtpProbe
 from tests.media.libsrtp import LibSrtp
 
 SUITES = sorted(NAMES)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 import pytest
 
 from sipcore.anchor.sdes import usable
-from sipcore.media.srtp import SrtpProbe
+from sipcore.media.srtpprobe import SrtpProbe
 from sipcore.wire.message import Message
 from tests.anchor.bench import sdp
 from tests.anchor.secure import CM, GCM, crypto

@@ -1,9 +1,5 @@
 from collections.abc import Sequence
 
-NAMES: dict[str, int]
-
-def key_size(suite: str) -> int: ...
-
 class SrtpProbe:
     def __init__(
         self, suite: str, material: bytes, sends: bool, session_keys: tuple[bytes, bytes] | None = None,

@@ -1,0 +1,3 @@
+NAMES: dict[str, int]
+
+def key_size(suite: str) -> int: ...
