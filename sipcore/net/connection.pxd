@@ -24,7 +24,7 @@ cdef enum Flag:
     HALF = 256              # the peer has said its last word: it is read no more
     PROVEN = 1024           # it came in by TLS, and the peer has shown a certificate
     ALIASED = 2048          # it is found by its alias
-    CHECKED = 4096          # we opened it, and an authority that the configuration names vouches for its peer
+    RETIRED = 4096          # we opened it, and the configuration no longer trusts who has vouched for its peer
     AGAIN = 512             # is to be read first in the next wake-up, and stands in the list of those
 
 cdef enum:

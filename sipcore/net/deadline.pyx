@@ -3,8 +3,8 @@ that takes too little of what it is sent."""
 from libc.stdint cimport uint64_t
 from sipcore.base.address cimport is_websocket
 from sipcore.net.connection cimport (
-    ANSWERS_PINGS, CAME_IN, HEARD, LISTED, PINGED, STATE_CONNECTING, STATE_ENDING, STATE_HANDSHAKE, STATE_UPGRADE,
-    Connection,
+    ANSWERS_PINGS, CAME_IN, HEARD, LISTED, PINGED, RETIRED, STATE_CONNECTING, STATE_ENDING, STATE_HANDSHAKE,
+    STATE_UPGRADE, Connection,
 )
 
 cdef enum:
@@ -35,4 +35,5 @@ cdef uint64_t deadline_of(const Connection* c, const StreamLimits* limits) noexc
 
 cdef bint is_kept(const Connection* c, const StreamLimits* limits) noexcept nogil:
     """Whether its peer is pinged: a target, or a WebSocket client that is none of the strangers."""
-    return limits.keepalive != 0 and c.flags & LISTED and (not c.flags & CAME_IN or is_websocket(c.transport))
+    return limits.keepalive != 0 and c.flags & (LISTED | RETIRED) == LISTED and (
+        not c.flags & CAME_IN or is_websocket(c.transport))

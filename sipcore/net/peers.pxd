@@ -4,6 +4,9 @@ from sipcore.base.address cimport Address
 from sipcore.net.inlet cimport Inlet
 
 
+cdef frozenset named_authorities(contexts)
+
+
 cdef class Peers(Inlet):
     cdef uint32_t unlisted              # connections of unlisted sources
     cdef list tls                       # (TlsContext for those that come in, for those we open) or None, by listener
@@ -12,8 +15,11 @@ cdef class Peers(Inlet):
     cdef dict contexts                  # TlsContext by slot, during a handshake
     cdef dict aliases                   # slot by the target that its peer says it is (RFC 5923)
     cdef dict peers                     # Certificate by slot, of those that came in
+    cdef dict authorities               # fingerprint of who has vouched for its peer, by slot
 
+    cdef bint _is_vouched(self, uint32_t slot) except -1
     cdef int _proven(self, uint32_t slot) except? -2
+    cdef void _judge(self, uint32_t slot, frozenset before) except *
     cdef void _on_connected(self, uint32_t slot, uint64_t now) noexcept
     cdef void _shake(self, uint32_t slot, uint64_t now) noexcept
     cdef void _on_open(self, uint32_t slot, uint64_t now) noexcept

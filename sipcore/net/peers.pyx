@@ -10,13 +10,14 @@ from libc.string cimport strerror
 from sipcore.base.address cimport TRANSPORT_TLS, Address, address_host, is_secure, is_websocket
 from sipcore.base.sockname cimport socklen_t
 from sipcore.net.connection cimport (
-    ALIASED, ANSWERS_PINGS, CAME_IN, CHECKED, LISTED, PROVEN, STATE_HANDSHAKE, STATE_OPEN, STATE_UPGRADE, Connection,
+    ALIASED, ANSWERS_PINGS, CAME_IN, LISTED, PROVEN, RETIRED, STATE_HANDSHAKE, STATE_OPEN, STATE_UPGRADE, Connection,
 )
 from sipcore.net.connections cimport NO_CONNECTION, target_key
 from sipcore.net.epoll cimport EPOLLIN, EPOLLOUT
 from sipcore.net.inlet cimport Inlet
 from sipcore.net.tls cimport (
-    TLS_DONE, TLS_END, TLS_WANTS_READ, TLS_WANTS_WRITE, TlsContext, tls_handshake, tls_has_more, tls_peer, tls_trouble,
+    TLS_DONE, TLS_END, TLS_WANTS_READ, TLS_WANTS_WRITE, TlsContext, tls_authority, tls_handshake, tls_has_more,
+    tls_peer, tls_trouble,
 )
 
 cdef extern from "sockets.h" nogil:
@@ -24,11 +25,16 @@ cdef extern from "sockets.h" nogil:
     int getsockopt(int fd, int level, int option, void* value, socklen_t* n)
 
 
+cdef frozenset named_authorities(contexts):
+    """Those that a listener's contexts name for targets."""
+    return (<TlsContext>contexts[1]).authorities if contexts is not None else frozenset()
+
+
 cdef class Peers(Inlet):
     """Nobody has proven anything at first."""
 
     def __cinit__(self, *_, **__):
-        self.groups, self.contexts, self.peers, self.aliases = {}, {}, {}, {}
+        self.groups, self.contexts, self.peers, self.aliases, self.authorities = {}, {}, {}, {}, {}
 
     cdef void _on_connected(self, uint32_t slot, uint64_t now) noexcept:
         """The network has answered a connection of ours."""
@@ -97,6 +103,7 @@ cdef class Peers(Inlet):
         if c.flags & CAME_IN:
             if peer is not None:
                 self.peers[slot] = peer
+                self.authorities[slot] = tls_authority(c.ssl)
                 if c.transport == TRANSPORT_TLS:
                     c.flags |= PROVEN
                 c.group = self._proven(slot)
@@ -109,28 +116,50 @@ cdef class Peers(Inlet):
             return "the expected server name is forgotten"
         if peer is None or not peer.proves(name, host):
             return f"certificate is for {peer}, not for {name or host}"
-        if (<TlsContext>self.contexts[slot]).named:
-            c.flags |= CHECKED
-            c.group = self._proven(slot)
+        self.authorities[slot] = tls_authority(c.ssl)
+        self._judge(slot, (<TlsContext>self.contexts[slot]).authorities)
         return ""
+
+    cdef bint _is_vouched(self, uint32_t slot) except -1:
+        """Whether an authority that the configuration of now names has vouched for a peer."""
+        cdef Connection* c = &self.table.slab[slot]
+        contexts = self.tls[c.listener]
+        return contexts is not None and self.authorities.get(slot) in (
+            <TlsContext>contexts[0 if c.flags & CAME_IN else 1]).authorities
 
     cdef int _proven(self, uint32_t slot) except? -2:
         """The group that the certificate of a peer proves, -1: none.
 
         A client's by any of its names. A server's by the one that it had to prove (RFC 5922 7.4), as it may ask by the
-        connection that we opened (RFC 5923 8.2); where the configuration names the authorities, now and when that was
-        checked.
+        connection that we opened (RFC 5923 8.2).
         """
         cdef Connection* c = &self.table.slab[slot]
-        peer = self.peers.get(slot)
-        if peer is not None:
-            names = (*peer.domains, *map(str.lower, peer.names))
-        elif c.flags & CHECKED and self.tls[c.listener] is not None \
-                and (<TlsContext>self.tls[c.listener][1]).named:
-            names = (self.layer.server_name(c.peer.scope),)
-        else:
+        if not self._is_vouched(slot):
             return -1
+        peer = self.peers.get(slot)
+        names = (*peer.domains, *map(str.lower, peer.names)) if peer is not None else (
+            self.layer.server_name(c.peer.scope),)
         return next((self.groups[name] for name in names if name in self.groups), -1)
+
+    cdef void _judge(self, uint32_t slot, frozenset before) except *:
+        """What a certificate opens under the configuration of now. before: the authorities that were named for targets
+        when it was checked last.
+
+        Where whoever has vouched for a peer is not trusted any more, its connection stays for what is under way, and is
+        taken for no target.
+        """
+        cdef Connection* c = &self.table.slab[slot]
+        cdef bint vouched = self._is_vouched(slot)
+        c.group = self._proven(slot)
+        if slot in self.peers:
+            c.flags &= <uint16_t>~PROVEN
+            if vouched and c.transport == TRANSPORT_TLS:
+                c.flags |= PROVEN
+            if c.alias.port and not vouched:
+                self._disclaim(slot)
+        elif slot in self.authorities and not vouched and before != named_authorities(self.tls[c.listener]):
+            c.flags |= RETIRED
+            self._hide(slot)
 
     cdef void _on_open(self, uint32_t slot, uint64_t now) noexcept:
         cdef Connection* c = &self.table.slab[slot]
@@ -153,6 +182,7 @@ cdef class Peers(Inlet):
     cdef void _on_end(self, uint32_t slot, bint began, str why) noexcept:
         self.contexts.pop(slot, None)
         self.peers.pop(slot, None)
+        self.authorities.pop(slot, None)
 
     # --- aliases
 

@@ -25,6 +25,7 @@ from sipcore.net.epoll cimport (
 )
 from sipcore.net.openings cimport LISTENER, Openings
 from sipcore.net.outlet cimport StreamCounters
+from sipcore.net.peers cimport named_authorities
 
 cdef enum:
     HANDSHAKES = 2              # steps that cost a signature, in a wake-up
@@ -57,6 +58,7 @@ cdef class Streams(Openings):
         """
         cdef uint32_t slot
         cdef Connection* c
+        before = [named_authorities(one) for one in self.tls or ()]
         self.tls = [*tls, *[None] * (len(self.sockets) - len(tls))]
         self.origins = [*origins, *[()] * (len(self.sockets) - len(origins))]
         self.groups = {} if groups is None else dict(groups)
@@ -73,7 +75,7 @@ cdef class Streams(Openings):
         for slot in range(self.table.fresh):
             c = &self.table.slab[slot]
             if c.state != STATE_FREE and c.state != STATE_ENDED:
-                c.group = self._proven(slot)
+                self._judge(slot, before[c.listener])
                 self._arm(slot)
 
     def start(self):

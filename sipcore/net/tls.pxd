@@ -21,7 +21,7 @@ cdef class TlsContext:
     cdef SSL_CTX* ctx
     cdef readonly bint server
     cdef readonly bint asks             # for a client's certificate
-    cdef readonly bint named            # whether its authorities are named, not the many that the system knows
+    cdef readonly frozenset authorities     # fingerprints of those named; empty: the many that the system knows
     cdef readonly tuple names           # of its certificate
     cdef list others                    # TlsContext, chosen by the name that the client asks for
     cdef int others_n
@@ -40,3 +40,4 @@ cdef bint tls_has_more(void* ssl) noexcept nogil
 cdef void tls_free(void* ssl, bint ended) noexcept nogil
 cdef str tls_trouble(void* ssl)
 cdef object tls_peer(void* ssl)
+cdef bytes tls_authority(void* ssl)

@@ -6,7 +6,7 @@ from sipcore.net.certificate import Certificate
 class TlsContext:
     server: bool
     asks: bool
-    named: bool
+    authorities: frozenset[bytes]
     names: tuple[str, ...]
     def __init__(
         self,

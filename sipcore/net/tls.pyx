@@ -41,6 +41,10 @@ cdef extern from "<openssl/ssl.h>" nogil:
         pass
     ctypedef struct STACK_OF_NAMES "STACK_OF(X509_NAME)":
         pass
+    ctypedef struct STACK_OF_X509 "STACK_OF(X509)":
+        pass
+    ctypedef struct X509_STORE:
+        pass
     ctypedef int (*sni_fn)(SSL* ssl, int* alert, void* arg) noexcept nogil
     ctypedef int (*password_fn)(char* out, int size, int writing, void* arg) noexcept nogil
     int SSL_FILETYPE_PEM, SSL_VERIFY_NONE, SSL_VERIFY_PEER, SSL_VERIFY_FAIL_IF_NO_PEER_CERT
@@ -90,6 +94,8 @@ cdef extern from "<openssl/ssl.h>" nogil:
     int SSL_get_error(const SSL* ssl, int result)
     long SSL_get_verify_result(const SSL* ssl)
     X509* SSL_get1_peer_certificate(const SSL* ssl)
+    STACK_OF_X509* SSL_get0_verified_chain(const SSL* ssl)
+    X509_STORE* SSL_CTX_get_cert_store(const SSL_CTX* ctx)
 
 cdef extern from "<openssl/err.h>" nogil:
     unsigned long ERR_get_error()
@@ -112,6 +118,14 @@ cdef extern from "<openssl/x509v3.h>" nogil:
     void GENERAL_NAMES_free(GENERAL_NAMES* names)
     const unsigned char* ASN1_STRING_get0_data(const ASN1_STRING* text)
     int ASN1_STRING_length(const ASN1_STRING* text)
+    ctypedef struct EVP_MD:
+        pass
+    const EVP_MD* EVP_sha256()
+    STACK_OF_X509* X509_STORE_get1_all_certs(X509_STORE* store)
+    int sk_X509_num(const STACK_OF_X509* certificates)
+    X509* sk_X509_value(const STACK_OF_X509* certificates, int i)
+    void sk_X509_pop_free(STACK_OF_X509* certificates, void (*free)(X509*) noexcept nogil)
+    int X509_digest(const X509* certificate, const EVP_MD* hash, unsigned char* out, unsigned int* n)
     void X509_free(X509* certificate)
     const char* X509_verify_cert_error_string(long code)
     const ASN1_TIME* X509_get0_notBefore(const X509* certificate)
@@ -168,6 +182,15 @@ cdef object _certificate(X509* certificate):
     return Certificate(tuple(uris), tuple(hosts), tuple(addresses))
 
 
+cdef bytes _fingerprint(X509* certificate):
+    """Its SHA-256."""
+    cdef unsigned char out[32]
+    if certificate == NULL or X509_digest(certificate, EVP_sha256(), out, NULL) != 1:
+        ERR_clear_error()
+        return b""
+    return (<const char*>out)[:32]
+
+
 cdef class TlsContext:
     """What connections of one kind share.
 
@@ -200,7 +223,7 @@ cdef class TlsContext:
         SSL_CTX_set_min_proto_version(self.ctx, TLS1_3_VERSION if minimum_version == "1.3" else TLS1_2_VERSION)
         SSL_CTX_set_default_passwd_cb(self.ctx, _no_password)
         self.asks = server and client_certificate != "none"
-        self.named = ca != ""
+        self.authorities = frozenset()
         if self.asks or not server:
             self._trust(ca)
         if self.asks:
@@ -227,10 +250,16 @@ cdef class TlsContext:
             SSL_CTX_free(self.ctx)
 
     def _trust(self, str ca):
+        cdef STACK_OF_X509* found
+        cdef int i
         if not ca:
             SSL_CTX_set_default_verify_paths(self.ctx)
-        elif SSL_CTX_load_verify_locations(self.ctx, ca.encode(), NULL) != 1:
+            return
+        if SSL_CTX_load_verify_locations(self.ctx, ca.encode(), NULL) != 1:
             raise ValueError(f"{ca}: no certificates of authorities in PEM ({_reason()})")
+        found = X509_STORE_get1_all_certs(SSL_CTX_get_cert_store(self.ctx))
+        self.authorities = frozenset([_fingerprint(sk_X509_value(found, i)) for i in range(sk_X509_num(found))])
+        sk_X509_pop_free(found, X509_free)
 
     def _identify(self, str certificate, str key):
         ERR_clear_error()
@@ -346,6 +375,12 @@ cdef object tls_peer(void* ssl):
     found = _certificate(certificate)
     X509_free(certificate)
     return found
+
+
+cdef bytes tls_authority(void* ssl):
+    """The fingerprint of the authority that the peer's verified chain ends with."""
+    cdef STACK_OF_X509* chain = SSL_get0_verified_chain(<SSL*>ssl)
+    return _fingerprint(sk_X509_value(chain, sk_X509_num(chain) - 1)) if chain != NULL else b""
 
 
 cdef object _time(const ASN1_TIME* when):

@@ -27,6 +27,16 @@ def pairs(authority):
             "other": authority.give("other", "DNS:other.example.com")}
 
 
+@pytest.fixture(scope="module")
+def others(authority, tmp_path_factory):
+    """Files of authorities: another one alone, and it beside the one that has signed everything."""
+    folder = tmp_path_factory.mktemp("others")
+    other = Authority(folder).certificate
+    both = folder / "both.pem"
+    both.write_bytes(other.read_bytes() + authority.certificate.read_bytes())
+    return {"other": str(other), "both": str(both)}
+
+
 @pytest.fixture
 def target(pairs):
     """The PBX as a server: where requests go that go by no connection of its own."""
@@ -181,14 +191,55 @@ def test_what_a_target_had_to_prove_decides_its_group(authority, pairs, groups, 
     ((None, {PBX: 0}), (None, {}), False),
     # Any authority of the system's could have vouched for it.
     (("", {PBX: 0}), ("", {PBX: 0}), False),
-    (("", {PBX: 0}), (None, {PBX: 0}), False),
+    # The one that did is named now.
+    (("", {PBX: 0}), (None, {PBX: 0}), True),
     # The operator trusts them now.
     ((None, {PBX: 0}), ("", {PBX: 0}), False),
+    # An authority beside it, and in its place.
+    ((None, {PBX: 0}), ("both", {PBX: 0}), True),
+    (("both", {PBX: 0}), ("other", {PBX: 0}), False),
 ])
-def test_another_configuration_makes_no_proof_of_what_was_none(authority, pairs, monkeypatch, before, after, answered):
+def test_another_configuration_makes_no_proof_of_what_was_none(authority, pairs, others, monkeypatch, before, after,
+                                                               answered):
     monkeypatch.setenv("SSL_CERT_FILE", str(authority.certificate))
-    with asked(authority, pairs, before, after) as edge:
+    with asked(authority, pairs, *((others.get(ca, ca), groups) for ca, groups in (before, after))) as edge:
         assert edge.count("answered") == answered
+
+
+@pytest.mark.parametrize("ca", ["both", "other"])
+def test_who_stands_for_a_target_does_so_as_long_as_its_authority_is_named(authority, pairs, target, others, ca):
+    with play(authority, pairs, target) as edge:
+        pbx = join(edge, authority, pairs["pbx"], target.port)
+        assert ask(edge, authority, by=pbx) == 299
+        edge.streams.configure(tls=contexts(authority, pairs["edge"], client="optional", ca=others[ca]))
+        if ca == "both":
+            assert ask(edge, authority, by=pbx, branch="after") == 299
+            return
+        # The edge connects itself, and is shown a certificate that it does not trust any more.
+        assert ask(edge, authority, branch="after") == 503
+        assert "certificate refused" in edge.lines[-1][2]["reason"]
+        # What is under way goes on, and no new claim is taken.
+        edge.to = None
+        assert pbx.ask(request(transport="TLS", branch="more;alias", port=target.port, call_id="more")).status == 200
+        assert ask(edge, authority, branch="later") == 503
+        assert edge.count("connections_reused") == 1
+
+
+@pytest.mark.parametrize("ca", ["both", "other", ""])
+def test_a_connection_to_a_target_serves_as_long_as_its_authority_is_named(authority, pairs, target, others, ca):
+    """Another one takes its place, and it is no longer kept alive."""
+    with play(authority, pairs, target) as edge:
+        assert ask(edge, authority) == 200
+        settings = {"tls": contexts(authority, pairs["edge"], ca=others.get(ca, ca))}
+        edge.streams.configure(**settings)
+        assert ask(edge, authority, branch="after") == (200 if ca == "both" else 503)
+        assert edge.count("connections_opened") == (1 if ca == "both" else 2)
+        edge.streams.configure(**settings, keepalive=10, idle=300)
+        if ca == "both":
+            edge.until(lambda: edge.count("stream_pings") > 1)
+        else:
+            edge.until(lambda: edge.count("connections") == 0)
+            assert edge.count("stream_pings") == 0
 
 
 def test_over_tcp_alias_means_nothing():

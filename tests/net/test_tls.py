@@ -170,6 +170,25 @@ def test_a_client_certificate_proves_a_group(authority, edge_certificate):
         edge.until(lambda: edge.count("unlisted_dropped") > before)
 
 
+@pytest.mark.parametrize(("ca", "client", "opens"), [
+    ("both", "optional", True), ("other", "optional", False), ("both", "none", False)])
+def test_a_client_certificate_opens_as_much_as_its_authority_is_trusted(
+        authority, edge_certificate, tmp_path, ca, client, opens):
+    """Whoever has vouched for it may go from the configuration, and the connection is there still."""
+    other, both = Authority(tmp_path).certificate, tmp_path / "both.pem"
+    both.write_bytes(other.read_bytes() + authority.certificate.read_bytes())
+    with running(listed="", tls=contexts(authority, edge_certificate, client="optional"),
+                 groups={"pbx.example.com": 0}) as edge:
+        peer = TlsPeer(edge, authority, pair=authority.give("pbx", "DNS:pbx.example.com")).shake()
+        assert peer.ask(request(transport="TLS")).status == 200
+        tls = contexts(authority, edge_certificate, client=client, ca=str({"both": both, "other": other}[ca]))
+        edge.streams.configure(**edge.settings | {"tls": tls})
+        peer.tls.write(request(transport="TLS", branch="2", call_id="2"))
+        peer.move()
+        edge.until(lambda: edge.count("unlisted_dropped") + edge.count("answered") > 1)
+        assert edge.count("unlisted_dropped") == (not opens)
+
+
 @pytest.mark.parametrize("wrong", ["none", "other authority", "ended"])
 def test_a_client_certificate_that_is_required(authority, edge_certificate, wrong, tmp_path):
     pair = {"none": lambda: None, "other authority": lambda: Authority(tmp_path).give("pbx", "DNS:pbx.example.com"),
@@ -207,7 +226,7 @@ def test_a_handshake_has_to_end(authority, edge_certificate):
 
 
 class TlsTarget:
-    """A server in a thread: takes a connection, answers every request with 200."""
+    """A server in a thread: takes a connection, answers every request with 200, and no empty lines."""
 
     def __init__(self, pair, *, ca=None):
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -233,6 +252,8 @@ class TlsTarget:
 
     def talk(self, tls):
         while data := tls.recv(65536):
+            if not data.strip():
+                continue
             message = Message(data)
             lines = [f"{name}: {value}" for name, value in message.items()
                      if name in ("Via", "From", "To", "Call-ID", "CSeq")]

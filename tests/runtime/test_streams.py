@@ -171,6 +171,30 @@ def test_a_reload_changes_the_certificate_and_keeps_connections(edge, authority,
         assert ask(old, to=to, branch="2", call_id="2") == 200
 
 
+def reload(edge):
+    """Have the files read again; the worker follows them."""
+    epoch = 1 + max(line["epoch"] for line in edge.log_lines if line["event"] == "worker ready")
+    os.kill(edge.pid, signal.SIGHUP)
+    edge.wait_log_line(event="worker ready", epoch=epoch)
+
+
+def test_an_authority_that_is_taken_out_of_its_file_vouches_for_nobody_any_more(edge, authority, ports, tmp_path):
+    to = f"sip:127.0.0.1:{ports['tls']};transport=tls"
+    named = authority.certificate.read_bytes()
+    with connected(authority, ports, authority.give("phone", "DNS:phone.example.com"), source="127.0.0.9") as tls:
+        assert ask(tls, to=to, branch="in", call_id="in") == 200
+        authority.certificate.write_bytes(Authority(tmp_path).certificate.read_bytes())
+        try:
+            reload(edge)
+            before = edge.stats()["unlisted_dropped"]
+            tls.sendall(request(transport="TLS", to=to, branch="out", call_id="out"))
+            edge.wait_stats(lambda stats: stats["unlisted_dropped"] > before, "it is a stranger now")
+        finally:
+            authority.certificate.write_bytes(named)
+            reload(edge)
+        assert ask(tls, to=to, branch="again", call_id="again") == 200
+
+
 def test_renegotiation_is_refused(edge, authority, ports):
     """What a client could make the edge compute over and over."""
     with subprocess.Popen(
