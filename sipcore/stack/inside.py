@@ -6,6 +6,7 @@ from sipcore.base.errors import SipEdgeError
 from sipcore.stack.dialog import State
 from sipcore.stack.handler import Handler
 from sipcore.stack.outgoing import Headers, Outgoing
+from sipcore.stack.uac import CREDENTIALS
 from sipcore.wire.message import Message
 
 if TYPE_CHECKING:
@@ -59,10 +60,22 @@ class Inside(Handler):
         try:
             if fit is not None and self.method in _SIZED:
                 out, self.by_tcp = fit(leg, out, leg.way(out), self.tcp_failed)
+                out = self._signed_anew(out, more)
             self.tx = leg.send(self.signed(out), self, self.by_tcp)
         except SipEdgeError:
             self.dialog.inviting &= self.method != "INVITE"
             raise
+
+    def _signed_anew(self, out: Outgoing, more: Headers) -> Outgoing:
+        """With the credentials among `more` made for its body, where that is another one than was challenged."""
+        renew = self.leg.settings.renew
+        if renew is None or self.tx is None or out.body == self.tx.request.body:
+            return out
+        credentials = tuple([pair for pair in more if pair[0] in CREDENTIALS])
+        if not credentials:
+            return out
+        kept = tuple([pair for pair in out.headers if pair not in credentials])
+        return out.changed(headers=(*kept, *renew(self.leg, out, credentials, False)))
 
     def launch(self, more: Headers = ()) -> bool:
         """Send it where there is room for another transaction; whether there was."""

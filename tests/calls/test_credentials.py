@@ -71,6 +71,35 @@ def test_a_body_that_becomes_shorter_because_of_the_credentials():
     assert counted(second) == [1]
 
 
+@pytest.mark.parametrize("method", ["INVITE", "UPDATE"])
+def test_a_body_inside_a_dialog_that_becomes_shorter_because_of_the_credentials(method):
+    """What the size policy sends is what they are for there, too."""
+    numbers = range(102, 114)
+    many = sdp(CALLER, version=2, payloads=" ".join(map(str, (0, *numbers)))) + b"".join(
+        b"a=rtpmap:%d codec-%d/8000\r\n" % (number, number) for number in numbers)
+
+    def challenged(more: str) -> tuple[Received, Received]:
+        """The request as it is sent first, and with credentials."""
+        edge = Scene(base=TRUNK.replace(ACCOUNT, ACCOUNT + more))
+        edge.agent.answer(edge.invite(), 200, body=sdp(AGENT), headers=[*TYPE, ("Allow", "INVITE, ACK, BYE, UPDATE")])
+        edge.run()
+        edge.agent.take("ACK")
+        one = edge.caller.caller_dialog(edge.caller.take("100", "200"))
+        one.send("ACK")
+        one.send(method, headers=TYPE, body=many)
+        edge.run()
+        first = edge.agent.take(method)
+        [second] = refuse(edge, first, challenge(qop="auth-int"))
+        return first, second
+
+    size = len(challenged("mtu = 9000\n")[0].data)
+    first, second = challenged(f'mtu = {size + 220}\nsize_policy = ["codecs", "refuse"]\ncodecs = ["PCMU"]\n')
+    assert len(first.data) == size
+    assert len(second.message.body) < len(first.message.body)
+    assert right(second, body=second.message.body)
+    assert counted(second) == [1]
+
+
 class TestPrack:
     def progress(self, edge: Scene, invite: Received, rseq: int) -> Received:
         """The agent rings reliably; the PRACK."""
