@@ -15,6 +15,7 @@ they are. An exchange of one leg is answered with what the other one answers:
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from proxy.calls.establishing import offered_late
 from sipcore.base.errors import SipEdgeError
 from sipcore.stack.leg import Leg
 from sipcore.stack.offer import Offer, Reoffer
@@ -143,7 +144,7 @@ def _on_late_offer(call: "Call", leg: Leg, exchange: Offer) -> None:
         if waiting is None and source is leg:
             crossing[token] = (leg, exchange)
             return
-    if not call.offered_late(leg, exchange):
+    if not offered_late(call, leg, exchange):
         exchange.reject(488)
 
 

@@ -1,33 +1,24 @@
 """A controlled call: two legs of the edge's own, back to back, and the transfer that may be under way.
 
 The Call owns the legs that are joined, `caller` and `peer` (the agent; after a transfer the target); a target that is
-being called belongs to its Transfer until then. What is said here of each leg's events is all that a plain call does.
+being called belongs to its Transfer until then. What each leg says goes to what it is about: how the call is
+established, what crosses between joined legs, a REFER, the transfer.
 
 Cost: one object with slots a call, two legs; Structs for others are made only where somebody listens.
-
-Long because a call's beginning, what its legs say while it is up, and its end are one text.
 """
-from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from proxy.calls import bridge
-from proxy.calls.carried import answer_headers, bye_headers, invite_headers
+from proxy.calls import bridge, establishing, refer
+from proxy.calls.carried import bye_headers
 from proxy.calls.gone import GONE
-from proxy.calls.hop import aims_of
 from proxy.calls.media import PASSING, Passing
-from proxy.calls.prepare import results_of
 from proxy.calls.records import call_struct, leg_struct
-from proxy.calls.refer import on_progress, on_refer
 from proxy.calls.table import Event
-from proxy.events import Answer, AskRequests, CallState, Record, Role, new_id
 from proxy.events import Call as CallStruct
+from proxy.events import CallState, Record, Role, new_id
 from proxy.events import Event as Said
 from proxy.events import Leg as LegStruct
 from proxy.policy.context import call_variables
-from sipcore.base.errors import SipEdgeError
-from sipcore.base.place import Unresolved
-from sipcore.stack.aim import seek
 from sipcore.stack.leg import Leg
 from sipcore.stack.outgoing import address_of, uri_of
 from sipcore.stack.verdict import Verdict
@@ -37,7 +28,6 @@ from sipcore.wire.multipart import description
 if TYPE_CHECKING:
     from proxy.calls.registry import Calls
     from proxy.calls.transfer import Transfer
-    from sipcore.stack.aim import Aim
     from sipcore.stack.alarms import Alarm
     from sipcore.stack.offer import Offer
     from sipcore.stack.referral import Referral
@@ -112,169 +102,20 @@ class Call:
         """Whether the caller's INVITE came with an offer."""
         return bool(description(self.request))
 
-    # --- how it begins
-
     def begin(self) -> None:
         """Ask what is to be asked before it is routed, then call the agent."""
-        self.tell("call.started")
-        name = self.verdict.precall
-        if not name:
-            self._route()
-            return
-        self.state = "asking"
-        seconds = self.calls.timeout_of(name)
-        self.calls.ask(AskRequests(ask=0, call=self.struct(), names=[name], deadline=seconds), seconds, self._asked)
+        establishing.begin(self)
 
-    def _asked(self, answer: Answer, sound: bytes) -> None:
-        if self.state != "asking":
-            return
-        results = results_of(self, (self.verdict.precall,), answer)
-        if results is not None:
-            self.variables = {**self.variables_now(), "results": results}
-        self._route()
-
-    def _route(self) -> None:
-        """Call the agent, once it is known where that is."""
-        self.state = "calling"
-        stack = self.calls.stack
-        try:
-            aims = aims_of(stack, self.verdict, self.request)
-        except SipEdgeError as error:
-            self._refuse(error)
-            return
-        seek(stack, aims, self.request.call_id, self._found)
-
-    def _refuse(self, error: SipEdgeError) -> None:
-        assert self.caller is not None
-        self.status = error.status
-        reason = error.reason if isinstance(error, Unresolved) else ""
-        self.caller.reject(error.status, reason, getattr(error, "headers", ()))
-
-    def _found(self, aims: "list[Aim] | Unresolved") -> None:
-        calls, request, verdict, caller = self.calls, self.request, self.verdict, self.caller
-        if caller is None or caller.state not in ("inviting", "early"):
-            # Gone while a name was looked up.
-            return
-        assert caller.dialog is not None
-        dialog = caller.dialog
-        settings = calls.settings
-        if not self.offered and not caller.peer.supports("100rel"):
-            # The agent's early offer could not be told reliably, and so not be answered before its 2xx.
-            settings = replace(settings, reliable=False)
-        leg = self.peer = Leg.outgoing(calls.stack, self, settings)
-        try:
-            way = calls.way(self, aims)
-            if verdict.anchor:
-                self.media = calls.open_media(self)
-                self.media.take(caller, 0, "caller")
-                self.media.take(leg, 1, "agent")
-            body = caller.remote_sdp
-            if body and not self.media.anchored:
-                # With all else that came along in its parts.
-                body = request.body
-            if body:
-                body = self.media.offer(caller, leg, body, way.listener)
-            kind = None if self.media.anchored else request.header("Content-Type")
-            self.open += 1
-            if self.record is not None:
-                self.record.called(way.to)
-            leg.invite(way.uri, way.to, local=dialog.remote, remote=dialog.local,
-                       headers=invite_headers(self, way.to[0]),
-                       body=body, content_type=kind or "application/sdp", listener=way.listener,
-                       ring_ms=verdict.ring_timeout, targets=way.others, uris=way.uris,
-                       attempt_ms=verdict.try_timeout, max_forwards=caller.max_forwards - 1,
-                       other_offer=partial(calls.retell, self, leg) if self.media.anchored else None)
-        except SipEdgeError as error:
-            self.open = 1
-            self.peer = None
-            self._refuse(error)
-
-    # --- LegOwner: the agent's answers to our INVITE
+    # --- LegOwner
 
     def on_progress(self, leg: Leg, response: Message) -> None:
-        caller = self.caller
-        if leg is not self.peer or caller is None:
-            return
-        if not self.rang:
-            self.rang = self.calls.stack.time
-            self.state = "ringing"
-            self.tell("call.ringing")
-        body = description(response)
-        late = body != b"" and not self.offered
-        if late and leg.dialog is not None and response.to_tag != leg.dialog.remote_tag:
-            # One offer at a time is answered: that of the first fork (RFC 3262 5).
-            body, late = b"", False
-        if late and self.media.anchored and response.header("RSeq") is None:
-            # An offer comes in a reliable response (RFC 3261 13.2.1): that of the 2xx, which is told then.
-            body, late = b"", False
-        if body:
-            try:
-                body = self.media.offer(leg, caller, body) if late else self.media.answer(leg, caller, body, False)
-                self._connect()
-            except SipEdgeError:
-                # Early media that cannot be: the call may still be answered.
-                body = b""
-        token = caller.ring(response.status, body, answer_headers(self, response), fork=self._fork(response))
-        if late and token is not None:
-            self.crossing()[token] = (leg, None)
-        elif late:
-            # Not told reliably: the 2xx makes the offer.
-            self.media.withdraw(leg, caller)
+        establishing.on_progress(self, leg, response)
 
     def on_answered(self, leg: Leg, response: Message) -> None:
-        caller = self.caller
-        if leg is not self.peer or caller is None:
-            leg.bye()
-            return
-        body = description(response) if self.offered else self._late_offer(leg)
-        try:
-            if body:
-                body = (self.media.answer if self.offered else self.media.offer)(leg, caller, body)
-            self._connect()
-        except SipEdgeError as error:
-            self.status = error.status
-            leg.bye()
-            caller.reject(error.status, "", getattr(error, "headers", ()))
-            return
-        if not caller.answer(body, answer_headers(self, response), fork=self._fork(response)):
-            # A fork that the caller does not want; the others are taken back with its 2xx (RFC 3261 16.7 step 10).
-            self.ended_by, self.status, self.reason = "caller", 487, "Request Terminated"
-            leg.bye()
-            caller.reject(487)
-            return
-        self.state = "up"
-        self.status = response.status
-        if self.record is not None:
-            self.record.called(leg.far)
-        self.answered = self.calls.stack.time
-        duration = self.verdict.max_duration
-        if duration:
-            self.expiry = self.calls.stack.call_at(self.answered + 1000 * duration, self._expired)
-        self.tell("call.answered")
-
-    def _late_offer(self, leg: Leg) -> bytes:
-        """The offer that the caller is to be told with the 2xx. What was agreed on early holds, and a description that
-        comes again says nothing (RFC 3261 13.2.1)."""
-        exchange = leg.exchange
-        return exchange.body if exchange is not None and (exchange.method == "ACK" or exchange is self.late) else b""
-
-    def _fork(self, response: Message) -> str:
-        """Whom the caller hears of as a fork of its own: each that answers has its own description. The edge's is one
-        and the same, where it anchors the media."""
-        return "" if self.media.anchored else response.to_tag
-
-    def _connect(self) -> None:
-        if not self.connected and self.media.anchored and self.caller is not None and self.peer is not None:
-            self.connected = True
-            self.media.join(self.caller, self.peer)
+        establishing.on_answered(self, leg, response)
 
     def on_failed(self, leg: Leg, status: int, reason: str, response: Message | None) -> None:
-        caller = self.caller
-        if leg is not self.peer or caller is None:
-            return
-        self.status, self.reason = self.status or status, self.reason or reason
-        self.ended_by = self.ended_by or self.peer_role
-        caller.reject(status, reason, answer_headers(self, response) if response is not None else ())
+        establishing.on_failed(self, leg, status, reason, response)
 
     def on_cancelled(self, leg: Leg) -> None:
         """The caller has given up; on_ended follows."""
@@ -283,16 +124,7 @@ class Call:
         self.reason = self.reason or "Request Terminated"
 
     def on_established(self, leg: Leg, ack: Message | None) -> None:
-        late, self.late = self.late, None
-        if late is None or ack is None or self.peer is None:
-            return
-        try:
-            body = description(ack)
-            late.accept(self.media.answer(leg, self.peer, body) if body else b"")
-        except SipEdgeError:
-            late.reject(488)
-
-    # --- LegOwner: what happens while it is up
+        establishing.on_established(self, leg, ack)
 
     def on_offer(self, leg: Leg, exchange: "Offer") -> None:
         bridge.on_offer(self, leg, exchange)
@@ -315,15 +147,10 @@ class Call:
         return bridge.on_message(self, leg, tx)
 
     def on_refer(self, leg: Leg, referral: "Referral") -> None:
-        on_refer(self, leg, referral)
+        refer.on_refer(self, leg, referral)
 
     def on_refer_progress(self, leg: Leg, token: Any, kind: str, status: int, reason: str) -> None:
-        passed = self.passed.get(token) if self.passed is not None else None
-        if passed is not None:
-            on_progress(passed, kind, status, reason, self.calls.refer_ms / 1000)
-            if self.passed is not None and kind in ("refused", "final", "unknown"):
-                self.passed.pop(token, None)
-        elif self.transfer is not None:
+        if not refer.on_refer_progress(self, token, kind, status, reason) and self.transfer is not None:
             self.transfer.refer_progress(token, kind, status, reason)
         if leg.state == "ended" and not leg.awaiting:
             leg.owner = GONE
@@ -431,13 +258,6 @@ class Call:
         if self.passed is None:
             self.passed = {}
         return self.passed
-
-    def offered_late(self, leg: Leg, exchange: "Offer") -> bool:
-        """The agent's 2xx had the offer: its answer comes in the caller's ACK."""
-        if leg is not self.peer or self.offered or self.late is not None:
-            return False
-        self.late = exchange
-        return True
 
     def swap(self) -> None:
         """Whoever was called is the caller of a transfer: it was the agent who began this call."""

@@ -6,7 +6,7 @@ follow. A Replaces that names a dialog of the edge's is carried over to what the
 it came (RFC 3891; section 7, row 20).
 """
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from proxy.calls.attended import start_attended
 from proxy.calls.carried import lines_of, named, replaced
@@ -96,10 +96,13 @@ def _matches(name: str, pattern: str) -> bool:
     return name.startswith(pattern[:-1]) if pattern.endswith("*") else name == pattern
 
 
-def on_progress(referral: "Referral", kind: str, status: int, reason: str, seconds: float) -> None:
-    """What became of a REFER that was passed on: the far end's words, unchanged. seconds: how long it is waited for."""
+def on_refer_progress(call: "Call", token: Any, kind: str, status: int, reason: str) -> bool:
+    """What became of a REFER that was passed on, in the far end's words; whether it was one of those."""
+    referral = call.passed.get(token) if call.passed is not None else None
+    if referral is None:
+        return False
     if kind == "accepted":
-        referral.accept(expires=promised(seconds), status=status)
+        referral.accept(expires=promised(call.calls.refer_ms / 1000), status=status)
     elif kind == "refused":
         referral.reject(status, reason)
     elif kind == "progress":
@@ -108,6 +111,9 @@ def on_progress(referral: "Referral", kind: str, status: int, reason: str, secon
         referral.final(status, reason)
     elif kind == "unknown":
         referral.final(408, "Outcome Unknown")
+    if call.passed is not None and kind in ("refused", "final", "unknown"):
+        call.passed.pop(token, None)
+    return True
 
 
 def _across(call: "Call", target: ReferTo) -> ReferTo:
