@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from proxy.calls.join import Join
 from proxy.calls.starting import promised
 from proxy.calls.table import Event
-from proxy.calls.transfer import Transfer, text_of
+from proxy.calls.target import Target
+from proxy.calls.transfer import Transfer
 from proxy.config import Action
 from proxy.policy.refusals import Refused
 from sipcore.base.errors import SipEdgeError
@@ -37,50 +38,82 @@ def start_attended(call: "Call", named: Leg, referral: "Referral", action: Actio
     return transfer
 
 
-def _lend(call: "Call", leg: Leg) -> None:
-    """A leg moves into another call."""
-    if leg is call.caller:
-        call.caller = None
-    else:
-        call.peer = None
-    call.open -= 1
+class Lent(Target):
+    """The far end of the other call; it is the transfer's until the outcome is known."""
 
+    transfer: "Attended"
 
-def _give_back(call: "Call", leg: Leg) -> None:
-    """It stays there after all; without anybody to talk to it is hung up on."""
-    leg.owner = call
-    call.open += 1
-    alone = call.caller is None and call.peer is None
-    if call.caller is None:
-        call.caller = leg
-    else:
-        call.peer = leg
-    if alone:
-        leg.bye()
+    def __init__(self, transfer: "Attended", other: "Call", leg: Leg):
+        Target.__init__(self, transfer)
+        self.other = other
+        self.leg = leg
+        leg.owner = self
+        if leg is other.caller:
+            other.caller = None
+        else:
+            other.peer = None
+        other.open -= 1
+        transfer.call.open += 1
 
-
-def _hang_up(call: "Call") -> None:
-    """The leg that was lent is over: so is it for whoever it talked to."""
-    for leg in (call.caller, call.peer):
-        if leg is not None:
+    def give_back(self) -> None:
+        """It stays in the other call after all, with the agent, where that is still there; without anybody to talk to
+        it is hung up on."""
+        leg, other = self.leg, self.other
+        if leg is None:
+            return
+        self.leg = None
+        self.transfer.call.open -= 1
+        self.transfer.call.media.over(leg)
+        leg.owner = other
+        other.open += 1
+        alone = other.caller is None and other.peer is None
+        if other.caller is None:
+            other.caller = leg
+        else:
+            other.peer = leg
+        if alone:
             leg.bye()
-    call.close()
+
+    def on_reoffer_done(self, leg: Leg, token: Any, status: int, reason: str, body: bytes) -> None:
+        if self.transfer.join is not None:
+            self.transfer.join.done(leg, token, status, reason, body)
+        else:
+            self.transfer.reinvited(leg, token, status, reason, body)
+
+    def on_offer(self, leg: Leg, exchange: "Offer") -> None:
+        exchange.reject(491)
+
+    def on_ended(self, leg: Leg, by: str, reason: str) -> None:
+        """The other call has nobody left for the agent then."""
+        transfer = self.transfer
+        gone = leg is self.leg
+        if gone:
+            self.leg = None
+            for left in (self.other.caller, self.other.peer):
+                if left is not None:
+                    left.bye()
+            self.other.close()
+        Target.on_ended(self, leg, by, reason)
+        if gone and transfer.status.state == "preparing":
+            transfer.why = "whoever the caller was to be joined with hung up before"
+            transfer.happen(Event.PREPARE_FAILED, 480, "Temporarily Unavailable")
+        elif gone:
+            transfer.happen(Event.TARGET_GONE, 0, reason)
 
 
 class Attended(Transfer):
-    """leg: the far end of the other call; it is ours until the outcome is known."""
+    """leg: the far end of the other call."""
+
+    target: Lent
 
     def __init__(self, call: "Call", action: Action, other: "Call", leg: Leg, referral: "Referral"):
         dialog = leg.dialog
         target = dialog.target if dialog is not None else ""
         Transfer.__init__(self, call, action, [target], started_by="refer", variables={}, referral=referral,
                           mode="attended")
+        self._told: Any = None
         self.other = other
-        self.leg = leg
-        self._answer = b""
-        _lend(other, leg)
-        call.open += 1
-        leg.owner = self
+        self.target = Lent(self, other, leg)
 
     def _bridge(self) -> None:
         leg, caller = self.leg, self.call.caller
@@ -100,23 +133,23 @@ class Attended(Transfer):
         if self._token is None:
             raise Refused(481, "Call/Transaction Does Not Exist")
 
-    def on_reoffer_done(self, leg: Leg, token: Any, status: int, reason: str, body: bytes) -> None:
-        if self.join is not None:
-            self.join.done(leg, token, status, reason, body)
-        elif token is self._token and self.status.state == "bridging":
-            self._token = None
-            if not 200 <= status < 300:
-                self.happen(Event.REINVITE_FAILED, status, reason)
-            elif self.call.media.anchored:
-                self._moved(leg, body)
-            else:
-                self._tell_caller(body)
+    def reinvited(self, leg: Leg, token: Any, status: int, reason: str, body: bytes) -> None:
+        """What the far end has answered to the re-INVITE that moves it here."""
+        if token is not self._token or self.status.state != "bridging":
+            return
+        self._token = None
+        if not 200 <= status < 300:
+            self.happen(Event.REINVITE_FAILED, status, reason)
+        elif self.call.media.anchored:
+            self._moved(leg, body)
+        else:
+            self._tell_caller(body)
 
     def _moved(self, leg: Leg, body: bytes) -> None:
         try:
             self.media.answered(leg, body)
         except SipEdgeError as error:
-            self.happen(Event.REINVITE_FAILED, error.status, text_of(error))
+            self.wrong(Event.REINVITE_FAILED, error)
             return
         self.join = Join(self)
         self.join.begin()
@@ -139,30 +172,9 @@ class Attended(Transfer):
             self.happen(Event.REINVITE_FAILED, status, reason)
         return True
 
-    def on_offer(self, leg: Leg, exchange: "Offer") -> None:
-        exchange.reject(491)
-
-    def on_ended(self, leg: Leg, by: str, reason: str) -> None:
-        """The other call has nobody left for the agent then."""
-        gone = leg is self.leg
-        if gone:
-            self.leg = None
-            _hang_up(self.other)
-        Transfer.on_ended(self, leg, by, reason)
-        if gone and self.status.state == "preparing":
-            self.why = "whoever the caller was to be joined with hung up before"
-            self.happen(Event.PREPARE_FAILED, 480, "Temporarily Unavailable")
-        elif gone:
-            self.happen(Event.TARGET_GONE, 0, reason)
-
     def _finish(self) -> None:
-        leg, other = self.leg, self.other
-        if self.status.state != "completed" and leg is not None:
-            # The agent goes on with it, where the agent is still there.
-            self.leg = None
-            self.call.open -= 1
-            self.call.media.over(leg)
-            _give_back(other, leg)
-        elif self.status.state == "completed":
-            other.end("edge")
+        if self.status.state != "completed":
+            self.target.give_back()
+        else:
+            self.other.end("edge")
         Transfer._finish(self)

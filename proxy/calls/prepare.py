@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from proxy.calls.table import Event
 from proxy.config import Action
-from proxy.events import Answer, AskExtractors, Asking, AskRequests, AskSpeech, Extracted, Question, SentHeader
+from proxy.events import Answer, AskExtractors, Asking, AskRequests, Extracted, Question, SentHeader
 from proxy.policy.placement import Plan, Sent, plan_headers
 from sipcore.stack.outgoing import address_of
 
@@ -69,8 +69,6 @@ class Preparation:
     def __init__(self, transfer: "Transfer"):
         self.transfer = transfer
         self.extracted: dict[str, str] = {}
-        self.hold_sound = b""
-        self.hold_codec = ""
         self._open = 0
         self._over = False
 
@@ -92,12 +90,7 @@ class Preparation:
             questions = [Question(one.header, one.prompt, one.allowed, min(one.deadline, action.deadline), one.fallback,
                                   one.limit) for one in action.extractors]
             self.ask(AskExtractors(ask=0, call=call.id, questions=questions), seconds, self._extracted)
-        if action.hold_file and call.media.anchored and call.caller is not None:
-            # Nobody waits for it: until it is there the caller hears nothing.
-            self.hold_codec = codec = transfer.media.sound_codec(call.caller)
-            question = AskSpeech(ask=0, call=call.id, codec=codec, deadline=action.deadline, file=action.hold_file,
-                                 longest=600.0)
-            call.calls.ask(question, action.deadline, self._hold_ready)
+        transfer.hold.prepare()
         self._one_less()
 
     def ask(self, question: Asking, seconds: float, then: Callable[[Answer, bytes], None]) -> None:
@@ -111,9 +104,8 @@ class Preparation:
         self.transfer.call.calls.ask(question, seconds, answered)
 
     def end(self) -> None:
-        """Take no answer any more, and keep no sound: a transfer is shown for long after its end."""
+        """Take no answer any more."""
         self._over = True
-        self.hold_sound = b""
 
     def _one_less(self) -> None:
         self._open -= 1
@@ -138,12 +130,6 @@ class Preparation:
             transfer.extracted.append(got)
             self.extracted[one.header] = got.value
         transfer.note("extracted", ", ".join(f"{one.name}: {one.source}" for one in transfer.extracted))
-
-    def _hold_ready(self, answer: Answer, sound: bytes) -> None:
-        if self._over:
-            return
-        self.hold_sound = sound
-        self.transfer.hold_ready()
 
     # --- requests
 

@@ -61,7 +61,7 @@ class Sizes:
             budget = owner.verdict.budget
             fits = not budget or out.most + self._room(leg, out) <= budget
             return (out, False) if fits else self._call(owner, leg, out, no_tcp)
-        transfer: Transfer | None = owner.transfer if isinstance(owner, Call) else owner
+        transfer: Transfer | None = owner.transfer
         load = transfer.load if transfer is not None else None
         if transfer is None or load is None or load.plan.method != out.method:
             return self._inside(leg, out, no_tcp)
