@@ -11,6 +11,8 @@ from .routing import number_of
 
 RAW = re.compile(r"[A-Za-z0-9][A-Za-z0-9\-_.]*", re.ASCII)
 _MAX_RAW = 64
+_TOKEN = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]+", re.ASCII)
+_ENDS = re.compile("[\r\n\0]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +30,17 @@ class ReferTo:
     port: int
     header_names: tuple[str, ...] = ()
     changed: bool = False
+    maddr: str = ""
+    """Where the URI leads in place of its host (RFC 3261 19.1.1)."""
 
     @property
     def has_replaces(self) -> bool:
         return any(name.lower() == "replaces" for name in self.header_names)
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """All that it says of where the target is: each has to be allowed."""
+        return (self.host, self.maddr) if self.maddr else (self.host,)
 
     @property
     def number(self) -> str:
@@ -39,15 +48,18 @@ class ReferTo:
 
     def with_uri(self, uri: str) -> "ReferTo":
         """The same value around another URI, which has no headers of its own."""
-        return replace(self, uri=uri, scheme=uri.partition(":")[0], header_names=(), changed=True)
+        return replace(self, uri=uri, scheme=uri.partition(":")[0], header_names=(), changed=True, maddr="")
 
     def without(self, internal: Patterns) -> "ReferTo":
-        """Take internal headers out of the URI; all else, escapes included, stays as written."""
-        if not any(internal.match(name) for name in self.header_names):
+        """Take internal headers out of the URI, and such as would become several headers in the request that is made
+        of it; all else, escapes included, stays as written."""
+        if not self.header_names:
             return self
         start = _query(self.uri)
-        kept = [part for part in self.uri[start + 1:].split("&")
-                if not internal.match(unescape(part.partition("=")[0]))]
+        parts = self.uri[start + 1:].split("&")
+        kept = [part for part in parts if _is_one(part) and not internal.match(unescape(part.partition("=")[0]))]
+        if len(kept) == len(parts):
+            return self
         return replace(self, uri=self.uri[:start] + (f"?{'&'.join(kept)}" if kept else ""), changed=True,
                        header_names=tuple(unescape(part.partition("=")[0]) for part in kept))
 
@@ -60,6 +72,13 @@ class ReferTo:
             uri += f"{'&' if _query(uri) >= 0 else '?'}{headers}"
         before, after = (self.before, self.after) if self.before.endswith("<") else ("<", f">{self.after}")
         return f"{before}{uri}{after}".encode("utf-8", "surrogateescape")
+
+
+def _is_one(part: str) -> bool:
+    """Whether a header of a URI is one header once its escapes are resolved; a body may have any lines."""
+    name, _, value = part.partition("=")
+    name = unescape(name)
+    return name.lower() == "body" or (_TOKEN.fullmatch(name) is not None and not _ENDS.search(unescape(value)))
 
 
 def _query(uri: str) -> int:
@@ -93,7 +112,8 @@ def parse_refer_to(values: list[str]) -> ReferTo:
         return ReferTo(before, text, after, "tel", text[4:].partition(";")[0], "", 0, names)
     user = text.partition(":")[2].rpartition("@")[0].partition(":")[0]
     return ReferTo(before, text, after, "sip", user, uri.host.lower().strip("[]"),
-                   uri.port or (5061 if uri.scheme == "sips" else 0), names)
+                   uri.port or (5061 if uri.scheme == "sips" else 0), names,
+                   maddr=(uri.params.get("maddr") or "").lower().strip("[]"))
 
 
 def _split(value: str) -> tuple[str, str, str]:

@@ -43,11 +43,15 @@ class Rule:
                    bool(rule.upstream), injection, internal)
 
     def matches(self, target: ReferTo) -> bool:
-        if self.addresses is not None and Address(target.host, target.port or SIP_PORT) not in self.addresses:
+        if not all(self._leads(host, target.port or SIP_PORT) for host in target.hosts):
             return False
         if self.condition.prefix_length(target.number) < 0:
             return False
         return self.condition.matches_rest(target.user, target.host)
+
+    def _leads(self, host: str, port: int) -> bool:
+        """Whether the target may be there."""
+        return self.condition.matches_host(host) and (self.addresses is None or Address(host, port) in self.addresses)
 
     def draft(self, request: Request, target: ReferTo) -> Draft:
         """The REFER as it goes on by this rule. Raises Refused."""
@@ -58,7 +62,7 @@ class Rule:
             notes.append("refer: tel: rewritten for the upstream")
         cleaned = target.without(self.internal)
         if cleaned is not target:
-            notes.append("refer: internal headers taken out of Refer-To")
+            notes.append("refer: internal or broken headers taken out of Refer-To")
         filled, left_out = self.injection.fill(request)
         fields = {**self.peer.verdict, "remove": self.injection.remove}
         return Draft(fields, self.injection, filled, notes + left_out, refer_to=cleaned)

@@ -31,7 +31,8 @@ class TestTargetFormats:
     @pytest.mark.parametrize("target", [
         "sip:user@domain.com", "<sip:user@domain.com>", '"Bob, <the> \\"one\\"" <sip:user@domain.com>;x=y',
         "sip:user@domain.com:5060", "<sip:+1234567890@provider.com>", "sip:[2001:db8::1]", "sip:domain.com",
-        "<sip:a%40b@h;user=phone?Subject=x>", "<tel:+1234567890>", "tel:+1-234-567;phone-context=x",
+        "<sip:a%40b@h;user=phone?Subject=x>", "<sip:a@h?body=v%3D0%0D%0A&X-%41=Zo%EB%09>",
+        "<tel:+1234567890>", "tel:+1-234-567;phone-context=x",
     ])
     def test_accepted_and_untouched(self, target):
         verdict = policy(ANY).decide(refer(target))
@@ -88,6 +89,11 @@ class TestRules:
         ('prefixes = ["+49"]', "<sip:+4430@h>", False), ('domains = ["*.example.com"]', "<sip:1@A.example.COM>", True),
         ('domains = ["example.com"]', "<sip:1@example.com.evil>", False), ('domains = ["h"]', "<tel:+1>", False),
         ('domains = ["h"]', "<sip:x@h@evil>", False),
+        ('domains = ["h"]', "<sip:1@h;maddr=192.0.2.66>", False), ('domains = ["h"]', "<sip:1@h;maddr=h>", True),
+        ('domains = ["h"]', "<sip:1@h;m%61ddr=192.0.2.66>", False),
+        ('targets = ["pbx"]', "<sip:1@127.0.0.4:5070;maddr=192.0.2.66>", False),
+        ('targets = ["pbx"]', "<sip:1@127.0.0.4:5070;MADDR=127.0.0.4>", True),
+        ('users = ["1"]', "<sip:1@h;maddr=192.0.2.66>", True),
         ('targets = ["pbx"]', "<sip:1@127.0.0.4:5070>", True), ('targets = ["pbx"]', "<sip:1@127.0.0.4>", False),
         ('users = ["1"]\ndomains = ["h"]', "<sip:1@g>", False), ('users = ["1"]\ndomains = ["h"]', "<sip:1@h>", True),
     ])
@@ -194,6 +200,15 @@ class TestDelivery:
         verdict = delivered('["header"]', "<sip:1@h?X-Internal-Id=7&Subject=a%20b&x-internal-b=1>")
         assert verdict.replace == (("Refer-To", b"<sip:1@h?Subject=a%20b>"),)
         assert delivered('["header"]', "<sip:1@h?X-Internal-Id=7>").replace == (("Refer-To", b"<sip:1@h>"),)
+
+    @pytest.mark.parametrize("header", [
+        "X-A=1%0D%0AX-Internal-Id:%207", "X-A=1%0a", "X-A=%00", "X-A%3A%201%0d%0aX-Internal-Id=7", "X-Secret%3a=7",
+        "X-Secret%20=7", "X-%0dA=1",
+    ])
+    def test_no_header_becomes_several_behind_refer_to(self, header):
+        verdict = delivered('["header"]', f"<sip:1@h?Subject=a%20b&{header}&X-B=%C3%A9>")
+        assert verdict.replace == (("Refer-To", b"<sip:1@h?Subject=a%20b&X-B=%C3%A9>"),)
+        assert verdict.note == "refer: internal or broken headers taken out of Refer-To"
 
     def test_replaces_stays_byte_for_byte_where_an_internal_header_beside_it_goes(self):
         verdict = delivered('["header"]', "<sip:1@h?Replaces=a%40b%3Bx&X-Internal-A=1>")
