@@ -41,7 +41,8 @@ bytes. Secrets never stand in this file.
 How a request that begins something is decided: its source's group (`group`, longest prefix) must allow the method;
 the route (`route`) with the longest number prefix that matches, else the first that matches, says where it goes;
 its header sets (`headers`) are filled in; internal headers are taken out; and if the result is bigger than the
-budget of the upstream, the steps of its `size_policy` make it smaller.
+budget of the upstream, the steps of its `size_policy` make it smaller. A Route, or `maddr` in the request URI, that
+leads elsewhere than the upstream, or than the `domains` of a route along the request URI, is refused (403).
 
 Inside dialogs that the edge forwarded, requests follow the dialog. REFER is passed on only by a rule (`refer`).
 """

@@ -11,8 +11,8 @@ class Route(Table, frozen=True, kw_only=True):
     """A way for requests that begin something. Of the routes that match, the one with the longest matching
     prefix is taken; among equals, the first in the file. No route: 404."""
 
-    to: Annotated[Name, doc("Name of an upstream; `request-uri` (where the request URI says; an IP address in this "
-                            "version); `local` (answered by the edge, only OPTIONS in this version).")]
+    to: Annotated[Name, doc("Name of an upstream; `request-uri` (where the request's Route or its URI says); "
+                            "`local` (answered by the edge, only OPTIONS in this version).")]
     groups: Annotated[Names, doc("Groups that it is for; empty means all.")] = ()
     methods: Annotated[Names, doc("Methods that it is for.")] = ("INVITE",)
     prefixes: Annotated[tuple[str, ...], doc(

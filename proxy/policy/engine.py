@@ -53,6 +53,7 @@ class Way:
             "precall": route.precall if route.control else ""}
         # Along the request URI the receiver may be trusted as well; only then its host is looked up.
         self._looks_up_trust = trusting and self.peer.along_uri and engine.trusts
+        self._reads_maddr = not self.ends_here and self.peer.along_uri and self.condition.reads_host
         self._engine = engine
         self._base = Verdict(**self.fields)
         self._constant = not self.local and self.peer.constant and self.injection.constant and not self._looks_up_trust
@@ -76,6 +77,8 @@ class Way:
 
     def decide(self, request: Request) -> Verdict:
         """Raises Refused."""
+        if request.routed or self._reads_maddr:
+            self._confine(request)
         if self.local:
             return self._answered
         if self._constant:
@@ -88,8 +91,17 @@ class Way:
                 return self._base.routed(self.peer.targets(request), lines)
         return self.draft(request).verdict()
 
+    def _confine(self, request: Request) -> None:
+        """Raises Refused where Route, or maddr in the request URI, leads elsewhere than the route does."""
+        if request.routed and not self.ends_here and (self._reads_maddr or not self.peer.along_uri):
+            raise Refused(403, "Route Leads Elsewhere", "route: Route names another next hop")
+        if self._reads_maddr and request.maddr and not self.condition.matches_host(request.maddr):
+            raise Refused(403, "Route Leads Elsewhere", "route: maddr names another next hop")
+
     def draft(self, request: Request) -> Draft:
         """Raises Refused."""
+        if request.routed or self._reads_maddr:
+            self._confine(request)
         fields = self.fields
         if self._looks_up_trust and self._engine.trusted_host(request):
             fields = {**fields, "remove": tuple(name for name in self.injection.remove

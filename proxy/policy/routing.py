@@ -85,10 +85,13 @@ class Condition:
             return False
         if self.reads_user and not self._users.match(unescape(user) if "%" in user else user):
             return False
-        if self.reads_host:
-            host = _host(host)
-            return host in self._hosts or (bool(self._suffixes) and host.endswith(self._suffixes))
-        return True
+        return self.matches_host(host)
+
+    def matches_host(self, host: str) -> bool:
+        if not self.reads_host:
+            return True
+        host = _host(host)
+        return host in self._hosts or (bool(self._suffixes) and host.endswith(self._suffixes))
 
 
 def _host(host: str) -> str:

@@ -16,6 +16,7 @@ cdef class Controlling(Seeking):
 
     cdef Verdict _decide(self, uint32_t listener, const Address* source, bint in_dialog,
                          uint32_t record_slot=*)
+    cdef bint _has_flow(self) noexcept nogil
     cdef void _know(self, uint32_t record_slot) noexcept
     cdef void _stranger(self, uint32_t listener, const Address* source) noexcept
     cdef bytes _allow(self, uint32_t methods)

@@ -40,8 +40,10 @@ cdef class Controlling(Seeking):
         """
         cdef Verdict verdict
         cdef Py_ssize_t place = -1
+        cdef bint routed = not in_dialog and self.routing.own < self.routing.count and not self._has_flow()
         # What is remembered stands for sip: alone: sips: must not be sent on over UDP, nor tel: without a template.
-        if not in_dialog and self.msg.method and self.msg.uri.scheme == SCHEME_SIP:
+        # Whether Route may lead elsewhere is asked each time.
+        if not in_dialog and not routed and self.msg.method and self.msg.uri.scheme == SCHEME_SIP:
             place = (listener * self.admission.groups + self.group) * METHOD_COUNT + self.msg.method
             if place < len(self.memo) and self.memo[place] is not None:
                 self.counters[C_DECIDED_BY_MEMO] += 1
@@ -49,6 +51,7 @@ cdef class Controlling(Seeking):
         self.counters[C_DECIDED] += 1
         self.asked.point(&self.msg, self.group, <int>listener, source, in_dialog)
         self.asked.now = self.now
+        self.asked.routed = routed
         self._know(record_slot)
         try:
             verdict = self.decide(self.asked)
@@ -62,6 +65,11 @@ cdef class Controlling(Seeking):
         if verdict is not None and verdict.scope == SCOPE_GROUP and 0 <= place < len(self.memo):
             self.memo[place] = verdict
         return verdict
+
+    cdef bint _has_flow(self) noexcept nogil:
+        """Whether the first Route value is a Path of ours, which says where its phone is, and what lies behind it."""
+        cdef Slice text
+        return self.routing.own > 0 and uri_param(&self.routing.values[0].uri, b"f", 1, &text)
 
     cdef void _know(self, uint32_t record_slot) noexcept:
         """Tell self.asked who is at the other end of the dialog of self.msg."""

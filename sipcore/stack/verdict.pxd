@@ -62,6 +62,7 @@ cdef class Request:
     cdef readonly int group
     cdef readonly int listener
     cdef readonly bint in_dialog
+    cdef readonly bint routed       # begins something, and Route leads it past us first
     cdef readonly uint64_t now      # ms, of the decision
     cdef Address source_address
     cdef bint body_replaced         # anchoring changes the body

@@ -91,6 +91,7 @@ class Request:
     group: int
     listener: int
     in_dialog: bool
+    routed: bool
     now: int
     method: str
     source: tuple[str, int]
@@ -101,6 +102,7 @@ class Request:
     user: str
     host: str
     port: int
+    maddr: str
     call_id: str
     to_tag: str
     from_uri: str

@@ -247,6 +247,7 @@ cdef class Request:
         self.listener = listener
         self.source_address = source[0]
         self.in_dialog = in_dialog
+        self.routed = False
         self.has_far = False
         self.upstream = -1
         self.body_replaced = False
@@ -315,6 +316,11 @@ cdef class Request:
     @property
     def port(self):
         return self._message().uri.port
+
+    @property
+    def maddr(self):
+        """Where the request URI leads in place of its host (RFC 3261 19.1.1); "" where that says it."""
+        return _text(self._message().uri.maddr)
 
     @property
     def call_id(self):

@@ -106,6 +106,38 @@ def test_a_folded_header_is_one_line_in_another():
     assert names_of(data).count(b"Via") == 2
 
 
+class TestNextHop:
+    """What a request says of its next hop takes it nowhere that its route does not lead to."""
+
+    ALONG = '[[route]]\nto = "request-uri"\n'
+    ELSEWHERE = (("Route", "<sip:127.0.0.1;lr>"), ("Route", "<sip:127.0.0.9;lr>"))
+
+    @pytest.mark.parametrize("upstream", [AGENTS, AGENTS + 'uri = ""\n'], ids=["template", "memo"])
+    def test_a_route_past_the_upstream_is_refused(self, upstream):
+        edge = Edge(upstream + ROUTE)
+        edge.invite()       # remembered, where it can be
+        assert edge.refused(uri="sip:2001@127.0.0.1", headers=self.ELSEWHERE).message.reason == "Route Leads Elsewhere"
+        assert edge.invite(*self.ELSEWHERE[:1]).headers("Route") == []
+
+    def test_along_the_request_uri_it_is_followed(self):
+        edge = Edge(self.ALONG)
+        edge.caller.request("INVITE", "sip:2001@127.0.0.1", headers=[("Route", "<sip:127.0.0.3;lr>")])
+        edge.run()
+        assert edge.agent.take("INVITE").headers("Route") == ["<sip:127.0.0.3;lr>"]
+
+    @pytest.mark.parametrize(("uri", "headers", "status"), [
+        ("sip:2001@127.0.0.3", [], ""), ("sip:2001@127.0.0.9", [], "404"),
+        ("sip:2001@127.0.0.3;maddr=127.0.0.9", [], "403"), ("sip:2001@127.0.0.3;MADD%52=127.0.0.9", [], "403"),
+        ("sip:2001@127.0.0.3;maddr=127.0.0.3", [], ""), ("sip:2001@127.0.0.3", ELSEWHERE, "403"),
+    ])
+    def test_a_route_with_domains_leads_to_them_alone(self, uri, headers, status):
+        edge = Edge(self.ALONG + 'domains = ["127.0.0.3"]\n')
+        edge.caller.request("INVITE", uri, headers=headers)
+        edge.run()
+        assert edge.agent.names() == ([] if status else ["INVITE"])
+        assert edge.caller.names() == [status or "100"]
+
+
 class TestInternal:
     FORGED = (("X-Internal-Id", "7"), ("x-internal-b ", "7"), ("X-INTERNAL-C", "7\r\n 8"))
 

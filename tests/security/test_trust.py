@@ -139,6 +139,16 @@ def test_a_request_routed_to_the_edge_itself_ends(ground):
     ground.peer.expect(b"SIP/2.0 486", unique.encode())
 
 
+def test_a_route_leads_nowhere_but_to_the_upstream(ground):
+    phone = ground.party(PHONE)
+    for route in (f"<sip:{PHONE[0]};lr>", f"<sip:{PHONE[0]}>", f"<sip:{EDGE[0]};lr>, <sip:{PHONE[0]};lr>"):
+        unique = fresh()
+        ground.peer.send(request(unique=unique, extra=(("Route", route),)))
+        ground.peer.expect(b"SIP/2.0 403", unique.encode())
+    ground.nothing_forwarded()
+    assert phone.take() == []
+
+
 def test_a_log_line_cannot_be_forged(ground):
     """What a caller chose is escaped: one line a call, whatever stands in its Call-ID and user."""
     call_id = fresh() + '"}{"status":777}<script>\\u001b['
