@@ -2,6 +2,7 @@
 import re
 
 from sipcore.wire.nameaddr import NameAddress
+from sipcore.wire.uri import URI
 from tests.fuzz import harness
 
 with harness.instrumented("proxy"):
@@ -28,6 +29,9 @@ def target(data: bytes) -> None:
         return
     stripped = found.without(INTERNAL)
     assert not any(INTERNAL.match(name) for name in stripped.header_names)
+    if found.scheme == "sip":
+        for name, text in URI(stripped.uri.encode("utf-8", "surrogateescape")).header_list:
+            assert name.lower() == "body" or not re.search(r"[\r\n\0]|^X-Edge-", f"{name}: {text}", re.IGNORECASE)
     if (left := stripped.render("")) is not None:
         again = parse_refer_to([left.decode("utf-8", "surrogateescape")])
         assert again.header_names == stripped.header_names
@@ -43,6 +47,7 @@ def target(data: bytes) -> None:
 SEEDS = [
     *harness.values(b"Refer-To"),
     b'"A <b>" <sip:u@h:5060;method=INVITE?X-Edge-Call=1&Replaces=a%40b%3Bto-tag%3D1&X-A=>;x=y',
+    b"<sip:u@h?X-A=1%0d%0aX-Edge-Call:%201&x-edge-b%3a=2&X-%00C=3>",
     b"sip:u?v@h;user=phone", b"tel:+1234567890", b"internal-ext-123", b"<internal>", b"sips:u@h",
 ]
 
