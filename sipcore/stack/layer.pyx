@@ -446,7 +446,10 @@ cdef class Layer(Transactions):
 
     cdef void reply_address(self, const Address* source, Address* out) noexcept nogil:
         """Where responses to self.msg go (RFC 3261 18.2.2, RFC 3581 4): the source, by UDP at the port of Via or rport;
-        on a stream the connection that the request came by."""
+        on a stream the connection that the request came by.
+
+        Never the maddr of its Via: we would send to whomever a sender names.
+        """
         out[0] = source[0]
         if source.transport == TRANSPORT_UDP and self.msg.via.rport == RPORT_ABSENT:
             out.port = self.msg.via.port if self.msg.via.port else 5060

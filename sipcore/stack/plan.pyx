@@ -54,7 +54,7 @@ cdef int plan_routing(Msg* m, Routing* r, const Listener* listeners, uint32_t co
     h = m.first[H_ROUTE]
     while h != NO_HEADER:
         rest = header_value(m, h)
-        while True:
+        while rest.n:
             if r.count == MAX_ROUTES:
                 m.fault_at = m.headers[h].value
                 return FAULT_HEADERS_MANY

@@ -88,6 +88,18 @@ def test_received_for_a_name_and_for_another_address(bench, alice, bob):
         assert bob.take("OPTIONS").headers("Via")[1].endswith(";received=127.0.0.2")
 
 
+def test_the_maddr_of_a_via_is_not_followed(bench, alice, bob):
+    """RFC 3261 18.2.2 would have responses go there; nobody's answers go to whom he names."""
+    victim = bench.phone("victim", "127.0.0.66")
+    alice.request("OPTIONS", bob.uri, via_params=";maddr=127.0.0.66;ttl=1")
+    alice.request("OPTIONS", bob.uri, via_params=";maddr=127.0.0.66", max_forwards=0)
+    bench.run()
+    bob.answer(bob.take("OPTIONS"), 200)
+    bench.run()
+    assert alice.names() == ["483", "200"]
+    assert victim.names() == []
+
+
 def test_max_forwards(bench, alice, bob):
     for value, passed in ((70, "69"), (1, "0"), (255, "254"), (None, "70")):
         alice.request("OPTIONS", bob.uri, max_forwards=value, call_id=f"m{value}")
