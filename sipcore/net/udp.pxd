@@ -54,6 +54,7 @@ cdef class UdpSocket:
     cdef uint64_t looked                # ms, of that look
     cdef uint64_t asked                 # ms, when it was last asked how long a datagram has waited
     cdef uint32_t wait                  # us, as of then
+    cdef bint crowded                   # several datagrams came in the last batch
     cdef bint shaken                    # reading has met an error, which waits to be taken
     cdef readonly uint64_t datagrams    # received
     cdef readonly uint64_t truncated    # longer than the message limit

@@ -105,15 +105,19 @@ cdef class UdpSocket:
         cdef uint32_t waited
         cdef const Waiting* first
         cdef bint behind, asking = now - self.asked >= ASK_MS
-        n = self._take(0, 1 if asking else UDP_BATCH)
+        n = self._take(0, 1 if asking and self.crowded else UDP_BATCH)
         if n == 0:
             return 0
+        asking &= n == 1
         if asking:
-            # Of the oldest one alone, while it is the one that was read last. Who was kept away for longer than ASK_MS
-            # always asks; more often it would cost more than it tells.
+            # Of the oldest one, while it is the one that was read last: where several came in the batch before, one is
+            # read alone. Who was kept away for longer than ASK_MS always asks; more often it would cost more than it
+            # tells.
             self.asked = now
             self.wait = self._waited()
-            n += self._take(1, UDP_BATCH - 1)
+            if self.crowded:
+                n += self._take(1, UDP_BATCH - 1)
+        self.crowded = n > 1
         self.datagrams += <uint64_t>n
         waited = self.wait
         behind = n == UDP_BATCH or self.backlog.count > 0
