@@ -1,7 +1,8 @@
 """When a stream is in the kernel's hands, and when it is the thread's again."""
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from sipcore.base.ring cimport relaxed_load
-from sipcore.media.offload cimport OFFLOAD_ANY, OffloadFlow
+from sipcore.media.counters cimport SideCounters
+from sipcore.media.offload cimport OFFLOAD_ANY, Offload, OffloadFlow
 from sipcore.media.quality cimport Reception, RtpNumbers
 from sipcore.media.session cimport Session, Side
 from sipcore.media.thread cimport Thread
@@ -14,6 +15,9 @@ cdef void offload_bind(Thread* thread, Side* side) noexcept nogil
 cdef void offload_begin(Thread* thread, Session* session, uint8_t side, uint32_t ssrc, uint8_t payload) noexcept nogil
 cdef void offload_end(Thread* thread, Session* session, uint8_t side) noexcept nogil
 cdef void offload_end_session(Thread* thread, Session* session) noexcept nogil
+cdef int offload_share(Offload* offload, object program) except -1
+cdef void offload_pause(Session* session) noexcept nogil
+cdef const SideCounters* offload_counters(const Session* session, int side, SideCounters* seen) noexcept nogil
 cdef void offload_tick(Thread* thread, uint64_t now) noexcept nogil
 
 

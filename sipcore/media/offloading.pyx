@@ -19,7 +19,7 @@ from sipcore.media.clock cimport monotonic_us
 from sipcore.media.egress cimport egress_track
 from sipcore.media.latch cimport latch_target
 from sipcore.media.law cimport LAW_KEPT
-from sipcore.media.offload cimport OFFLOAD_ANY, OffloadFlow, OffloadPool
+from sipcore.media.offload cimport OFFLOAD_ANY, OFFLOAD_INTERFACES, OffloadFlow, OffloadPool
 from sipcore.media.routes cimport routes_changed, routes_to
 from sipcore.media.session cimport SIDES
 from sipcore.media.thread cimport OwnPorts
@@ -29,6 +29,52 @@ POOL_BYTES = sizeof(OffloadPool)
 
 cdef enum:
     HOPS = 64                   # what the kernel gives a packet of a socket
+
+
+cdef int offload_share(Offload* offload, object program) except -1:
+    """Take over what a Program (offload_program.py) shares with the thread."""
+    cdef uint8_t[::1] flows = program.flows
+    cdef uint8_t[::1] beat = program.beat
+    offload.flows = <OffloadFlow*>&flows[0]
+    offload.beat = <uint64_t*>&beat[0]
+    offload.ask_fd = program.ask.fileno()
+    offload.changed_fd = program.changed.fileno()
+    for interface in program.interfaces[:OFFLOAD_INTERFACES]:
+        offload.interfaces[offload.interfaces_n] = interface
+        offload.interfaces_n += 1
+    return 0
+
+
+cdef void offload_pause(Session* session) noexcept nogil:
+    """Have the thread get the next packet of each stream: a command holds for what is sent after it. The loop's."""
+    cdef OffloadFlow* flow
+    cdef int side
+    for side in range(SIDES):
+        flow = session.sides[side].offload
+        if flow != NULL:
+            relaxed_store(&flow.active, 0)
+
+
+cdef const SideCounters* offload_counters(const Session* session, int side, SideCounters* seen) noexcept nogil:
+    """A side's counters, with what the kernel has passed on. seen: room for that sum, where there is one. The loop's.
+    """
+    cdef const OffloadFlow* flow = session.sides[side].offload
+    cdef const Side* origin
+    cdef int other
+    if flow == NULL:
+        return &session.sides[side].counters
+    seen[0] = session.sides[side].counters
+    seen.packets += relaxed_load(&flow.packets)
+    seen.octets += relaxed_load(&flow.octets)
+    seen.heard_us = max(seen.heard_us, relaxed_load(&flow.heard_ns) // 1000)
+    seen.alive_us = max(seen.alive_us, seen.heard_us)
+    for other in range(SIDES):
+        origin = session.sides[other]
+        flow = origin.offload
+        if flow != NULL and origin.offloaded and origin.listener == side:
+            seen.sent += relaxed_load(&flow.packets)
+            seen.sent_octets += relaxed_load(&flow.octets)
+    return seen
 
 
 cdef void offload_bind(Thread* thread, Side* side) noexcept nogil:

@@ -3,8 +3,10 @@
 Everything here belongs to the loop's thread, is cheap, and never blocks.
 """
 from libc.stdint cimport int16_t, uint8_t, uint16_t, uint32_t, uint64_t
+from sipcore.media.commands cimport CommandQueue
 from sipcore.media.counters cimport SideCounters
 from sipcore.media.latch cimport LEARN_ANY, LEARN_OFF, LEARN_SIGNALLED, Learning
+from sipcore.media.places cimport Places
 from sipcore.media.ports cimport PortPool
 from sipcore.media.quality cimport Reception
 from sipcore.media.session cimport NO_SESSION, SIDES, Aim, Command, Place, Side
@@ -34,23 +36,14 @@ cdef class MediaRelay:
     cdef readonly uint32_t open_sessions    # opened, and not yet closed by the thread
     cdef readonly uint64_t opened
     cdef readonly uint64_t refused          # opens that found no free session
-    cdef readonly uint64_t commands_waited  # found the queue full
-    cdef readonly uint64_t commands_lost    # the thread did not take them in time; never a close
+    cdef CommandQueue commands
     cdef uint32_t free_slots                # list head, NO_SESSION where empty
     cdef uint32_t fresh                     # slots from here on were never used
     cdef uint32_t unsaid, unsaid_last       # closes that found the queue full, in order
-    cdef Command* waiting                   # commands that found the queue full, a ring of `room`
-    cdef uint32_t room
-    cdef uint32_t waiting_first, waiting_n
-    cdef bint in_ring                       # where _command has found its place
-    cdef bint quiet                         # between hush and tell
-    cdef bint untold                        # commands were published in quiet
-    cdef bint urgent                        # one of them cannot wait, because no packet will bring it
     cdef SideCounters ended                 # summed over closed sessions
     cdef uint32_t releasing                 # RELEASED not yet taken
     cdef readonly Tap tap                   # copies of packets of captured sessions, None: no captures
-    cdef list sounds                        # by place: the bytes that the thread plays from
-    cdef list free_places
+    cdef Places places
     cdef object program                     # what hands streams to the kernel (offload_program.py), None: nothing does
     cdef SideCounters seen[SIDES]           # what `counters` has said last of each side
 
@@ -65,7 +58,6 @@ cdef class MediaRelay:
     cdef void map(self, uint32_t session, int side, const uint8_t* triples, int n) noexcept
     cpdef bint release(self, uint32_t session, int side) noexcept
     cpdef void close(self, uint32_t session) noexcept
-    cdef void _offload(self) except *
     cdef const SideCounters* counters(self, uint32_t session, int side) noexcept nogil
     cdef const Reception* reception(self, uint32_t session, int side) noexcept nogil
     cdef int _own(self, PortPool pool) except -1
@@ -73,12 +65,9 @@ cdef class MediaRelay:
     cdef uint8_t _kept(self, uint32_t session) noexcept
     cdef void _drop_spare(self) noexcept
     cdef void _finish(self) noexcept
-    cdef Place* _place(self, uint32_t session, int side, int payload) except? NULL
-    cdef bint _start(self, Place* it, object sound) except -1
+    cdef bint _start(self, uint32_t session, int side, const Place* made, object sound) except -1
     cdef bint _is_open(self, uint32_t session, int side) noexcept
     cdef Command* _command(self, uint32_t session, uint8_t kind, int side) noexcept
-    cdef void _stop_kernel(self, uint32_t session) noexcept
-    cdef void _publish(self) noexcept
     cdef void _flush(self) noexcept
     cdef void _on_released(self, uint64_t pair, uint64_t now_us) noexcept
     cdef void _on_closed(self, uint32_t session, uint8_t kept, uint64_t now_us) noexcept

@@ -5,9 +5,9 @@ A session is a number. Opening takes one off the free list, binding takes socket
 closed comes back with the CLOSED event, that is in `take_events`: only then its counters are summed up and its ports
 go to quarantine.
 
-Where the queue is full, commands wait here, and where that is full too they are lost and counted, except that
-sessions to be closed are kept in a list through their slots, so that no close ever is. What is played stands in a
-place, which is the thread's until it says PLAYED; until then the bytes of the sound are kept here.
+Where the queue is full, commands wait (commands.pyx), and where that is full too they are lost, except that sessions
+to be closed are kept in a list through their slots, so that no close ever is. What is played stands in a place
+(places.pyx), which is the thread's until it says PLAYED.
 
 Memory: a session has 3 KiB of the thread's and 28 bytes here, for two streams both ways with their reports.
 """
@@ -22,17 +22,18 @@ from sipcore.base.pages cimport pages_give, pages_take
 from sipcore.base.ring cimport (
     relaxed_load, relaxed_store, ring_free, ring_front, ring_listen, ring_new, ring_publish, ring_release, ring_reserve,
 )
+from sipcore.media.commands cimport (
+    commands_begin, commands_drain, commands_end, commands_place, commands_publish, commands_tell, commands_untaken,
+)
 from sipcore.media.clock cimport monotonic_us
 from sipcore.media.counters cimport add_up, shown_side, shown_thread
-from sipcore.media.dtmf cimport DTMF_DIGITS, DTMF_NONE, dtmf_event, dtmf_start
 from sipcore.media.egress cimport PAYLOAD_PAIRS
 from sipcore.media.law cimport LAW_KEPT, LAW_TO_A, LAW_TO_MU
-from sipcore.media.play cimport player_start
-from sipcore.media.offload cimport OFFLOAD_INTERFACES, Offload, OffloadFlow
-from sipcore.media.offloading cimport side_reception
+from sipcore.media.offloading cimport offload_counters, offload_pause, offload_share, side_reception
+from sipcore.media.places cimport Places, place_digits, place_sound
 from sipcore.media.ports cimport PortPair, PortPool
 from sipcore.media.quality cimport reception_jitter_us, reception_lost
-from sipcore.media.rtp cimport PAYLOAD_NONE, RTP_HEADER
+from sipcore.media.rtp cimport PAYLOAD_NONE
 from sipcore.media.session cimport (
     COMMAND_AIM, COMMAND_BIND, COMMAND_CAPTURE, COMMAND_CLOSE, COMMAND_DROP, COMMAND_HEAR, COMMAND_INHERIT,
     COMMAND_MAP, COMMAND_PLAY, COMMAND_PROTECT, COMMAND_RELEASE, COMMAND_SILENCE, EVENT_CLOSED, EVENT_PLAYED,
@@ -42,11 +43,9 @@ from sipcore.media.srtp cimport SRTP_ADDS, Srtp, srtp_free, srtp_new
 from sipcore.media.srtpkey cimport key_from, srtp_wipe
 from sipcore.media.thread cimport (
     OWN_MAX, PACKET_MAX, SWEEP_SLICES, OwnPorts, thread_starve, thread_start, thread_stop, thread_wake,
-    thread_wake_later,
 )
 
 import os
-import random
 
 cdef extern from "<sys/epoll.h>" nogil:
     int EPOLL_CLOEXEC
@@ -64,7 +63,7 @@ cdef dict _LAWS = {None: LAW_KEPT, "PCMU": LAW_TO_MU, "PCMA": LAW_TO_A}
 LATCHED, SILENT, HEARD_AGAIN, TIMEOUT, DTMF, PLAYED, CLOSED, RELEASED = range(1, 9)
 
 
-@cython.no_gc_clear     # the thread plays from `sounds` until __dealloc__ has stopped it
+@cython.no_gc_clear     # the thread plays from `places` until __dealloc__ has stopped it
 cdef class MediaRelay:
     """A relay thread with room for so many sessions, on the ports of these PortPools.
 
@@ -92,15 +91,13 @@ cdef class MediaRelay:
         self.program = program
         self.thread.offload.settled = settled
         if program is not None:
-            self._offload()
+            offload_share(&self.thread.offload, program)
         for pool in pools:
             self._own(pool)
         self.sessions = sessions
-        self.room = 2 * queue
         self.free_slots = self.unsaid = self.unsaid_last = NO_SESSION
         self.tap = tap
-        self.sounds = [None] * places
-        self.free_places = list(range(places))
+        self.places = Places(places)
         self.thread.limit = sessions
         self.thread.places_n = places
         self.thread.releases = queue
@@ -118,21 +115,20 @@ cdef class MediaRelay:
             raise OSError(errno, f"cannot start the media thread: {os.strerror(errno)}")
         self._watch_ports()
         self.slots = <Slot*>calloc(sessions, sizeof(Slot))
-        self.waiting = <Command*>pages_take(self.room * sizeof(Command))
+        commands_begin(&self.commands, 2 * queue)
         self.thread.sessions = <Session*>pages_take(sessions * sizeof(Session))
         self.sides = <Side*>pages_take(sessions * SIDES * sizeof(Side))
         self.thread.generations = <uint32_t*>calloc(sessions, sizeof(uint32_t))
         self.thread.packet = <uint8_t*>calloc(1, PACKET_MAX)
         self.thread.made = <uint8_t*>calloc(1, PACKET_MAX + SRTP_ADDS)
         self.thread.opened = <uint8_t*>calloc(1, PACKET_MAX)
-        self.thread.places = <Place*>calloc(max(places, 1), sizeof(Place))
+        self.thread.places = self.places.each
         self.thread.playing = <uint32_t*>calloc(max(places, 1), sizeof(uint32_t))
         self.thread.commands = ring_new(queue, sizeof(Command))
         self.thread.events = ring_new(sessions + places + 2 * queue, sizeof(Event))
-        if (self.slots == NULL or self.waiting == NULL or self.thread.sessions == NULL or self.sides == NULL
+        if (self.slots == NULL or self.thread.sessions == NULL or self.sides == NULL
                 or self.thread.generations == NULL or self.thread.packet == NULL or self.thread.made == NULL
-                or self.thread.opened == NULL
-                or self.thread.places == NULL or self.thread.playing == NULL or self.thread.commands == NULL
+                or self.thread.opened == NULL or self.thread.playing == NULL or self.thread.commands == NULL
                 or self.thread.events == NULL):
             raise MemoryError()
         error = thread_start(&self.thread)
@@ -147,14 +143,13 @@ cdef class MediaRelay:
             self._finish()
         self._close_descriptors()
         free(self.slots)
-        pages_give(self.waiting, self.room * sizeof(Command))
+        commands_end(&self.commands)
         pages_give(self.thread.sessions, self.sessions * sizeof(Session))
         pages_give(self.sides, self.sessions * SIDES * sizeof(Side))
         free(self.thread.generations)
         free(self.thread.packet)
         free(self.thread.made)
         free(self.thread.opened)
-        free(self.thread.places)
         free(self.thread.playing)
         ring_free(self.thread.commands)
         ring_free(self.thread.events)
@@ -186,7 +181,7 @@ cdef class MediaRelay:
             while pool.parked.n > pool.spare and self.thread.running and self.releasing < self.thread.releases:
                 command = self._command(NO_SESSION, COMMAND_DROP, 0)
                 if command == NULL:
-                    self.commands_lost -= 1
+                    self.commands.lost -= 1
                     return
                 if not pool.unpark(&pair):
                     break
@@ -194,7 +189,7 @@ cdef class MediaRelay:
                 command.body.pair.rtcp = pair.rtcp
                 command.body.pair.port = pair.port
                 command.body.pair.pool = <int16_t>number
-                self._publish()
+                commands_publish(&self.commands, &self.thread)
                 self.releasing += 1
 
     cdef int _own(self, PortPool pool) except -1:
@@ -226,19 +221,12 @@ cdef class MediaRelay:
 
     cdef void hush(self) noexcept:
         """Do not wake the thread for each of the commands that follow: `tell` does, once. Never left standing."""
-        self.quiet = True
+        self.commands.quiet = True
 
     cdef void tell(self, bint later=False) noexcept:
         """later: the commands may wait for the next packet or tick (50 ms by default). Whatever is only about packets
         may: the one that comes first brings them."""
-        self.quiet = False
-        if self.untold:
-            self.untold = False
-            if later and not self.urgent:
-                thread_wake_later(&self.thread)
-            else:
-                thread_wake(&self.thread)
-        self.urgent = False
+        commands_tell(&self.commands, &self.thread, later)
 
     cpdef uint32_t open(self) noexcept:
         """A session, NO_SESSION where none is free. Nobody hears anybody in it."""
@@ -297,8 +285,8 @@ cdef class MediaRelay:
         command.body.pair.port = pair.port
         command.body.pair.pool = <int16_t>pool
         command.body.pair.family = <uint8_t>ports.family
-        self.urgent = self.urgent or ports.is_deaf(pair.port)
-        self._publish()
+        self.commands.urgent = self.commands.urgent or ports.is_deaf(pair.port)
+        commands_publish(&self.commands, &self.thread)
         slot.pool[side] = <int16_t>pool
         slot.port[side] = pair.port
         return pair.port
@@ -311,7 +299,7 @@ cdef class MediaRelay:
             if command != NULL:
                 command.body.aim = aim[0]
                 command.body.aim.since_us = monotonic_us()
-                self._publish()
+                commands_publish(&self.commands, &self.thread)
 
     cdef void protect(self, uint32_t session, int side, const SrtpKey* receive, const SrtpKey* send) noexcept:
         """Give a side keys: what it sends with, and what it is sent with. Those it has already go on as they are.
@@ -329,7 +317,7 @@ cdef class MediaRelay:
             return
         command.body.keys.receive = opens
         command.body.keys.send = seals
-        self._publish()
+        commands_publish(&self.commands, &self.thread)
 
     cdef void inherit(self, uint32_t session, int side, uint32_t from_session, int from_side) noexcept:
         """The far end of another session's side is that of this one from now on: should it keep its key, it is heard
@@ -340,7 +328,7 @@ cdef class MediaRelay:
             if command != NULL:
                 command.body.origin.session = from_session
                 command.body.origin.side = <uint8_t>from_side
-                self._publish()
+                commands_publish(&self.commands, &self.thread)
 
     cdef void hear(self, uint32_t session, const uint8_t* masks) noexcept:
         """Replace who hears whom, SIDES masks in one step: bit s of masks[d] says that d hears s."""
@@ -351,7 +339,7 @@ cdef class MediaRelay:
             if command != NULL:
                 for i in range(SIDES):
                     command.body.masks[i] = masks[i]
-                self._publish()
+                commands_publish(&self.commands, &self.thread)
 
     cdef void map(self, uint32_t session, int side, const uint8_t* triples, int n) noexcept:
         """Replace payload types of what leaves towards a side: n times (from, to, Law), at most PAYLOAD_PAIRS."""
@@ -363,7 +351,7 @@ cdef class MediaRelay:
                 command.n = <uint8_t>n
                 for i in range(3 * n):
                     command.body.payloads[i] = triples[i]
-                self._publish()
+                commands_publish(&self.commands, &self.thread)
 
     cpdef bint release(self, uint32_t session, int side) noexcept:
         """Give the ports of one side back, which others go on without; a new pair may be bound for it at once.
@@ -382,7 +370,7 @@ cdef class MediaRelay:
         command.body.pair.pool = self.slots[session].pool[side]
         command.body.pair.port = self.slots[session].port[side]
         command.n = (<PortPool>self.pools[self.slots[session].pool[side]]).keeps()
-        self._publish()
+        commands_publish(&self.commands, &self.thread)
         self.slots[session].pool[side] = -1
         self.releasing += 1
         return True
@@ -396,9 +384,9 @@ cdef class MediaRelay:
         command = self._command(session, COMMAND_CLOSE, 0)
         if command != NULL:
             command.n = self._kept(session)
-            self._publish()
+            commands_publish(&self.commands, &self.thread)
             return
-        self.commands_lost -= 1
+        self.commands.lost -= 1
         self.slots[session].next = NO_SESSION
         if self.unsaid == NO_SESSION:
             self.unsaid = session
@@ -415,44 +403,12 @@ cdef class MediaRelay:
                 kept |= 1 << side
         return kept
 
-    cdef void _offload(self) except *:
-        """Take over what the program shares with the thread."""
-        cdef uint8_t[::1] flows = self.program.flows
-        cdef uint8_t[::1] beat = self.program.beat
-        cdef Offload* offload = &self.thread.offload
-        offload.flows = <OffloadFlow*>&flows[0]
-        offload.beat = <uint64_t*>&beat[0]
-        offload.ask_fd = self.program.ask.fileno()
-        offload.changed_fd = self.program.changed.fileno()
-        for interface in self.program.interfaces[:OFFLOAD_INTERFACES]:
-            offload.interfaces[offload.interfaces_n] = interface
-            offload.interfaces_n += 1
-
     cdef const SideCounters* counters(self, uint32_t session, int side) noexcept nogil:
         """A side's counters, NULL where there is no such session. Valid until the session's CLOSED is taken, or this is
         called again for a side of that number."""
-        cdef const OffloadFlow* flow
-        cdef const Side* origin
-        cdef SideCounters* seen
-        cdef int other
         if session >= self.sessions or not 0 <= side < SIDES or self.slots[session].state == SLOT_FREE:
             return NULL
-        flow = self.thread.sessions[session].sides[side].offload
-        if flow == NULL:
-            return &self.thread.sessions[session].sides[side].counters
-        seen = &self.seen[side]
-        seen[0] = self.thread.sessions[session].sides[side].counters
-        seen.packets += relaxed_load(&flow.packets)
-        seen.octets += relaxed_load(&flow.octets)
-        seen.heard_us = max(seen.heard_us, relaxed_load(&flow.heard_ns) // 1000)
-        seen.alive_us = max(seen.alive_us, seen.heard_us)
-        for other in range(SIDES):
-            origin = self.thread.sessions[session].sides[other]
-            flow = origin.offload
-            if flow != NULL and origin.offloaded and origin.listener == side:
-                seen.sent += relaxed_load(&flow.packets)
-                seen.sent_octets += relaxed_load(&flow.octets)
-        return seen
+        return offload_counters(&self.thread.sessions[session], side, &self.seen[side])
 
     cdef const Reception* reception(self, uint32_t session, int side) noexcept nogil:
         """How a side's RTP arrives, as `counters`; the fields may be of two packets that came one after the other."""
@@ -466,63 +422,28 @@ cdef class MediaRelay:
 
     cdef Command* _command(self, uint32_t session, uint8_t kind, int side) noexcept:
         """The place of the next command, for `_publish`; NULL where the thread is too far behind."""
-        cdef Command* command = NULL
+        cdef Command* command
         self._flush()
-        if self.waiting_n == 0:
-            command = <Command*>ring_reserve(self.thread.commands)
-        self.in_ring = command != NULL
-        if command == NULL:
-            if self.waiting_n == self.room:
-                self.commands_lost += 1
-                return NULL
-            command = &self.waiting[(self.waiting_first + self.waiting_n) % self.room]
-        command.session = session
-        command.generation = self.slots[session].generation if session != NO_SESSION else 0
-        command.kind = kind
-        command.side = <uint8_t>side
-        if session != NO_SESSION and self.program is not None:
-            self._stop_kernel(session)
+        command = commands_place(&self.commands, &self.thread, session,
+                                 self.slots[session].generation if session != NO_SESSION else 0, kind, side)
+        if command != NULL and session != NO_SESSION and self.program is not None:
+            offload_pause(&self.thread.sessions[session])
         return command
 
-    cdef void _stop_kernel(self, uint32_t session) noexcept:
-        """Have the thread get the next packet of each stream: a command holds for what is sent after it."""
-        cdef OffloadFlow* flow
-        cdef int side
-        for side in range(SIDES):
-            flow = self.thread.sessions[session].sides[side].offload
-            if flow != NULL:
-                relaxed_store(&flow.active, 0)
-
-    cdef void _publish(self) noexcept:
-        if self.in_ring:
-            ring_publish(self.thread.commands)
-            self.untold = self.quiet
-            if not self.quiet:
-                thread_wake(&self.thread)
-        else:
-            self.waiting_n += 1
-            self.commands_waited += 1
-            thread_starve(&self.thread)
-
     cdef void _flush(self) noexcept:
-        """Hand over what waits, as far as there is room; the thread wakes the loop when there is more."""
+        """Hand over what waits, as far as there is room: commands, then sessions to be closed."""
         cdef Command* command
-        cdef bint some = False
-        while self.waiting_n or self.unsaid != NO_SESSION:
+        cdef bint some = commands_drain(&self.commands, &self.thread)
+        while self.commands.n == 0 and self.unsaid != NO_SESSION:
             command = <Command*>ring_reserve(self.thread.commands)
             if command == NULL:
                 thread_starve(&self.thread)
                 break
-            if self.waiting_n:
-                command[0] = self.waiting[self.waiting_first]
-                self.waiting_first = (self.waiting_first + 1) % self.room
-                self.waiting_n -= 1
-            else:
-                command.session = self.unsaid
-                command.generation = self.slots[self.unsaid].generation
-                command.kind = COMMAND_CLOSE
-                command.n = self._kept(self.unsaid)
-                self.unsaid = self.slots[self.unsaid].next
+            command.session = self.unsaid
+            command.generation = self.slots[self.unsaid].generation
+            command.kind = COMMAND_CLOSE
+            command.n = self._kept(self.unsaid)
+            self.unsaid = self.slots[self.unsaid].next
             ring_publish(self.thread.commands)
             some = True
         if some:
@@ -580,8 +501,7 @@ cdef class MediaRelay:
         while event != NULL:
             value = event.value
             if event.kind == EVENT_PLAYED:
-                self.sounds[value >> 1] = None
-                self.free_places.append(value >> 1)
+                self.places.give(<uint32_t>(value >> 1))
                 value &= 1
             elif event.kind == EVENT_RELEASED:
                 self._on_released(value, now_us)
@@ -607,8 +527,7 @@ cdef class MediaRelay:
         if not self.thread.running:
             return
         self._finish()
-        self.sounds = []
-        self.free_places = []
+        self.places.end()
         self._close_descriptors()
 
     cdef void _finish(self) noexcept:
@@ -619,17 +538,16 @@ cdef class MediaRelay:
         cdef Event* event
         cdef PortPool pool
         thread_stop(&self.thread)
-        while self.waiting_n:
+        command = commands_untaken(&self.commands)
+        while command != NULL:
             # The thread never heard of these: their pairs are as they were.
-            command = &self.waiting[self.waiting_first]
             if command.kind == COMMAND_RELEASE or command.kind == COMMAND_DROP:
                 self._on_released(<uint64_t>1 << 32 | <uint64_t>command.body.pair.pool << 16 | command.body.pair.port,
                                   now_us)
             elif command.kind == COMMAND_PROTECT:
                 srtp_free(command.body.keys.receive)
                 srtp_free(command.body.keys.send)
-            self.waiting_first = (self.waiting_first + 1) % self.room
-            self.waiting_n -= 1
+            command = commands_untaken(&self.commands)
         event = <Event*>ring_front(self.thread.events)
         while event != NULL:
             if event.kind == EVENT_RELEASED:
@@ -643,6 +561,16 @@ cdef class MediaRelay:
                 self._on_closed(session, 0xFF, now_us)
         for pool in self.pools:
             pool.close_all()
+
+    @property
+    def commands_waited(self) -> int:
+        """That found the thread's queue full."""
+        return self.commands.waited
+
+    @property
+    def commands_lost(self) -> int:
+        """That the thread did not take in time; never a close."""
+        return self.commands.lost
 
     def generation(self, uint32_t session) -> int:
         """How often this number was given out; 0 where it never was."""
@@ -729,20 +657,9 @@ cdef class MediaRelay:
         was played to the side before. False where the session is not open or no place is free; ValueError where
         frames are no whole frames, or do not fit into a packet.
         """
-        cdef Place* it
-        if not (0 < frame_bytes <= PACKET_MAX - RTP_HEADER and ptime and frames and len(frames) % frame_bytes == 0):
-            raise ValueError(f"no whole frames of {frame_bytes} bytes, or not of a time: {len(frames)} bytes")
-        it = self._place(session, side, payload)
-        if it == NULL:
-            return False
-        it.is_digits = False
-        player_start(&it.sound, <const uint8_t*><const char*>frames, frame_bytes,
-                     <uint32_t>(len(frames) // frame_bytes), ptime * 1000, timestamp_step, loop, 0)
-        it.sound.payload = <uint8_t>payload
-        it.sound.ssrc = random.getrandbits(32)
-        it.sound.sequence = random.getrandbits(16)
-        it.sound.timestamp = random.getrandbits(32)
-        return self._start(it, frames)
+        cdef Place made
+        place_sound(&made, frames, payload, frame_bytes, ptime, timestamp_step, loop)
+        return self._start(session, side, &made, frames)
 
     def send_digits(self, uint32_t session, int side, str digits not None, *, int payload, uint32_t duration_ms=100,
                     uint32_t gap_ms=100, uint32_t ptime=20, uint32_t clock=8000) -> bool:
@@ -750,56 +667,33 @@ cdef class MediaRelay:
 
         ValueError where a character is no digit, or durations make no event.
         """
-        cdef Place* it
-        cdef int i = 0
-        events = [dtmf_event(<uint8_t>ord(digit) if digit.isascii() else 0) for digit in digits]
-        if not events or DTMF_NONE in events or len(events) > DTMF_DIGITS:
-            raise ValueError(f"not 1 to {DTMF_DIGITS} digits of 0-9*#A-D!: {digits!r}")
-        it = self._place(session, side, payload)
+        cdef Place made
+        place_digits(&made, digits, payload, duration_ms, gap_ms, ptime, clock)
+        return self._start(session, side, &made, None)
+
+    cdef bint _start(self, uint32_t session, int side, const Place* made, object sound) except -1:
+        """Have it played; its place comes back with PLAYED. False where none is free, or the thread is too far behind.
+        """
+        cdef Place* it = self.places.take() if self._is_open(session, side) else NULL
+        cdef Command* command
         if it == NULL:
             return False
-        it.is_digits = True
-        it.digits.count = <uint8_t>len(events)
-        for event in events:
-            it.digits.event[i] = event
-            i += 1
-        it.digits.payload = <uint8_t>payload
-        it.digits.ssrc = random.getrandbits(32)
-        it.digits.sequence = random.getrandbits(16)
-        it.digits.timestamp = random.getrandbits(32)
-        if dtmf_start(&it.digits, duration_ms, gap_ms, ptime, clock, 0) != 0:
-            self.free_places.append(it - self.thread.places)
-            raise ValueError(f"not a duration of an event: {duration_ms} ms")
-        return self._start(it, None)
-
-    cdef Place* _place(self, uint32_t session, int side, int payload) except? NULL:
-        """A free place for that side, NULL where there is none."""
-        cdef Place* it
-        if not 0 <= payload <= 127:
-            raise ValueError(f"not a payload type: {payload}")
-        if not self._is_open(session, side) or not self.free_places:
-            return NULL
-        it = &self.thread.places[<uint32_t>self.free_places.pop()]
+        it[0] = made[0]
         it.session = session
         it.side = <uint8_t>side
-        return it
-
-    cdef bint _start(self, Place* it, object sound) except -1:
-        """Hand a place over; it comes back with PLAYED; False where the thread is too far behind."""
-        cdef uint32_t place = <uint32_t>(it - self.thread.places)
-        cdef Command* command = self._command(it.session, COMMAND_PLAY, it.side)
+        command = self._command(session, COMMAND_PLAY, side)
         if command == NULL:
-            self.free_places.append(place)
+            self.places.give(self.places.number(it))
             return False
-        self.sounds[place] = sound
-        command.body.place = place
-        self._publish()
+        self.places.keep(it, sound)
+        command.body.place = self.places.number(it)
+        commands_publish(&self.commands, &self.thread)
         return True
 
     def stop_playing(self, uint32_t session, int side) -> None:
         """End what is played towards a side; PLAYED says when it has."""
         if self._is_open(session, side) and self._command(session, COMMAND_SILENCE, side) != NULL:
-            self._publish()
+            commands_publish(&self.commands, &self.thread)
 
     def capture(self, uint32_t session, bint on=True) -> None:
         """Copy every packet of a session that is let in or sent to the tap, or no longer. ValueError without a tap."""
@@ -810,7 +704,7 @@ cdef class MediaRelay:
             command = self._command(session, COMMAND_CAPTURE, 0)
             if command != NULL:
                 command.n = on
-                self._publish()
+                commands_publish(&self.commands, &self.thread)
 
     def side_counters(self, uint32_t session, int side) -> dict[str, int]:
         """SideCounters by name, and how the side's RTP arrived: lost, out_of_order, duplicates, jitter_us, ssrc.
@@ -835,7 +729,7 @@ cdef class MediaRelay:
                 for side in range(SIDES):
                     add_up(self.counters(session, side), &total)
         shown = shown_side(&total) | shown_thread(&self.thread.counters)
-        shown["commands_lost"] = self.commands_lost
+        shown["commands_lost"] = self.commands.lost
         shown["offloaded"] = relaxed_load(&self.thread.offload.active)
         shown["offloads"] = relaxed_load(&self.thread.offload.begun)
         return shown
