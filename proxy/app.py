@@ -10,7 +10,8 @@ import msgspec
 from proxy import streaming
 from proxy.admission import admission
 from proxy.audio import Audio
-from proxy.calls.registry import Calls, Services
+from proxy.calls.registry import Calls
+from proxy.calls.services import Services
 from proxy.config import Config, read_secret, reference_keys
 from proxy.config.users import hashes_of, users_of
 from proxy.pathmtu import path_mtu

@@ -1,51 +1,30 @@
-"""All controlled calls of a worker: the Handler that their INVITEs come to, and what the services process can do.
+"""All controlled calls of a worker: the Handler that their INVITEs come to, and what they have in common.
 
-Sans-IO: the stack's clock counts, and what goes to the services process and to the media passes through the two
-Protocols below. A worker has a few thousand calls at most, so the commands that list them may look at all.
+Sans-IO: the stack's clock counts, and what goes to the services process and to the media passes through two Protocols.
 """
 from collections import Counter
 from collections.abc import Callable, Sequence
-from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
 from proxy.calls.call import Call
 from proxy.calls.challenges import Challenges
+from proxy.calls.commands import obey
 from proxy.calls.heard import Heard
 from proxy.calls.hop import Loop, Way, way_of
 from proxy.calls.media import Anchored
 from proxy.calls.records import call_figures, printable, transfer_struct
 from proxy.calls.registration import Registrations
+from proxy.calls.services import NoServices, Services
 from proxy.calls.size import Sizes
-from proxy.calls.starting import start_transfer
-from proxy.calls.table import Event
 from proxy.calls.traced import Traced
-from proxy.calls.transfer import Transfer
 from proxy.calls.watch import Watch
 from proxy.config import Action, Config
-from proxy.events import (
-    Answer,
-    Asking,
-    CancelTransfer,
-    HangUp,
-    ListCalls,
-    ListRegistrations,
-    ListUpstreams,
-    Record,
-    Reply,
-    SavedActions,
-    SetVariables,
-    ShowCall,
-    ShowTransfer,
-    StartTransfer,
-)
-from proxy.events import Event as Said
+from proxy.events import Answer, Asking, Reply
 from proxy.events import Transfer as TransferStruct
 from proxy.policy.acl import UNLISTED, group_of, prefixes, trusts
-from proxy.policy.context import BadVariable, changed
 from proxy.policy.headers import Patterns
-from proxy.policy.refusals import Refused
 from proxy.policy.targets import Targets
 from sipcore.base.errors import LimitExceeded, SipEdgeError
 from sipcore.stack.handler import Handler
@@ -66,7 +45,6 @@ if TYPE_CHECKING:
 
 PAST_TRANSFERS = 1000
 """Transfers that are over and can still be shown; their records are elsewhere."""
-LONGEST_PAGE = 1000
 MOST_ADDRESSES = 10_000
 """Addresses that it is remembered of whether they are trusted, or the edge's own."""
 _BY = {"caller": "caller", "agent": "callee", "target": "callee", "api": "stop"}
@@ -77,35 +55,6 @@ class NoMedia(SipEdgeError):
     """A call is to be anchored where nothing can be."""
 
     fault = "configuration"
-
-
-class Services(Protocol):
-    """The way to the services process."""
-
-    @property
-    def used(self) -> bool: ...
-
-    def ask(self, question: Asking, answered: Callable[[Answer, bytes], None]) -> None:
-        """answered is called exactly once, with an `error` where no answer came."""
-
-    def emit(self, said: Said | Record) -> None: ...
-
-    def wants(self, name: str) -> bool: ...
-
-
-class NoServices:
-    """Where no services process is: questions are answered with an error at once."""
-
-    used = False
-
-    def ask(self, question: Asking, answered: Callable[[Answer, bytes], None]) -> None:
-        answered(Answer(ask=0, error="no services process is configured"), b"")
-
-    def emit(self, said: Said | Record) -> None:
-        pass
-
-    def wants(self, name: str) -> bool:
-        return False
 
 
 class MediaOpener(Protocol):
@@ -315,121 +264,7 @@ class Calls(Handler):
 
     def obey(self, command: Any) -> Reply:
         """Carry out a command at once; the Reply says what came of it."""
-        match command:
-            case ListCalls():
-                reply = self._list(command)
-            case ShowCall():
-                reply = self._with_call(command.call, self._shown)
-            case HangUp():
-                reply = self._with_call(command.call, self._hung_up)
-            case SetVariables():
-                reply = self._with_call(command.call, lambda call: self._set(call, command.variables))
-            case StartTransfer():
-                reply = self._with_call(command.call, lambda call: self._start(call, command))
-            case ShowTransfer():
-                reply = self._show(command.transfer)
-            case CancelTransfer():
-                reply = self._cancel(command.transfer)
-            case SavedActions():
-                reply = self._save(command)
-            case ListRegistrations():
-                reply = Reply(ask=0, registrations=self.registrations.structs())
-            case ListUpstreams():
-                reply = Reply(ask=0, upstreams={one.name: self.stack.calls(index)
-                                                for index, one in enumerate(self.config.upstreams)},
-                              targets=self.watch.states())
-            case _:
-                reply = Reply(ask=0, status=501, error=f"not a command of calls: {type(command).__name__}")
-        reply.ask = command.ask
-        return reply
-
-    def _list(self, command: ListCalls) -> Reply:
-        calls = iter(self.all)
-        # Of a page's last call that has ended meanwhile the place is unknown: begin anew.
-        if (last := self.named.get(command.after)) in self.all:
-            for call in calls:
-                if call is last:
-                    break
-        limit = max(1, min(command.limit, LONGEST_PAGE))
-        page = [call.struct() for call in islice(calls, limit)]
-        return Reply(ask=0, calls=page, more=next(calls, None) is not None)
-
-    def _with_call(self, name: str, then: Callable[[Call], Reply]) -> Reply:
-        call = self.named.get(name)
-        return then(call) if call is not None else Reply(ask=0, status=404, error="no such call is in progress",
-                                                         field="call")
-
-    def _with_transfer(self, name: str, then: Callable[[Transfer], Reply]) -> Reply:
-        """then: for one of a call in progress; any other one is shown as it ended."""
-        for call in self.all:
-            for transfer in (*call.past, call.transfer):
-                if transfer is not None and transfer.id == name:
-                    return then(transfer)
-        return Reply(ask=0, status=404, error="no such transfer", field="transfer")
-
-    def _show(self, name: str) -> Reply:
-        past = self.past.get(name)
-        return Reply(ask=0, transfers=[past]) if past is not None else self._with_transfer(
-            name, lambda transfer: Reply(ask=0, transfers=[transfer_struct(transfer)]))
-
-    def _cancel(self, name: str) -> Reply:
-        past = self.past.get(name)
-        return self._with_transfer(name, self._cancelled) if past is None else Reply(
-            ask=0, status=409, error=f"the transfer is {past.state} already", transfers=[past])
-
-    @staticmethod
-    def _shown(call: Call) -> Reply:
-        transfers = [transfer_struct(transfer) for transfer in call.past]
-        if call.transfer is not None:
-            transfers.append(transfer_struct(call.transfer))
-        return Reply(ask=0, calls=[call.struct()], transfers=transfers)
-
-    @staticmethod
-    def _hung_up(call: Call) -> Reply:
-        call.end("api")
-        return Reply(ask=0, status=202, calls=[call.struct()])
-
-    @staticmethod
-    def _set(call: Call, variables: dict[str, str | None]) -> Reply:
-        try:
-            call.variables = changed(call.variables_now(), variables)
-        except BadVariable as bad:
-            name, why = bad.args
-            return Reply(ask=0, status=422, error=why, field=f"variables.{name}")
-        return Reply(ask=0, calls=[call.struct()])
-
-    def _start(self, call: Call, command: StartTransfer) -> Reply:
-        try:
-            action = msgspec.msgpack.decode(command.action, type=Action)
-        except msgspec.MsgspecError as error:
-            return Reply(ask=0, status=422, error=str(error), field="action")
-        try:
-            transfer = start_transfer(call, action, started_by="api", target=command.target,
-                                      variables=command.variables)
-        except Refused as refused:
-            return Reply(ask=0, status=refused.status if refused.status in (409, 422, 503) else 422,
-                         error=refused.note or refused.reason, field="target" if command.target else "action")
-        except BadVariable as bad:
-            name, why = bad.args
-            return Reply(ask=0, status=422, error=why, field=f"variables.{name}")
-        return Reply(ask=0, status=202, transfers=[transfer_struct(transfer)])
-
-    @staticmethod
-    def _cancelled(transfer: Transfer) -> Reply:
-        error = f"the transfer is {transfer.status.state} already" if transfer.ended else ""
-        transfer.happen(Event.CANCEL)
-        if not error and not transfer.ended:
-            error = ("it cannot be called back any more: the caller's server is at it, or caller and target are "
-                     "being joined")
-        return Reply(ask=0, status=409 if error else 200, error=error, transfers=[transfer_struct(transfer)])
-
-    def _save(self, command: SavedActions) -> Reply:
-        try:
-            saved = [msgspec.msgpack.decode(one, type=Action) for one in command.actions]
-        except msgspec.MsgspecError as error:
-            return Reply(ask=0, status=422, error=str(error), field="actions")
-        self.saved = {action.name: action for action in saved}
-        return Reply(ask=0)
+        return obey(self, command)
 
     def action(self, name: str) -> Action | None:
         """A transfer action by its name; the configuration's come first."""

@@ -27,7 +27,7 @@ from sipcore.stack.outgoing import Outgoing
 from sipcore.wire.message import Message
 
 if TYPE_CHECKING:
-    from proxy.calls.registry import Services
+    from proxy.calls.services import Services
     from proxy.policy.engine import Policy
     from proxy.policy.upstreams import Peer
     from sipcore.stack.alarms import Alarm
