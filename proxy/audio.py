@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from proxy.calls.media import SRTP
 from proxy.config import Config
-from proxy.machine import allow_files, folder_of, ready_pairs, streams_allowed
+from proxy.machine import allow_files, folder_of, no_offload, ready_pairs, streams_allowed
 from proxy.policy.addresses import Address
 from proxy.policy.media import choices, parse_ports, profiles, sessions_ever, without_keys
 from sipcore.anchor.anchor import Anchor
@@ -192,4 +192,4 @@ def _program(pools: list[PortPool]) -> tuple[Program | None, str]:
     try:
         return Program([pool.bound for pool in pools], sum(pool.pairs for pool in pools)), ""
     except OSError as error:
-        return None, "" if problem() else f"relay.offload: {error.strerror or error}; the relay passes all audio on"
+        return None, "" if problem() else no_offload(error.strerror or str(error))

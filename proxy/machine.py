@@ -53,11 +53,16 @@ def closed_folders(config: Config) -> list[Problem]:
     return found
 
 
+def no_offload(why: str) -> str:
+    """That streams cannot be handed to the kernel, for the log."""
+    return f"relay.offload: {why}; the relay passes all audio on by itself"
+
+
 def remarks(config: Config, kernel: Path = KERNEL) -> list[str]:
     """Media ports that the system may give to anybody who asks for a port; audio that cannot be the kernel's."""
     found = []
     if config.media and config.relay.offload and (why := offload_program.problem()):
-        found.append(f"relay.offload: {why}; the relay passes all audio on by itself")
+        found.append(no_offload(why))
     try:
         first, last = map(int, (kernel / "ip_local_port_range").read_text().split())
         reserved = _port_list((kernel / "ip_local_reserved_ports").read_text())

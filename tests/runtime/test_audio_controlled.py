@@ -65,7 +65,7 @@ def test_what_the_relay_says_of_a_controlled_call_goes_to_its_owner(tmp_path: Pa
 
 
 @pytest.mark.parametrize(("why", "said"), [
-    ("", "relay.offload: cannot put it at lo: Invalid argument; the relay passes all audio on"),
+    ("", "relay.offload: cannot put it at lo: Invalid argument; the relay passes all audio on by itself"),
     ("the supervisor says it", "")])
 def test_audio_without_the_program_at_the_interfaces_says_so(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch, why: str, said: str) -> None:
