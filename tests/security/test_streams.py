@@ -1,9 +1,12 @@
 """Stream rows of the attack list, with raw packets: connections that are never completed, from everywhere."""
+import contextlib
 import socket
 import subprocess
+import time
 
 import pytest
 from scapy.layers.inet import IP, TCP
+from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 
 from sipcore.wire.message import Message
@@ -12,6 +15,8 @@ from tests.security.range import EDGE, PEER, request
 
 NOWHERE = "203.0.113"
 """Addresses that a packet can be written with, and that what is sent there does not reach."""
+BY_HAND = f"{NOWHERE}.251"
+"""A peer among them, whose every segment is written here."""
 FLOOD = 2000
 CONFIGURATION = """
 [[listener]]
@@ -20,7 +25,7 @@ bind = "tcp:192.0.2.1:5060"
 
 [[group]]
 name = "peers"
-addresses = ["192.0.2.10"]
+addresses = ["192.0.2.10", "203.0.113.251"]
 rate = 0
 
 [[upstream]]
@@ -99,6 +104,82 @@ def test_segments_of_connections_that_never_were(namespace, edge):
         sock.sendall(request("OPTIONS", uri=f"sip:{EDGE[0]}").replace(b"SIP/2.0/UDP", b"SIP/2.0/TCP"))
         assert Message(sock.recv(65536)).status == 200
     assert edge.stats()["framing_faults"] == 0
+
+
+class ByHand:
+    """A connection of BY_HAND whose segments are written one by one: no kernel puts them in order."""
+
+    def __init__(self, namespace, port: int):
+        self.raw = namespace.socket(socket.SOCK_RAW, socket.IPPROTO_RAW)
+        with namespace.entered():
+            # What the edge sends to nobody leaves by one end of a pair, and can be read at the other one.
+            self.seen = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+            self.seen.bind(("behind", 0))
+        self.port, self.first, self.acknowledged, self.data, self.sent = port, 1000, 0, b"", 0
+        self.send("S", -1)
+        self.until(lambda tcp: tcp.flags.S and tcp.flags.A)
+        self.send("A", 0)
+
+    def send(self, flags: str, at: int, data: bytes = b"") -> None:
+        """A segment; at: where its data stands in the stream."""
+        packet = IP(src=BY_HAND, dst=EDGE[0]) / TCP(sport=self.port, dport=EDGE[1], flags=flags, window=65535,
+                                                    seq=self.first + at, ack=self.acknowledged) / Raw(data)
+        self.raw.sendto(bytes(packet), (EDGE[0], 0))
+
+    def until(self, true, seconds: float = 60.0) -> None:
+        """Take in segments of the edge's, and acknowledge data that comes in its order. Raises TimeoutError."""
+        deadline = time.monotonic() + seconds
+        while True:
+            self.seen.settimeout(max(deadline - time.monotonic(), 0.001))
+            packet = Ether(self.seen.recv(65536))
+            if IP not in packet or TCP not in packet or (packet[IP].dst, packet[TCP].dport) != (BY_HAND, self.port):
+                continue
+            tcp, data = packet[TCP], bytes(packet[TCP].payload)[:packet[IP].len - 20 - 4 * packet[TCP].dataofs]
+            if tcp.flags.S:
+                self.acknowledged = tcp.seq + 1
+            elif data and tcp.seq == self.acknowledged:
+                self.data += data
+                self.acknowledged += len(data)
+                self.send("A", 0)
+            if true(tcp):
+                return
+
+    def bring(self, parts: list[tuple[int, bytes]], true) -> None:
+        """Send segments, and all of them again each second until there is an answer: the edge's kernel may have no room
+        for so many at once."""
+        self.sent = max(at + len(data) for at, data in parts)
+        for _ in range(60):
+            for at, data in parts:
+                self.send("PA", at, data)
+            with contextlib.suppress(TimeoutError):
+                self.until(true, 1.0)
+                return
+        raise TimeoutError
+
+    def close(self) -> None:
+        self.send("R", self.sent)
+        self.raw.close()
+        self.seen.close()
+
+
+@pytest.mark.parametrize("how", ["a byte each", "backwards", "overlapping", "twice"])
+def test_segments_in_every_shape_are_the_same_messages(namespace, edge, how):
+    """Three requests in segments that are tiny, come in the wrong order, bring what was there, or come again."""
+    names = [f"{how[0]}{number}" for number in range(3)]
+    data = b"".join(request("OPTIONS", uri=f"sip:{EDGE[0]}", unique=name).replace(b"SIP/2.0/UDP", b"SIP/2.0/TCP")
+                    for name in names)
+    size = 1 if how == "a byte each" else 97
+    parts = [(at, data[at:at + size + (30 if how == "overlapping" else 0)]) for at in range(0, len(data), size)]
+    if how == "backwards":
+        parts.reverse()
+    elif how == "twice":
+        parts = [part for part in parts for _ in range(2)]
+    with contextlib.closing(ByHand(namespace, 40_000 + len(how))) as peer:
+        peer.bring(parts, lambda _: peer.data.count(b"\r\n\r\n") == 3)
+        answers = [Message(part + b"\r\n\r\n") for part in peer.data.split(b"\r\n\r\n")[:-1]]
+    assert [(answer.status, answer.call_id) for answer in answers] == [
+        (200, Message(request("OPTIONS", unique=name)).call_id) for name in names]
+    assert edge.wait_stats(lambda stats: stats["connections"] == 0, "no connection is left")["framing_faults"] == 0
 
 
 def test_one_source_takes_no_other_one_its_place(namespace, edge):
