@@ -11,7 +11,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +74,17 @@ def control_path_of(host: str, port: int, directory: str = "") -> Path:
     """The same by the address of the first listener."""
     folder = directory or os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
     return Path(folder or Path(tempfile.gettempdir()) / f"sipedge-{os.getuid()}") / f"control-{host}-{port}.sock"
+
+
+@contextlib.contextmanager
+def short_name(path: Path) -> Iterator[str]:
+    """A name for a socket in the file system that fits into an address (unix(7): 107 bytes), however long its path is.
+    """
+    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)
 
 
 class Child:
@@ -356,7 +367,8 @@ class Supervisor:
         with contextlib.suppress(FileNotFoundError):
             path.unlink()
         control = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
-        control.bind(str(path))
+        with short_name(path) as name:
+            control.bind(name)
         path.chmod(0o600)
         control.listen(8)
         asyncio.get_running_loop().add_reader(control.fileno(), self._on_control, control)
@@ -436,7 +448,8 @@ def ask_at(path: Path, question: Message, descriptors: list[int] | None = None) 
     """The same over the control socket at that path."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
         client.settimeout(20.0)
-        client.connect(str(path))
+        with short_name(path) as name:
+            client.connect(name)
         send(client, question, descriptors)
         answer, _ = receive(client)
     if answer is None:

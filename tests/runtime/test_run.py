@@ -307,6 +307,16 @@ def test_a_key_that_is_missing_or_short_starts_nothing(tmp_path):
         assert found.stderr == f"{file}:5: secrets.{secrets.split(' ')[0]}: {text}\n"
 
 
+def test_the_control_socket_may_stand_deep_in_folders(tmp_path):
+    """Its path is longer than the address of a socket can be."""
+    folder = tmp_path / ("deep" * 30)
+    folder.mkdir()
+    with RunningEdge(folder) as edge:
+        assert edge.statistics()["workers"] == 1
+        assert len(list(folder.glob("control-*.sock"))) == 1
+    assert not list(folder.glob("control-*.sock"))
+
+
 def test_a_client_that_says_nothing_or_nonsense_does_not_hold_the_control_socket(tmp_path):
     with RunningEdge(tmp_path) as edge:
         (path,) = tmp_path.glob("control-*.sock")
