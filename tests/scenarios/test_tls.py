@@ -13,8 +13,8 @@ from tests.scenarios.sipp import FOLDER, Sipp
 CALLS = 50
 CONFIGURATION = TLS + SLOW_TIMERS + """
 [[group]]
-name = "callers"
-addresses = ["{net}.2"]
+name = "peers"
+addresses = ["{net}.2", "{net}.3"]
 rate = 1000
 
 [[upstream]]
