@@ -22,10 +22,10 @@ from benchmarks.end_to_end_memory import MOST
 from benchmarks.results import keep
 from benchmarks.subjects import ROOT, Failure, Subject, cores, running
 from proxy.config import Config
+from proxy.control import ask
 from proxy.load import load as load_config
 from proxy.machine import allow_files, streams_allowed
 from proxy.messages import AskStatistics, Statistics
-from proxy.supervisor import ask
 
 EDGE = "sipedge run --config {seat} --listen udp:{{listen}}"
 HOSTS = ("127.0.0.1", "127.0.0.4")

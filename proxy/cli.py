@@ -167,10 +167,10 @@ def demo(
     recordings: Annotated[Path, typer.Option(help="Where the controlled calls' recordings are kept.")] = RECORDINGS,
 ) -> None:
     """Place calls through a running edge, inject headers, transfer them, and show what happens on the wire."""
+    from proxy.control import ask_at, control_path_of
     from proxy.demo import run_demo
     from proxy.demo.api import Api
     from proxy.policy.addresses import parse_address
-    from proxy.supervisor import ask_at, control_path_of
 
     try:
         address = parse_address(edge)
@@ -202,7 +202,7 @@ def stats(
     all_: Annotated[bool, typer.Option("--all", help="Also what is zero.")] = False,
 ) -> None:
     """Show the counters of a running edge."""
-    from proxy.supervisor import ask
+    from proxy.control import ask
 
     try:
         answer = ask(_load(config, listen), AskStatistics())
@@ -270,7 +270,7 @@ def trace(
     listen: ListenOption = "",
 ) -> None:
     """Let a running edge log every message in full, or end it."""
-    from proxy.supervisor import ask
+    from proxy.control import ask
 
     if state not in ("on", "off"):
         print(f"expected on or off, found {state!r}", file=sys.stderr)
@@ -316,7 +316,7 @@ def record(
 
 def _keep(settings: Config, wanted: Capture, output: Path) -> dict[str, Any]:
     """Have a running edge write a call into a file; how it went. The first Ctrl-C ends that, the second the command."""
-    from proxy.supervisor import ask
+    from proxy.control import ask
 
     ours, theirs = socket.socketpair()
 

@@ -18,7 +18,7 @@ AddressArgument = Annotated[str, typer.Argument(
 
 def answers(config: Config, task: Task, address: str = "") -> Iterator[dict[str, Any]]:
     """What each worker says. Raises OSError where no edge runs, ValueError with what is wrong with the question."""
-    from proxy.supervisor import ask
+    from proxy.control import ask
 
     ours, theirs = socket.socketpair()
     with ours:

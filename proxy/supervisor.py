@@ -9,16 +9,16 @@ import os
 import signal
 import socket
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from proxy import app, load, machine, streaming
+from proxy import load, machine, streaming
 from proxy.config import Config, ConfigError, needs_services, token_key
+from proxy.control import control_path, short_name
 from proxy.entries import Entries
 from proxy.log import Log
 from proxy.messages import (
@@ -62,29 +62,6 @@ FIXED_SERVICES = (("api", "bind"), ("api", "body_limit"), ("database", "url"))
 """The same of the services process, once it runs."""
 FIXED_STREAMS = ("connections", "rate")
 FIXED_RELAY = ("learn_seconds", "silence_seconds", "timeout_seconds", "sessions")
-
-
-def control_path(config: Config) -> Path:
-    """Where the control socket is: the configured folder, the service manager's, or one of the user's own."""
-    host, port, *_ = app.listeners(config)[0]
-    return control_path_of(host, port, config.process.directory)
-
-
-def control_path_of(host: str, port: int, directory: str = "") -> Path:
-    """The same by the address of the first listener."""
-    folder = directory or os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
-    return Path(folder or Path(tempfile.gettempdir()) / f"sipedge-{os.getuid()}") / f"control-{host}-{port}.sock"
-
-
-@contextlib.contextmanager
-def short_name(path: Path) -> Iterator[str]:
-    """A name for a socket in the file system that fits into an address (unix(7): 107 bytes), however long its path is.
-    """
-    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
-    try:
-        yield f"/proc/self/fd/{folder}/{path.name}"
-    finally:
-        os.close(folder)
 
 
 class Child:
@@ -437,21 +414,3 @@ class Supervisor:
 
 
 _BOOT = "import os; os.dup2({}, 3); from {} import main; main()"
-
-
-def ask(config: Config, question: Message, descriptors: list[int] | None = None) -> Message:
-    """Ask a running edge something over its control socket. OSError where none runs with that configuration."""
-    return ask_at(control_path(config), question, descriptors)
-
-
-def ask_at(path: Path, question: Message, descriptors: list[int] | None = None) -> Message:
-    """The same over the control socket at that path."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
-        client.settimeout(20.0)
-        with short_name(path) as name:
-            client.connect(name)
-        send(client, question, descriptors)
-        answer, _ = receive(client)
-    if answer is None:
-        raise ConnectionError("the edge closed the connection")
-    return answer

@@ -19,8 +19,8 @@ import pytest
 
 from proxy import load
 from proxy.config import Config
+from proxy.control import ask
 from proxy.messages import AskStatistics, Statistics
-from proxy.supervisor import ask
 
 ROOT = Path(__file__).resolve().parents[1]
 START_SECONDS = 90.0

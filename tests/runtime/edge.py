@@ -11,8 +11,8 @@ import threading
 from pathlib import Path
 
 from proxy import load
+from proxy.control import ask
 from proxy.messages import AskStatistics, Statistics
-from proxy.supervisor import ask
 from sipcore.net.loopback import Packet
 from tests.edge import PATIENT, kill_group, wait_until
 from tests.endpoints import SDP, Dialog, Phone, Received
