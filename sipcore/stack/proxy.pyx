@@ -129,7 +129,8 @@ cdef class Proxy(Forwarding):
                 if self.admission.may_answer(now):
                     self._forbid(listener, source, data, n)
                 return
-            if not self.admission.may_look(source, now):
+            # A target may answer however much it is asked, without being in a group.
+            if not self.targets.find(source) and not self.admission.may_look(source, now):
                 self.counters[C_RATE_LIMITED] += 1
                 return
         if source.transport == TRANSPORT_UDP and is_stun(data, n):

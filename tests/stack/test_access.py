@@ -3,6 +3,7 @@ import pytest
 
 from sipcore.base.trie import Trie
 from sipcore.stack.admission import Admission
+from sipcore.stack.verdict import Target
 from tests.endpoints import METHODS, Bench, build
 
 
@@ -48,6 +49,20 @@ def test_unlisted_sources_get_a_limited_403_where_configured():
         stranger.request("INVITE", "sip:x@127.0.0.3", call_id=f"t{number}")
     bench.run()
     assert stranger.names() == ["403"] * 2
+
+
+def test_a_target_is_heard_however_often_it_is_called_and_may_begin_nothing():
+    admission = Admission([Trie([("127.0.0.0/24", 0)])], unlisted_rate=1, unlisted_burst=5)
+    admission.add_group("allow", METHODS)
+    bench = Bench(admission=admission)
+    alice, pbx = bench.phone("alice", "127.0.0.2"), bench.phone("pbx", "127.0.9.9")
+    bench.proxy.targets.use([Target("127.0.9.9", 5060)])
+    for number in range(20):
+        bench.call(alice, pbx, call_id=f"c{number}")
+    assert bench.count("rate_limited") == 0
+    pbx.request("INVITE", alice.uri, call_id="own")
+    bench.run()
+    assert (alice.names(), pbx.names(), bench.count("unlisted_dropped")) == ([], [], 1)
 
 
 def test_an_unlisted_peer_passes_by_branch_and_token_and_by_nothing_else(guarded):
