@@ -89,7 +89,13 @@ class Way:
             lines = self.injection.quick_lines(request)
             if lines is not None:
                 return self._base.routed(self.peer.targets(request), lines)
-        return self.draft(request).verdict()
+        return self._draft(request).verdict()
+
+    def draft(self, request: Request) -> Draft:
+        """Raises Refused."""
+        if request.routed or self._reads_maddr:
+            self._confine(request)
+        return self._draft(request)
 
     def _confine(self, request: Request) -> None:
         """Raises Refused where Route, or maddr in the request URI, leads elsewhere than the route does."""
@@ -98,10 +104,7 @@ class Way:
         if self._reads_maddr and request.maddr and not self.condition.matches_host(request.maddr):
             raise Refused(403, "Route Leads Elsewhere", "route: maddr names another next hop")
 
-    def draft(self, request: Request) -> Draft:
-        """Raises Refused."""
-        if request.routed or self._reads_maddr:
-            self._confine(request)
+    def _draft(self, request: Request) -> Draft:
         fields = self.fields
         if self._looks_up_trust and self._engine.trusted_host(request):
             fields = {**fields, "remove": tuple(name for name in self.injection.remove
