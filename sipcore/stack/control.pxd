@@ -1,6 +1,7 @@
 """Controlled calls in the class chain: over the forwarding of what passes, under the decision about what begins."""
 from libc.stdint cimport uint32_t, uint64_t
 from sipcore.base.address cimport Address
+from sipcore.base.slice cimport Slice
 from sipcore.stack.seeking cimport Seeking
 from sipcore.stack.uas cimport ServerTransaction
 from sipcore.stack.verdict cimport Request, Verdict
@@ -16,7 +17,7 @@ cdef class Controlling(Seeking):
 
     cdef Verdict _decide(self, uint32_t listener, const Address* source, bint in_dialog,
                          uint32_t record_slot=*)
-    cdef bint _has_flow(self) noexcept nogil
+    cdef bint _has_flow(self, Slice* text) noexcept nogil
     cdef void _know(self, uint32_t record_slot) noexcept
     cdef void _stranger(self, uint32_t listener, const Address* source) noexcept
     cdef bytes _allow(self, uint32_t methods)

@@ -40,7 +40,8 @@ cdef class Controlling(Seeking):
         """
         cdef Verdict verdict
         cdef Py_ssize_t place = -1
-        cdef bint routed = not in_dialog and self.routing.own < self.routing.count and not self._has_flow()
+        cdef Slice flow
+        cdef bint routed = not in_dialog and self.routing.own < self.routing.count and not self._has_flow(&flow)
         # What is remembered stands for sip: alone: sips: must not be sent on over UDP, nor tel: without a template.
         # Whether Route may lead elsewhere is asked each time.
         if not in_dialog and not routed and self.msg.method and self.msg.uri.scheme == SCHEME_SIP:
@@ -66,10 +67,11 @@ cdef class Controlling(Seeking):
             self.memo[place] = verdict
         return verdict
 
-    cdef bint _has_flow(self) noexcept nogil:
-        """Whether the first Route value is a Path of ours, which says where its phone is, and what lies behind it."""
-        cdef Slice text
-        return self.routing.own > 0 and uri_param(&self.routing.values[0].uri, b"f", 1, &text)
+    cdef bint _has_flow(self, Slice* text) noexcept nogil:
+        """Whether the first Route value is a Path of ours, which says where its phone is, and what lies behind it.
+
+        text: what it says, not yet proven to be ours."""
+        return self.routing.own > 0 and uri_param(&self.routing.values[0].uri, b"f", 1, text)
 
     cdef void _know(self, uint32_t record_slot) noexcept:
         """Tell self.asked who is at the other end of the dialog of self.msg."""

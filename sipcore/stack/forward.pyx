@@ -48,7 +48,7 @@ cdef class Forwarding(Wayfinding):
         cdef bint begins_call = (verdict is not None and verdict.record_route and not in_dialog
                                  and m.method == METHOD_INVITE)
         wanted = self.routing.out if self.routing.out != 255 else -1
-        if self.routing.own and not in_dialog:
+        if not in_dialog:
             flow = self._flow(&to)
         if flow >= 0:
             wanted = flow

@@ -13,7 +13,7 @@ from sipcore.stack.record cimport Record
 from sipcore.stack.verdict cimport Target
 from sipcore.wire.index cimport Msg, msg_has
 from sipcore.wire.tables cimport H_ROUTE
-from sipcore.wire.uri cimport SCHEME_SIPS, uri_param
+from sipcore.wire.uri cimport SCHEME_SIPS
 
 from sipcore.base.place import Unresolved
 
@@ -61,7 +61,7 @@ cdef class Wayfinding(Guarding):
         from; -1 where there is none, -2 where it is not ours."""
         cdef Slice text
         cdef uint8_t listener
-        if not uri_param(&self.routing.values[0].uri, b"f", 1, &text):
+        if not self._has_flow(&text):
             return -1
         if not self.identity.get_flow(text, &listener, to) or listener >= self.listener_count:
             return -2
