@@ -90,6 +90,7 @@ def test_connections_that_are_never_completed(namespace, edge):
 
 def test_segments_of_connections_that_never_were(namespace, edge):
     """Data and resets in the peer's name that belong to no connection: the one that is there stays."""
+    before = edge.stats()["connections_accepted"]
     with namespace.socket(socket.SOCK_STREAM, bind=(PEER[0], 0)) as sock:
         sock.settimeout(60)
         sock.connect(EDGE)
@@ -103,7 +104,9 @@ def test_segments_of_connections_that_never_were(namespace, edge):
                     raw.sendto(bytes(packet), (EDGE[0], 0))
         sock.sendall(request("OPTIONS", uri=f"sip:{EDGE[0]}").replace(b"SIP/2.0/UDP", b"SIP/2.0/TCP"))
         assert Message(sock.recv(65536)).status == 200
-    assert edge.stats()["framing_faults"] == 0
+    stats = edge.wait_stats(lambda stats: stats["connections_accepted"] > before and stats["connections"] == 0,
+                            "the connection has been counted, and has ended")
+    assert stats["framing_faults"] == 0
 
 
 class ByHand:
