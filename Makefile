@@ -9,8 +9,9 @@ CYTHON  := $(shell find sipcore benchmarks -name '*.pyx' -o -name '*.pxd')
 UNITS := $(wildcard $(addprefix tests/,base wire stack anchor media net))
 DEBUG := build/debug
 TREE  := sipcore proxy benchmarks tests setup.py pyproject.toml README.md LICENSE
-# Where network namespaces can be made (root), the suite runs in two processes with a loopback each.
-PARALLEL := $(shell unshare -n true 2>/dev/null && printf '%s' '-n 2 --dist loadfile')
+# Where network namespaces can be made (root), the suite runs in three processes with a loopback each: two cores are kept
+# busy although tests wait.
+PARALLEL := $(shell unshare -n true 2>/dev/null && printf '%s' '-n 3 --dist loadfile')
 FUZZ_SECONDS ?= 8
 # 0: another way through the inputs each time.
 FUZZ_SEED ?= 0
