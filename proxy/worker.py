@@ -236,6 +236,8 @@ class Worker:
             self.config, self.epoch = config, epoch
             self.log = self.log.changed(config.log.level, config.log.format)
             self.mtus = self._mtus()
+            # Deadlines may be earlier ones now.
+            self.endpoint.wake()
         send(self.control, Configured(epoch, error))
 
     async def _finish(self, seconds: float) -> None:

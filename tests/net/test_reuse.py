@@ -235,6 +235,7 @@ def test_a_connection_to_a_target_serves_as_long_as_its_authority_is_named(autho
         assert ask(edge, authority, branch="after") == (200 if ca == "both" else 503)
         assert edge.count("connections_opened") == (1 if ca == "both" else 2)
         edge.streams.configure(**settings, keepalive=10, idle=300)
+        edge.endpoint.wake()
         if ca == "both":
             edge.until(lambda: edge.count("stream_pings") > 1)
         else:

@@ -178,6 +178,19 @@ def reload(edge):
     edge.wait_log_line(event="worker ready", epoch=epoch)
 
 
+def test_a_shorter_silence_ends_connections_that_are_there(tmp_path):
+    """Also where nothing comes that wakes the edge."""
+    port = free_port()
+    text = (f'[[listener]]\nname = "tcp"\nbind = "tcp:127.0.0.1:{port}"\n[[group]]\nname = "phones"\n'
+            'addresses = ["127.0.0.1"]\n')
+    with EdgeProcess(tmp_path, text) as edge, socket.create_connection(("127.0.0.1", port)) as phone:
+        edge.wait_stats(lambda stats: stats["connections"] == 1, "the phone is connected")
+        edge.file.write_text(f"{edge.file.read_text()}\n[streams]\nidle_timeout = 1\n")
+        reload(edge)
+        phone.settimeout(60)
+        assert phone.recv(1) == b""
+
+
 def test_an_authority_that_is_taken_out_of_its_file_vouches_for_nobody_any_more(edge, authority, ports, tmp_path):
     to = f"sip:127.0.0.1:{ports['tls']};transport=tls"
     named = authority.certificate.read_bytes()
