@@ -68,6 +68,7 @@ class Unlisted(Table, frozen=True, kw_only=True):
     dialog_methods: Annotated[Names, doc(
         "Methods that may be sent inside a dialog that the edge forwarded; REFER by its rules.")] = DIALOG_METHODS
     rate: Annotated[Rate, doc(
-        "Messages of one unlisted source that are looked at, per second; the rest costs a counter.")] = 50
+        "Messages of one unlisted source that are looked at, per second; the rest costs a counter. Responses that a "
+        "request of ours waits for, and targets of upstreams, are not counted.")] = 50
     burst: Annotated[Burst, doc("How many of them may come at once; 0 means twice the rate.")] = 0
     answers: Annotated[Rate, doc("Answers (403) per second to all refused sources together.")] = 10

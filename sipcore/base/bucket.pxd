@@ -49,4 +49,6 @@ cdef class SourceLimiter:
     cdef readonly uint64_t refused
     cdef readonly uint64_t evicted  # sources forgotten while their bucket was not full again
 
+    cdef SourceEntry* _find(self, const Address* source, SourceEntry** set, uint32_t* tag) noexcept nogil
     cdef bint take(self, const Address* source, uint64_t now) noexcept nogil
+    cdef void give_back(self, const Address* source) noexcept nogil

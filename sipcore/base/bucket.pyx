@@ -52,25 +52,30 @@ cdef class SourceLimiter:
     def __dealloc__(self):
         free(self.entry)
 
-    cdef bint take(self, const Address* source, uint64_t now) noexcept nogil:
-        """Take one of source's tokens at now (ms); whether there was one. Port and scope are ignored."""
+    cdef SourceEntry* _find(self, const Address* source, SourceEntry** set, uint32_t* tag) noexcept nogil:
+        """The entry of a source, NULL where it is not remembered; the set that it belongs in, and its tag."""
         cdef SipState hash
-        cdef uint64_t word = 0, spent
-        cdef SourceEntry* set
-        cdef SourceEntry* found = NULL
-        cdef uint32_t tag
+        cdef uint64_t word = 0
         cdef int i
         memcpy(&word, source.ip, 4 if source.family == 4 else 8)
         siphash_init(&hash, &self.key)
         siphash_update_word(&hash, source.family)
         siphash_update_word(&hash, word)
         word = siphash_final(&hash)
-        tag = <uint32_t>(word >> 32)
-        set = &self.entry[<size_t>(<uint32_t>word & self.mask) * BUCKET_WAYS]
+        tag[0] = <uint32_t>(word >> 32)
+        set[0] = &self.entry[<size_t>(<uint32_t>word & self.mask) * BUCKET_WAYS]
         for i in range(BUCKET_WAYS):
-            if set[i].tag == tag:
-                found = &set[i]
-                break
+            if set[0][i].tag == tag[0]:
+                return &set[0][i]
+        return NULL
+
+    cdef bint take(self, const Address* source, uint64_t now) noexcept nogil:
+        """Take one of source's tokens at now (ms); whether there was one. Port and scope are ignored."""
+        cdef SourceEntry* set = NULL
+        cdef uint32_t tag = 0
+        cdef SourceEntry* found = self._find(source, &set, &tag)
+        cdef uint64_t spent
+        cdef int i
         if found == NULL:
             found = set
             for i in range(1, BUCKET_WAYS):
@@ -90,6 +95,14 @@ cdef class SourceLimiter:
             return False
         found.spent = <uint32_t>(spent + 1000)
         return True
+
+    cdef void give_back(self, const Address* source) noexcept nogil:
+        """The token that the last `take` took, where the source is remembered still."""
+        cdef SourceEntry* set = NULL
+        cdef uint32_t tag = 0
+        cdef SourceEntry* found = self._find(source, &set, &tag)
+        if found != NULL:
+            found.spent -= min(found.spent, <uint32_t>1000)
 
     def allow(self, host: str, now: int) -> bool:
         """`take` for an IP literal; ValueError where it is none."""

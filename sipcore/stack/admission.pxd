@@ -39,6 +39,7 @@ cdef class Admission:
     cdef bint may_begin(self, int group, const Address* source, uint64_t now) noexcept
     cdef bint may_ask(self, int group, const Address* source, uint64_t now) noexcept
     cdef bint may_look(self, const Address* source, uint64_t now) noexcept
+    cdef void has_proven(self, const Address* source) noexcept
     cdef bint may_answer(self, uint64_t now) noexcept
     cdef uint32_t dialog_methods_of(self, int group) noexcept
     cdef int group_of(self, uint32_t listener, const Address* address) noexcept

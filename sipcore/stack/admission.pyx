@@ -26,7 +26,8 @@ cdef class Admission:
     """Groups by number, one prefix trie a listener (its values are group numbers).
 
     unlisted: "deny" (no answer) or "forbid" (403). unlisted_rate: messages/s from one unlisted source that are
-    looked at. answer_rate: 403 a second to everybody together. sources: how many addresses a limit remembers.
+    looked at, those that a transaction of ours waited for not counted. answer_rate: 403 a second to everybody
+    together. sources: how many addresses a limit remembers.
     """
 
     def __init__(self, tries, *, str unlisted="deny", int unlisted_rate=50, int unlisted_burst=100,
@@ -97,6 +98,10 @@ cdef class Admission:
     cdef bint may_look(self, const Address* source, uint64_t now) noexcept:
         """Whether one more message of an unlisted source is looked at now."""
         return self.unlisted.take(source, now)
+
+    cdef void has_proven(self, const Address* source) noexcept:
+        """The message that was looked at last was one that the edge waited for: it does not count."""
+        self.unlisted.give_back(source)
 
     cdef bint may_answer(self, uint64_t now) noexcept:
         """Whether one more 403 may be sent now to somebody whom the list refuses: the edge does not amplify."""

@@ -16,6 +16,7 @@ cdef class Layer(Transactions):
     cdef uint32_t listener_count
     cdef public int proven_group        # group of a certificate, for the next `receive` alone; -1: none
     cdef uint16_t alias_port            # where the peer of the last `receive` is reached by its connection; 0: nowhere
+    cdef uint64_t moved                 # responses that moved a transaction on; a repetition moves none
     cdef object names                   # ServerNames
     cdef Msg msg                        # the message that is being handled
     cdef Msg stored                     # one of our own, indexed again

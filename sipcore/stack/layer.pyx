@@ -269,7 +269,7 @@ cdef class Layer(Transactions):
         cdef Msg* m = &self.msg
         cdef uint32_t slot = self.find_branch(m.via.branch)
         cdef Tx* tx
-        cdef int step
+        cdef int step, before
         if slot == NO_TX:
             self.counters[<int>C_STRAY_RESPONSES] += 1
             return
@@ -284,7 +284,9 @@ cdef class Layer(Transactions):
         if tx.client == CLIENT_NONE:
             self.counters[<int>C_STRAY_RESPONSES] += 1
             return
+        before = tx.client
         step = client_on_response(tx, m.status, self.now, &self.timers)
+        self.moved += tx.client != before
         if step & STEP_ACK:
             self.send_ack(slot)
         if step & STEP_PASS and tx.role != ROLE_CANCEL:

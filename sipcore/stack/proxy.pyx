@@ -108,6 +108,8 @@ cdef class Proxy(Forwarding):
     cdef void receive(self, uint32_t listener, const Address* source, const uint8_t* data, uint32_t n,
                       uint64_t now) noexcept:
         cdef int admittance
+        cdef bint looked = False
+        cdef uint64_t moved = self.moved
         self.now = now
         self.counters[C_DATAGRAMS_IN] += 1
         if self.proven_group >= 0:
@@ -130,13 +132,16 @@ cdef class Proxy(Forwarding):
                     self._forbid(listener, source, data, n)
                 return
             # A target may answer however much it is asked, without being in a group.
-            if not self.targets.find(source) and not self.admission.may_look(source, now):
+            looked = not self.targets.find(source)
+            if looked and not self.admission.may_look(source, now):
                 self.counters[C_RATE_LIMITED] += 1
                 return
         if source.transport == TRANSPORT_UDP and is_stun(data, n):
             self._take_stun(listener, source, data, n)
             return
         self.receive_admitted(listener, source, data, n)
+        if looked and self.moved != moved:
+            self.admission.has_proven(source)
         self.outbox.call = 0
 
     cdef void _forbid(self, uint32_t listener, const Address* source, const uint8_t* data, uint32_t n) noexcept:

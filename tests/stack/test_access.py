@@ -65,6 +65,29 @@ def test_a_target_is_heard_however_often_it_is_called_and_may_begin_nothing():
     assert (alice.names(), pbx.names(), bench.count("unlisted_dropped")) == ([], [], 1)
 
 
+def test_answers_that_are_waited_for_are_not_held_to_the_rate_of_strangers():
+    """A callee along the request URI is in no group: as many calls as it likes, and no more of anything else."""
+    admission = Admission([Trie([("127.0.0.0/24", 0)])], unlisted_rate=1, unlisted_burst=5)
+    admission.add_group("allow", METHODS)
+    bench = Bench(admission=admission)
+    alice, out = bench.phone("alice", "127.0.0.2"), bench.phone("out", "127.0.9.9")
+    answered = []
+    for number in range(20):
+        alice.request("INVITE", out.uri, call_id=f"c{number}")
+        bench.run()
+        answered.append(out.take("INVITE"))
+        out.answer(answered[-1], 180)
+        out.answer(answered[-1], 486)
+        bench.run()
+        assert (alice.names(), out.names()) == (["100", "180", "486"], ["ACK"])
+    assert bench.count("rate_limited") == 0
+    # Repetitions move nothing on.
+    for one in answered:
+        out.answer(one, 486)
+    bench.run()
+    assert bench.count("rate_limited") == len(answered) - 5
+
+
 def test_an_unlisted_peer_passes_by_branch_and_token_and_by_nothing_else(guarded):
     alice, out = guarded.phone("alice", "127.0.0.2"), guarded.phone("out", "127.0.9.9")
     one, other = guarded.call(alice, out)       # its 200 passed by our branch
