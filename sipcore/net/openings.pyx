@@ -17,7 +17,6 @@ from sipcore.net.connections cimport NO_CONNECTION, source_key, target_key
 from sipcore.net.epoll cimport EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLLIN, EPOLLOUT, epoll_set
 from sipcore.net.outlet cimport address_text
 from sipcore.net.peers cimport Peers
-from sipcore.stack.admission cimport ADMIT_LISTED
 from sipcore.stack.listener cimport MAX_LISTENERS
 
 cdef extern from "sockets.h" nogil:
@@ -102,12 +101,10 @@ cdef class Openings(Peers):
     cdef bint _may_come(self, uint32_t listener, const Address* source, uint64_t now, bint* listed) noexcept:
         """Whether one more connection of that source is taken; makes room for it."""
         cdef uint32_t other
-        cdef int group = -1
-        if self.proxy is not None:
-            group = self.proxy.admission.group_of(listener, source)
-            if group >= 0 and self.proxy.admission.rules[group].admittance != ADMIT_LISTED:
-                return False
-        listed[0] = group >= 0 or self.proxy is None
+        cdef int group
+        listed[0] = self._may_begin(listener, source, &group)
+        if group >= 0 and not listed[0]:
+            return False
         if not listed[0] and self.layer.is_banned(source, now):
             # A listed one may have calls in progress, and comes back for them.
             return False

@@ -19,6 +19,7 @@ from sipcore.net.tls cimport (
     TLS_DONE, TLS_END, TLS_WANTS_READ, TLS_WANTS_WRITE, TlsContext, tls_authority, tls_handshake, tls_has_more,
     tls_peer, tls_trouble,
 )
+from sipcore.stack.admission cimport ADMIT_LISTED
 
 cdef extern from "sockets.h" nogil:
     int SOL_SOCKET, SO_ERROR
@@ -107,9 +108,8 @@ cdef class Peers(Inlet):
                 if c.transport == TRANSPORT_TLS:
                     c.flags |= PROVEN
                 c.group = self._proven(slot)
-                if c.group >= 0 and not c.flags & LISTED:
-                    c.flags |= LISTED
-                    self.unlisted -= 1
+                if c.group >= 0:
+                    self._enlist(slot, True)
             return ""
         name, host = self.layer.server_name(c.peer.scope), address_host(&c.peer)
         if name is None:
@@ -119,6 +119,24 @@ cdef class Peers(Inlet):
         self.authorities[slot] = tls_authority(c.ssl)
         self._judge(slot, (<TlsContext>self.contexts[slot]).authorities)
         return ""
+
+    cdef bint _may_begin(self, uint32_t listener, const Address* source, int* group) noexcept:
+        """Whether the access list lets an address begin anything; group gets its group, or -1."""
+        group[0] = -1
+        if self.proxy is None:
+            return True
+        group[0] = self.proxy.admission.group_of(listener, source)
+        return group[0] >= 0 and self.proxy.admission.rules[group[0]].admittance == ADMIT_LISTED
+
+    cdef void _enlist(self, uint32_t slot, bint listed) noexcept nogil:
+        """A peer that came in is on the access list, or is not."""
+        cdef Connection* c = &self.table.slab[slot]
+        if listed and not c.flags & LISTED:
+            c.flags |= LISTED
+            self.unlisted -= 1
+        elif not listed and c.flags & LISTED:
+            c.flags &= <uint16_t>~LISTED
+            self.unlisted += 1
 
     cdef bint _is_vouched(self, uint32_t slot) except -1:
         """Whether an authority that the configuration of now names has vouched for a peer."""
@@ -142,7 +160,7 @@ cdef class Peers(Inlet):
         return next((self.groups[name] for name in names if name in self.groups), -1)
 
     cdef void _judge(self, uint32_t slot, frozenset before) except *:
-        """What a certificate opens under the configuration of now. before: the authorities that were named for targets
+        """What an address and a certificate open under the configuration of now. before: the authorities that were named for targets
         when it was checked last.
 
         Where whoever has vouched for a peer is not trusted any more, its connection stays for what is under way, and is
@@ -150,7 +168,10 @@ cdef class Peers(Inlet):
         """
         cdef Connection* c = &self.table.slab[slot]
         cdef bint vouched = self._is_vouched(slot)
+        cdef int group
         c.group = self._proven(slot)
+        if c.flags & CAME_IN:
+            self._enlist(slot, self._may_begin(c.listener, &c.peer, &group) or c.group >= 0)
         if slot in self.peers:
             c.flags &= <uint16_t>~PROVEN
             if vouched and c.transport == TRANSPORT_TLS:

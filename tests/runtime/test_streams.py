@@ -191,6 +191,19 @@ def test_a_shorter_silence_ends_connections_that_are_there(tmp_path):
         assert phone.recv(1) == b""
 
 
+def test_who_is_taken_off_the_access_list_is_counted_among_the_others(tmp_path):
+    port = free_port()
+    text = (f'[[listener]]\nname = "tcp"\nbind = "tcp:127.0.0.1:{port}"\n[[group]]\nname = "phones"\n'
+            'addresses = ["127.0.0.1"]\n')
+    with EdgeProcess(tmp_path, text) as edge, socket.create_connection(("127.0.0.1", port)):
+        edge.wait_stats(lambda stats: stats["connections"] == 1, "the phone is connected")
+        named = edge.file.read_text()
+        for content, unlisted in ((named.replace('["127.0.0.1"]', '["192.0.2.1"]'), 1), (named, 0)):
+            edge.file.write_text(content)
+            reload(edge)
+            edge.wait_stats(lambda stats, unlisted=unlisted: stats["connections_unlisted"] == unlisted, "it is counted")
+
+
 def test_an_authority_that_is_taken_out_of_its_file_vouches_for_nobody_any_more(edge, authority, ports, tmp_path):
     to = f"sip:127.0.0.1:{ports['tls']};transport=tls"
     named = authority.certificate.read_bytes()
