@@ -102,7 +102,7 @@ cdef class Openings(Peers):
         """Whether one more connection of that source is taken; makes room for it."""
         cdef uint32_t other
         cdef int group
-        listed[0] = self._may_begin(listener, source, &group)
+        listed[0] = self._is_on_list(listener, source, &group)
         if group >= 0 and not listed[0]:
             return False
         if not listed[0] and self.layer.is_banned(source, now):

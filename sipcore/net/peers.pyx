@@ -120,7 +120,7 @@ cdef class Peers(Inlet):
         self._judge(slot, (<TlsContext>self.contexts[slot]).authorities)
         return ""
 
-    cdef bint _may_begin(self, uint32_t listener, const Address* source, int* group) noexcept:
+    cdef bint _is_on_list(self, uint32_t listener, const Address* source, int* group) noexcept:
         """Whether the access list lets an address begin anything; group gets its group, or -1."""
         group[0] = -1
         if self.proxy is None:
@@ -160,9 +160,9 @@ cdef class Peers(Inlet):
         return next((self.groups[name] for name in names if name in self.groups), -1)
 
     cdef void _judge(self, uint32_t slot, frozenset before) except *:
-        """What an address and a certificate open under the configuration of now. before: the authorities that were named for targets
-        when it was checked last.
+        """What an address and a certificate open by the configuration of now.
 
+        before: the authorities that were named for targets when it was checked last.
         Where whoever has vouched for a peer is not trusted any more, its connection stays for what is under way, and is
         taken for no target.
         """
@@ -171,7 +171,7 @@ cdef class Peers(Inlet):
         cdef int group
         c.group = self._proven(slot)
         if c.flags & CAME_IN:
-            self._enlist(slot, self._may_begin(c.listener, &c.peer, &group) or c.group >= 0)
+            self._enlist(slot, self._is_on_list(c.listener, &c.peer, &group) or c.group >= 0)
         if slot in self.peers:
             c.flags &= <uint16_t>~PROVEN
             if vouched and c.transport == TRANSPORT_TLS:
