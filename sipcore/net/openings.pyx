@@ -17,6 +17,7 @@ from sipcore.net.connections cimport NO_CONNECTION, source_key, target_key
 from sipcore.net.epoll cimport EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLLIN, EPOLLOUT, epoll_set
 from sipcore.net.outlet cimport address_text
 from sipcore.net.peers cimport Peers
+from sipcore.stack.admission cimport ADMIT_LISTED, ADMIT_UNLISTED
 from sipcore.stack.listener cimport MAX_LISTENERS
 
 cdef extern from "sockets.h" nogil:
@@ -101,10 +102,10 @@ cdef class Openings(Peers):
     cdef bint _may_come(self, uint32_t listener, const Address* source, uint64_t now, bint* listed) noexcept:
         """Whether one more connection of that source is taken; makes room for it."""
         cdef uint32_t other
-        cdef int group
-        listed[0] = self._is_on_list(listener, source, &group)
-        if group >= 0 and not listed[0]:
+        cdef int admittance = self._admit(listener, source)
+        if admittance != ADMIT_LISTED and admittance != ADMIT_UNLISTED:
             return False
+        listed[0] = admittance == ADMIT_LISTED
         if not listed[0] and self.layer.is_banned(source, now):
             # A listed one may have calls in progress, and comes back for them.
             return False

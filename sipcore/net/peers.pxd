@@ -20,7 +20,7 @@ cdef class Peers(Inlet):
     cdef bint _is_vouched(self, uint32_t slot) except -1
     cdef int _proven(self, uint32_t slot) except? -2
     cdef void _judge(self, uint32_t slot, frozenset before) except *
-    cdef bint _is_on_list(self, uint32_t listener, const Address* source, int* group) noexcept
+    cdef int _admit(self, uint32_t listener, const Address* source) noexcept
     cdef void _enlist(self, uint32_t slot, bint listed) noexcept nogil
     cdef void _on_connected(self, uint32_t slot, uint64_t now) noexcept
     cdef void _shake(self, uint32_t slot, uint64_t now) noexcept

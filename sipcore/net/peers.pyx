@@ -120,13 +120,11 @@ cdef class Peers(Inlet):
         self._judge(slot, (<TlsContext>self.contexts[slot]).authorities)
         return ""
 
-    cdef bint _is_on_list(self, uint32_t listener, const Address* source, int* group) noexcept:
-        """Whether the access list lets an address begin anything; group gets its group, or -1."""
-        group[0] = -1
-        if self.proxy is None:
-            return True
-        group[0] = self.proxy.admission.group_of(listener, source)
-        return group[0] >= 0 and self.proxy.admission.rules[group[0]].admittance == ADMIT_LISTED
+    cdef int _admit(self, uint32_t listener, const Address* source) noexcept:
+        """The Admittance of an address; without an access list everybody is on it."""
+        cdef int group
+        return ADMIT_LISTED if self.proxy is None else self.proxy.admission.admit(
+            listener, source, self.layer.now, &group)
 
     cdef void _enlist(self, uint32_t slot, bint listed) noexcept nogil:
         """A peer that came in is on the access list, or is not."""
@@ -168,10 +166,9 @@ cdef class Peers(Inlet):
         """
         cdef Connection* c = &self.table.slab[slot]
         cdef bint vouched = self._is_vouched(slot)
-        cdef int group
         c.group = self._proven(slot)
         if c.flags & CAME_IN:
-            self._enlist(slot, self._is_on_list(c.listener, &c.peer, &group) or c.group >= 0)
+            self._enlist(slot, self._admit(c.listener, &c.peer) == ADMIT_LISTED or c.group >= 0)
         if slot in self.peers:
             c.flags &= <uint16_t>~PROVEN
             if vouched and c.transport == TRANSPORT_TLS:

@@ -28,7 +28,7 @@ def _stamping() -> Iterator[None]:
         waited, end = 0.0, time.monotonic() + 60
         while waited < 0.005 and time.monotonic() < end:
             sock.sendto(KEEPALIVE, sock.getsockname())
-            time.sleep(0.01)
+            time.sleep(0.01)    # what the stamp has to show
             _, [(_, _, stamp)], *_ = sock.recvmsg(64, 64)
             seconds, ns = struct.unpack("qq", stamp)
             waited = time.time() - seconds - ns * 1e-9

@@ -178,32 +178,35 @@ def reload(edge):
     edge.wait_log_line(event="worker ready", epoch=epoch)
 
 
-def test_a_shorter_silence_ends_connections_that_are_there(tmp_path):
-    """Also where nothing comes that wakes the edge."""
+@pytest.fixture
+def alone(tmp_path):
+    """An edge that one phone is connected to, and its socket."""
     port = free_port()
     text = (f'[[listener]]\nname = "tcp"\nbind = "tcp:127.0.0.1:{port}"\n[[group]]\nname = "phones"\n'
             'addresses = ["127.0.0.1"]\n')
     with EdgeProcess(tmp_path, text) as edge, socket.create_connection(("127.0.0.1", port)) as phone:
         edge.wait_stats(lambda stats: stats["connections"] == 1, "the phone is connected")
-        edge.file.write_text(f"{edge.file.read_text()}\n[streams]\nidle_timeout = 1\n")
-        reload(edge)
-        phone.settimeout(60)
-        assert phone.recv(1) == b""
+        yield edge, phone
 
 
-def test_who_is_taken_off_the_access_list_is_counted_among_the_others(tmp_path):
-    port = free_port()
-    text = (f'[[listener]]\nname = "tcp"\nbind = "tcp:127.0.0.1:{port}"\n[[group]]\nname = "phones"\n'
-            'addresses = ["127.0.0.1"]\n')
-    with EdgeProcess(tmp_path, text) as edge, socket.create_connection(("127.0.0.1", port)):
-        edge.wait_stats(lambda stats: stats["connections"] == 1, "the phone is connected")
-        named = edge.file.read_text()
-        edge.file.write_text(named.replace('["127.0.0.1"]', '["192.0.2.1"]'))
-        reload(edge)
-        edge.wait_stats(lambda stats: stats["connections_unlisted"] == 1, "it is a stranger's now")
-        edge.file.write_text(named)
-        reload(edge)
-        edge.wait_stats(lambda stats: stats["connections_unlisted"] == 0, "it is a phone's again")
+def test_a_shorter_silence_ends_connections_that_are_there(alone):
+    """Also where nothing comes that wakes the edge."""
+    edge, phone = alone
+    edge.file.write_text(f"{edge.file.read_text()}\n[streams]\nidle_timeout = 1\n")
+    reload(edge)
+    phone.settimeout(60)
+    assert phone.recv(1) == b""
+
+
+def test_who_is_taken_off_the_access_list_is_counted_among_the_others(alone):
+    edge, _ = alone
+    named = edge.file.read_text()
+    edge.file.write_text(named.replace('["127.0.0.1"]', '["192.0.2.1"]'))
+    reload(edge)
+    edge.wait_stats(lambda stats: stats["connections_unlisted"] == 1, "it is a stranger's now")
+    edge.file.write_text(named)
+    reload(edge)
+    edge.wait_stats(lambda stats: stats["connections_unlisted"] == 0, "it is a phone's again")
 
 
 def test_an_authority_that_is_taken_out_of_its_file_vouches_for_nobody_any_more(edge, authority, ports, tmp_path):
