@@ -3,7 +3,7 @@
 A buffer that comes back is the next one to go out (its lines are still in the cache). A chunk stays with its size
 until the pool goes: a flood can turn the room to one size, but a small buffer is taken out of a medium one when
 no chunk is left for it. The first buffer of a chunk holds the chunk's head: 2047 small or 511 medium ones a chunk.
-A chunk's pages are touched when its buffers go out for the first time.
+A chunk's pages are fetched, a few at once, when its buffers go out for the first time.
 
 Checked builds poison what is not out (AddressSanitizer, or the byte 0xDD without it) and trap on a buffer that is
 given twice or was never taken.
@@ -12,6 +12,7 @@ cimport cython
 from libc.stdint cimport uint8_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
+from .pages cimport PAGES_AHEAD, pages_fetch
 from .slice cimport SIPCORE_CHECK
 
 cdef extern from "stdlib.h" nogil:
@@ -144,6 +145,7 @@ cdef class Pool:
             if chunk == NULL:
                 return NULL
             self.held += CHUNK
+            pages_fetch(chunk, PAGES_AHEAD)
             memset(chunk, 0, sizeof(Chunk))
             chunk.next = self.chunks
             self.chunks = chunk
@@ -152,6 +154,8 @@ cdef class Pool:
             SIPCORE_POISON(<uint8_t*>chunk + size, CHUNK - size)
         p = self.fresh[size_class]
         self.fresh[size_class] += size
+        if <uintptr_t>p % PAGES_AHEAD == 0:
+            pages_fetch(p, PAGES_AHEAD)
         return p
 
     @property

@@ -10,7 +10,7 @@ from cpython.ref cimport PyObject, Py_XDECREF
 from sipcore.base.address cimport Address
 from sipcore.base.linger cimport Linger
 from sipcore.base.outbox cimport Outbox
-from sipcore.base.pages cimport pages_give, pages_take, pages_take_huge
+from sipcore.base.pages cimport PAGES_AHEAD, pages_fetch, pages_give, pages_take, pages_take_huge
 from sipcore.base.pool cimport POOL_MEDIUM, POOL_SMALL, Buffer, Pool
 from sipcore.base.siphash cimport SipState, siphash_final, siphash_init, siphash_update, siphash_update_word
 from sipcore.base.slice cimport Slice
@@ -99,6 +99,8 @@ cdef class Transactions:
             generation = tx.generation + 1
         elif self.fresh < self.capacity:
             slot = self.fresh
+            if slot % (PAGES_AHEAD // sizeof(Tx)) == 0:     # a head is a whole part of a page
+                pages_fetch(&self.slab[slot], min(<size_t>PAGES_AHEAD, (self.capacity - slot) * sizeof(Tx)))
             self.fresh += 1
             tx = &self.slab[slot]
             generation = self.seed
