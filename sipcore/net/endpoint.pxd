@@ -28,7 +28,7 @@ cdef class Endpoint:
     cdef timespec pause                     # while busy
     cdef bint busy
 
-    cdef bint _goes_on(self, uint64_t now, int i, int came, bint more) noexcept
+    cdef bint _goes_on(self, uint64_t now, int done, int total, int came, bint more) noexcept
     cdef bint _is_busy(self, uint64_t now, int n) noexcept nogil
     cdef void pump(self, UdpSocket sock) noexcept
     cdef void after(self, uint64_t now) noexcept

@@ -1,9 +1,9 @@
 """Runs a Layer on an asyncio loop (uvloop): readable sockets, one timer, log lines.
 
-One wake-up takes at most four batches of a socket, so that timers and other sockets get their turn under a
-flood. One loop timer stands for the next deadline of all transactions; it is moved only when something earlier
-turns up. What a send of the Sender has met (an error that waits, a full buffer) is taken up here, where the
-sockets are watched.
+One wake-up takes at most four batches of a socket, more only of small ones that come without a pause, so that timers
+and other sockets get their turn under a flood. One loop timer stands for the next deadline of all transactions; it is
+moved only when something earlier turns up. What a send of the Sender has met (an error that waits, a full buffer) is
+taken up here, where the sockets are watched.
 """
 from libc.stdint cimport uint32_t, uint64_t
 from posix.time cimport CLOCK_MONOTONIC, CLOCK_REALTIME, clock_gettime, nanosleep, timespec
@@ -27,11 +27,12 @@ cdef extern from "sockets.h" nogil:
 
 cdef enum:
     BATCHES = 4
+    MESSAGES = 4 * UDP_BATCH
     JOURNAL_MARK = 1 << 15      # bytes after which the journal is written at once
     JOURNAL_MS = 200            # how long a line waits otherwise
     FEW = 8                     # packets of a batch that is worth waiting for more
     ENOUGH = 12                 # packets that a pause waits for
-    LEAST_PAUSE = 50            # us; the kernel adds its timer slack, 50 us
+    LEAST_PAUSE = 50            # us; the kernel adds its timer slack, 50 us. Where enough come sooner, none is made
     MOST_PAUSE = 250
     WINDOW_MS = 10
     WINDOW_PACKETS = 120        # of one window from which on the edge is busy: 12,000 packets/s
@@ -176,14 +177,16 @@ cdef class Endpoint:
 
         Not so a storm, of which one wake-up takes no more than one look gives, nor what is no message.
         """
-        cdef int i, came
+        cdef int came, done = 0, total = 0
         cdef uint64_t now = 0, before
-        for i in range(BATCHES):
+        while True:
             now = _clock(CLOCK_MONOTONIC)
             before = self.streams.counters.messages_in
             self.streams.receive(now)
             came = <int>(self.streams.counters.messages_in - before)
-            if not self._goes_on(now, i, came, False) or came >= UDP_BATCH:
+            done += 1
+            total += came
+            if not self._goes_on(now, done, total, came, False) or came >= UDP_BATCH:
                 break
         self.after(now)
 
@@ -209,13 +212,15 @@ cdef class Endpoint:
 
     cdef void pump(self, UdpSocket sock) noexcept:
         """A socket is readable: batches, each one answered before the next is taken."""
-        cdef int i, n
+        cdef int n, done = 0, total = 0
         cdef uint64_t now = 0
         cdef bint shaken = False
-        for i in range(BATCHES):
+        while True:
             now = _clock(CLOCK_MONOTONIC)
             n = sock.receive(now, self.trace)
-            if sock.shaken or (i == 0 and (n == 0 or self.sender.shaken[sock.listener])):
+            done += 1
+            total += n
+            if sock.shaken or (done == 1 and (n == 0 or self.sender.shaken[sock.listener])):
                 # Readable with nothing to read, or a send has met it: an error waits.
                 sock.take_errors(now)
                 shaken = True
@@ -226,8 +231,10 @@ cdef class Endpoint:
                 if sock.backlog.count:
                     if self.layer.outbox.count:
                         self.sender.flush()
+                    if done == BATCHES:
+                        break
                     continue
-            if not self._goes_on(now, i, n, n == UDP_BATCH):
+            if not self._goes_on(now, done, total, n, n == UDP_BATCH):
                 break
         if sock.backlog.count:
             self._come_back(sock)
@@ -235,14 +242,16 @@ cdef class Endpoint:
             self._watch_again(sock)
         self.after(now)
 
-    cdef bint _goes_on(self, uint64_t now, int i, int came, bint more) noexcept:
-        """Whether another batch follows batch i, in which `came` messages were: their answers leave first, and where
-        few came, others get a moment to come. more: others wait for certain."""
+    cdef bint _goes_on(self, uint64_t now, int done, int total, int came, bint more) noexcept:
+        """Whether another batch follows those that are done, with `total` messages in all and `came` in the last: their
+        answers leave first, and where few came, others get a moment to come. more: others wait for certain."""
         if self.layer.outbox.count:
             self.sender.flush()
-        if came <= 0 or not (self._is_busy(now, came) or more) or i + 1 == BATCHES:
+        if came <= 0 or not (self._is_busy(now, came) or more):
             return False
-        if came < FEW:
+        if done >= BATCHES and (self.pause.tv_nsec or total >= MESSAGES):
+            return False
+        if came < FEW and self.pause.tv_nsec:
             nanosleep(&self.pause, NULL)
         return True
 
@@ -257,7 +266,7 @@ cdef class Endpoint:
             self.busy = self.arrived > WINDOW_PACKETS and now - self.window < 2 * WINDOW_MS
             if self.busy:
                 us = 1000 * ENOUGH * WINDOW_MS // self.arrived
-                self.pause.tv_nsec = 1000 * min(max(us, <uint32_t>LEAST_PAUSE), <uint32_t>MOST_PAUSE)
+                self.pause.tv_nsec = 1000 * min(us, <uint32_t>MOST_PAUSE) if us >= LEAST_PAUSE else 0
             self.window = now
             self.arrived = 0
         self.arrived += <uint32_t>n
