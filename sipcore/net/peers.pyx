@@ -123,8 +123,7 @@ cdef class Peers(Inlet):
     cdef int _admit(self, uint32_t listener, const Address* source) noexcept:
         """The Admittance of an address; without an access list everybody is on it."""
         cdef int group
-        return ADMIT_LISTED if self.proxy is None else self.proxy.admission.admit(
-            listener, source, self.layer.now, &group)
+        return ADMIT_LISTED if self.proxy is None else self.proxy.admission.admit(listener, source, &group)
 
     cdef void _enlist(self, uint32_t slot, bint listed) noexcept nogil:
         """A peer that came in is on the access list, or is not."""

@@ -6,6 +6,7 @@ from sipcore.base.trie cimport Trie
 
 cdef enum:
     MAX_GROUPS = 256
+    FOUND = 16
 
 cdef enum Admittance:
     ADMIT_LISTED = 0        # the group's number goes with it
@@ -22,9 +23,16 @@ cdef struct GroupRule:
     uint32_t burst
     Bucket bucket
 
+cdef struct Found:
+    uint32_t listener
+    uint8_t family
+    uint8_t ip[16]
+    int group
+
 
 cdef class Admission:
     cdef list tries                     # Trie by listener
+    cdef Found found[FOUND]             # what group_of found last, by the address's fourth byte
     cdef list limiters                  # SourceLimiter or None, by group
     cdef SourceLimiter unlisted         # what unlisted sources may send, each
     cdef GroupRule rules[MAX_GROUPS]
@@ -35,7 +43,7 @@ cdef class Admission:
     cdef uint32_t answer_rate           # 403 a second, to all whom the access list refuses
     cdef Bucket answers
 
-    cdef int admit(self, uint32_t listener, const Address* source, uint64_t now, int* group) noexcept
+    cdef int admit(self, uint32_t listener, const Address* source, int* group) noexcept
     cdef bint may_begin(self, int group, const Address* source, uint64_t now) noexcept
     cdef bint may_ask(self, int group, const Address* source, uint64_t now) noexcept
     cdef bint may_look(self, const Address* source, uint64_t now) noexcept

@@ -4,6 +4,7 @@ A listed source goes on with its group's number. From an unlisted one only what 
 will pass, and that at a limited rate; the rest costs a counter. From one of a denying group nothing passes.
 """
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcmp, memcpy, memset
 from sipcore.base.address cimport Address
 from sipcore.base.bucket cimport SourceLimiter, bucket_take
 from sipcore.base.trie cimport Trie
@@ -36,6 +37,7 @@ cdef class Admission:
         for trie in self.tries:
             if not isinstance(trie, Trie):
                 raise TypeError(f"not a Trie: {trie!r}")
+        memset(self.found, 0xFF, sizeof(self.found))
         self.limiters = []
         if unlisted not in ("deny", "forbid"):
             raise ValueError(f"unlisted sources are met with deny or forbid, not {unlisted!r}")
@@ -62,19 +64,28 @@ cdef class Admission:
         rule.dialog_methods = _bits(dialog_methods)
         rule.rate = <uint32_t>group_rate
         rule.burst = <uint32_t>(group_burst if group_burst else 2 * group_rate)
+        memset(self.found, 0xFF, sizeof(self.found))
         self.limiters.append(SourceLimiter(rate, burst if burst else 2 * rate, self.sources) if rate else None)
         self.groups += 1
         return self.groups - 1
 
     cdef int group_of(self, uint32_t listener, const Address* address) noexcept:
-        """The group of an address on a listener, -1 for none."""
+        """The group of an address on a listener, -1 for none. The same few are asked for again and again: every message
+        has a source and a target."""
         cdef int64_t value
+        cdef Found* found = &self.found[address.ip[3] & (FOUND - 1)]
+        if found.listener == listener and memcmp(found.ip, address.ip, 16) == 0 and found.family == address.family:
+            return found.group
         if listener >= <uint32_t>len(self.tries):
             return -1
         value = (<Trie>self.tries[listener]).find(address)
-        return <int>value if value < self.groups else -1
+        found.listener = listener
+        found.family = address.family
+        memcpy(found.ip, address.ip, 16)
+        found.group = <int>value if value < self.groups else -1
+        return found.group
 
-    cdef int admit(self, uint32_t listener, const Address* source, uint64_t now, int* group) noexcept:
+    cdef int admit(self, uint32_t listener, const Address* source, int* group) noexcept:
         """The Admittance of a packet; group gets the group's number, or -1."""
         group[0] = self.group_of(listener, source)
         if group[0] >= 0:

@@ -119,7 +119,7 @@ cdef class Proxy(Forwarding):
             admittance = self.admission.rules[self.group].admittance if self.group < <int>self.admission.groups \
                 else ADMIT_SILENT
         else:
-            admittance = self.admission.admit(listener, source, now, &self.group)
+            admittance = self.admission.admit(listener, source, &self.group)
         self.listed = self._is_listed(source, admittance == ADMIT_LISTED)
         if not self.listed:
             if admittance == ADMIT_SILENT:

@@ -86,7 +86,7 @@ cdef class Wayfinding(Guarding):
         if record != NULL and (address_same_host(to, &record.caller) or address_same_host(to, &record.callee)):
             return True
         for i in range(self.listener_count):
-            if self.admission.admit(i, to, self.now, &group) == ADMIT_LISTED:
+            if self.admission.admit(i, to, &group) == ADMIT_LISTED:
                 return True
         return False
 
