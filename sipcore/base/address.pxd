@@ -1,5 +1,6 @@
 """An IP address and port in a fixed 24-byte form: what sockets, the trie and the transactions share."""
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.string cimport memcmp, memcpy
 from .slice cimport Slice
 
 cdef enum Transport:
@@ -32,7 +33,6 @@ cdef enum:
 
 
 cdef bint address_equal(const Address* a, const Address* b) noexcept nogil
-cdef bint address_same_host(const Address* a, const Address* b) noexcept nogil
 cdef bint address_is_host(const Address* a) noexcept nogil
 cdef int parse_ip(Slice text, Address* out) noexcept nogil
 cdef uint32_t render_ip(const Address* a, uint8_t* out, bint brackets) noexcept nogil
@@ -42,3 +42,40 @@ cdef bint is_secure(int transport) noexcept nogil
 cdef bint is_websocket(int transport) noexcept nogil
 cdef int transport_number(str name) except -1
 cdef str transport_name(int transport)
+
+
+cdef inline bint address_same_host(const Address* a, const Address* b) noexcept nogil:
+    """Same IP address; an IPv6 scope counts where both have one."""
+    cdef uint32_t x, y
+    if a.family != b.family:
+        return False
+    if a.family == 4:
+        memcpy(&x, a.ip, 4)
+        memcpy(&y, b.ip, 4)
+        return x == y
+    return memcmp(a.ip, b.ip, 16) == 0 and (
+        (a.scope ^ b.scope) & ~SCOPE_FLOW == 0 or (a.transport | b.transport) != TRANSPORT_UDP)
+
+
+cdef inline bint read_quad(const uint8_t* p, uint32_t n, uint8_t* quad) noexcept nogil:
+    """Whether the n bytes at p are four numbers up to 255, no leading zeros, with dots between; the numbers then."""
+    cdef uint32_t i, value = 0, digits = 0, part = 0
+    cdef uint8_t digit
+    for i in range(n):
+        digit = <uint8_t>(p[i] - c'0')
+        if digit <= 9:
+            value = value * 10 + digit
+            if value > 255 or (digits and value == digit):
+                return False
+            digits += 1
+        elif p[i] == c'.' and digits and part < 3:
+            quad[part] = <uint8_t>value
+            part += 1
+            value = 0
+            digits = 0
+        else:
+            return False
+    if part != 3 or digits == 0:
+        return False
+    quad[3] = <uint8_t>value
+    return True

@@ -1,7 +1,7 @@
 """Addresses between text and the fixed form. IPv4 text is read by hand (it stands in every Via and URI);
 IPv6 goes through inet_pton, and IPv4-mapped addresses become IPv4 (one peer, one address)."""
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
-from libc.string cimport memcmp, memcpy, memset
+from libc.string cimport memchr, memcmp, memcpy, memset
 from .slice cimport Slice
 
 cdef extern from "arpa/inet.h" nogil:
@@ -27,31 +27,18 @@ cdef bint is_websocket(int transport) noexcept nogil:
     return transport == TRANSPORT_WS or transport == TRANSPORT_WSS
 
 
-cdef bint address_same_host(const Address* a, const Address* b) noexcept nogil:
-    """Same IP address; an IPv6 scope counts where both have one."""
-    if a.family != b.family or memcmp(a.ip, b.ip, 4 if a.family == 4 else 16) != 0:
-        return False
-    return (a.scope ^ b.scope) & ~SCOPE_FLOW == 0 or a.family == 4 or (a.transport | b.transport) != TRANSPORT_UDP
-
-
 cdef int parse_ip(Slice text, Address* out) noexcept nogil:
     """Read an IPv4 literal or an IPv6 literal (with or without brackets) into out.
 
     Port and transport of out stay as they are. Returns 0, or -1 where text is no address literal; leading
     zeros in IPv4 are refused because peers read them as octal or as decimal.
     """
-    cdef uint32_t i = 0, part, digits
-    cdef int n = 0
     cdef uint8_t quad[16]
     cdef char copy[46]
-    cdef bint v6 = False
-    for i in range(text.n):
-        if text.p[i] == 0:
-            # inet_pton would not see what stands behind it.
+    if not read_quad(text.p, text.n, quad):
+        # inet_pton would not see what stands behind a zero byte.
+        if text.n == 0 or memchr(text.p, c':', text.n) == NULL or memchr(text.p, 0, text.n) != NULL:
             return -1
-        if text.p[i] == c':':
-            v6 = True
-    if v6:
         if text.n >= 2 and text.p[0] == c'[' and text.p[text.n - 1] == c']':
             text.p += 1
             text.n -= 2
@@ -62,33 +49,12 @@ cdef int parse_ip(Slice text, Address* out) noexcept nogil:
         memset(quad, 0, 16)
         if inet_pton(AF_INET6, copy, quad) != 1:
             return -1
-        out.scope = 0
-        if memcmp(quad, b"\0\0\0\0\0\0\0\0\0\0\xff\xff", 12) == 0:
-            out.family = 4
-            memset(out.ip, 0, 16)
-            memcpy(out.ip, &quad[12], 4)
-        else:
+        if memcmp(quad, b"\0\0\0\0\0\0\0\0\0\0\xff\xff", 12) != 0:
+            out.scope = 0
             out.family = 6
             memcpy(out.ip, quad, 16)
-        return 0
-    i = 0
-    while n < 4:
-        part = 0
-        digits = 0
-        while i < text.n and c'0' <= text.p[i] <= c'9' and digits < 4:
-            part = part * 10 + (text.p[i] - c'0')
-            digits += 1
-            i += 1
-        if digits == 0 or digits > 3 or part > 255 or (digits > 1 and text.p[i - digits] == c'0'):
-            return -1
-        quad[n] = <uint8_t>part
-        n += 1
-        if n < 4:
-            if i >= text.n or text.p[i] != c'.':
-                return -1
-            i += 1
-    if i != text.n:
-        return -1
+            return 0
+        memcpy(quad, &quad[12], 4)
     out.family = 4
     out.scope = 0
     memset(out.ip, 0, 16)

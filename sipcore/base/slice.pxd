@@ -35,13 +35,18 @@ cdef inline uint8_t slice_at(Slice s, uint32_t i) noexcept nogil:
 cdef inline bint same_bytes(const uint8_t* a, const uint8_t* b, uint32_t n) noexcept nogil:
     """memcmp() == 0 for the short texts of a message, in line: words of eight bytes, the last two overlapping."""
     cdef uint64_t x, y
-    cdef uint32_t i = 0
+    cdef uint32_t v, w, i = 0
+    if n < 4:
+        # The first, the middle and the last byte are all there are.
+        return n == 0 or (a[0] == b[0] and a[n >> 1] == b[n >> 1] and a[n - 1] == b[n - 1])
     if n < 8:
-        while i < n:
-            if a[i] != b[i]:
-                return False
-            i += 1
-        return True
+        memcpy(&v, a, 4)
+        memcpy(&w, b, 4)
+        if v != w:
+            return False
+        memcpy(&v, a + n - 4, 4)
+        memcpy(&w, b + n - 4, 4)
+        return v == w
     while i < n:
         if i + 8 > n:
             i = n - 8

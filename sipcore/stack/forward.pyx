@@ -5,12 +5,12 @@ without a transaction.
 """
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from sipcore.base.address cimport SCOPE_FLOW, Address, TRANSPORT_UDP, is_secure
+from sipcore.base.siphash cimport siphash13
 from sipcore.base.slice cimport Slice, slice_empty, slice_from, slice_of
 from sipcore.stack.counters cimport *
 from sipcore.stack.hop cimport HOP_NAME
 from sipcore.stack.identity cimport BRANCH_TEXT, BranchParts, NO_SLOT, TAG_TEXT
 from sipcore.stack.listener cimport is_listener
-from sipcore.stack.loop cimport loop_hash
 from sipcore.stack.mediahook cimport HOOK_LEAVE, HOOK_REPLACE
 from sipcore.stack.plan cimport Passage, plan_request, plan_routing
 from sipcore.stack.record cimport Record
@@ -19,7 +19,7 @@ from sipcore.stack.tx cimport NO_RECORD, NO_TX, ROLE_PROXY, SERVER_TRYING, TX_BE
 from sipcore.stack.verdict cimport ACTION_FORWARD, ACTION_REJECT, Target, Verdict
 from sipcore.wire.edit cimport edit_size
 from sipcore.wire.index cimport Msg, index_message, msg_value
-from sipcore.wire.tables cimport H_CALL_ID, METHOD_ACK, METHOD_INVITE, METHOD_PRACK, METHOD_UPDATE
+from sipcore.wire.tables cimport H_CALL_ID, METHOD_INVITE, METHOD_PRACK, METHOD_UPDATE
 from sipcore.wire.uri cimport SCHEME_SIPS
 from sipcore.wire.values cimport msg_max_forwards, msg_uri
 
@@ -332,7 +332,7 @@ cdef class Forwarding(Wayfinding):
             self._trouble("; ".join(text for text in (smaller.note, smaller.warn) if text))
         return smaller
 
-    cdef void on_ack(self, uint32_t listener, const Address* source, uint32_t slot) noexcept:
+    cdef void on_ack(self, uint32_t listener, const Address* source, uint32_t slot, uint64_t key) noexcept:
         """The ACK to a 2xx: forwarded on its token, without a transaction (16.11); any other ends here."""
         cdef Msg* m = &self.msg
         cdef BranchParts parts
@@ -361,10 +361,10 @@ cdef class Forwarding(Wayfinding):
         passage.listener_in = &self.listeners[listener]
         passage.listener_out = passage.listener_route = &self.listeners[out]
         passage.source = source
-        # The same ACK again must get the same branch (16.11).
-        self.identity.put_branch(self.branch_text, NO_SLOT,
-                                 <uint32_t>self.key_of(m, METHOD_ACK, m.method_text),
-                                 loop_hash(&self.identity.table_key, m))
+        # The same ACK again must get the same branch (16.11), which tells nobody where the table keeps what. That it
+        # loops Max-Forwards alone says.
+        key = siphash13(&self.identity.table_key, <uint8_t*>&key, sizeof(key))
+        self.identity.put_branch(self.branch_text, NO_SLOT, <uint32_t>key, <uint32_t>(key >> 32))
         passage.branch = slice_of(self.branch_text, BRANCH_TEXT)
         passage.token = slice_of(self.token_text, 0)
         passage.body = NULL

@@ -12,5 +12,6 @@ cdef enum HopFault:
 cdef int uri_transport(const Uri* uri) noexcept nogil
 cdef uint16_t default_port(int transport) noexcept nogil
 cdef int hop_address(Slice text, Address* out) noexcept nogil
+cdef int hop_of_uri(const Uri* uri, Address* out) noexcept nogil
 cdef object hop_of_address(const Address* address)
 cdef int address_of_hop(object hop, Address* out) except -1

@@ -6,6 +6,7 @@ from sipcore.base.address cimport (
     address_host, parse_ip, transport_name, transport_number,
 )
 from sipcore.base.slice cimport Slice, slice_of
+from sipcore.wire.scan cimport host_address
 from sipcore.wire.uri cimport SCHEME_SIP, SCHEME_SIPS, SCHEME_TEL, Uri, parse_uri
 from sipcore.wire.via cimport transport_of
 
@@ -42,22 +43,25 @@ cdef uint16_t default_port(int transport) noexcept nogil:
 
 
 cdef int hop_address(Slice text, Address* out) noexcept nogil:
+    """As hop_of_uri, of what is perhaps no URI."""
+    cdef Uri uri
+    return 400 if parse_uri(text, &uri) != 0 else hop_of_uri(&uri, out)
+
+
+cdef int hop_of_uri(const Uri* uri, Address* out) noexcept nogil:
     """Where a URI leads; HOP_OK, HOP_NAME where a name stands there (transport and port are set, 0 for no port), or
     the status to answer with."""
-    cdef Uri uri
     cdef int transport
-    if parse_uri(text, &uri) != 0:
-        return 400
     if uri.scheme == SCHEME_TEL:
         return 404
     if uri.scheme != SCHEME_SIP and uri.scheme != SCHEME_SIPS:
         return 416
-    transport = uri_transport(&uri)
+    transport = uri_transport(uri)
     if transport == TRANSPORT_OTHER:
         return 503
     out.transport = <uint8_t>transport
     out.port = uri.port
-    if parse_ip(uri.maddr if uri.maddr.n else uri.host, out) != 0:
+    if (parse_ip(uri.maddr, out) if uri.maddr.n else host_address(uri.host, uri.host_kind, uri.quad, out)) != 0:
         return HOP_NAME
     if out.port == 0:
         out.port = default_port(transport)

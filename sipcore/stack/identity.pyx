@@ -3,7 +3,7 @@ beside the address is what keeps a stranger from making one up, so no table has 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 from sipcore.base.address cimport Address
-from sipcore.base.base32 cimport BASE32_U64, base32_digit, get_base32_u64, put_base32_u64
+from sipcore.base.base32 cimport BASE32_U64, base32_digit, get_base32, get_base32_u64, put_base32_u64
 from sipcore.base.siphash cimport (
     SipKey, SipState, key_from, siphash24, siphash24_init, siphash_final, siphash_update, siphash_update_word,
 )
@@ -65,22 +65,13 @@ cdef class Identity:
 
     cdef bint get_branch(self, Slice text, BranchParts* out) noexcept nogil:
         """Whether text is a branch that a worker with our secret made; out then has its parts."""
-        cdef uint64_t word, check, loop = 0
-        cdef int i
-        cdef uint8_t c
+        cdef uint64_t word, check, loop
         if text.n != BRANCH_TEXT or memcmp(text.p, b"z9hG4bK", COOKIE) != 0:
             return False
         if get_base32_u64(text.p + COOKIE, &word) or get_base32_u64(text.p + COOKIE + BASE32_U64, &check):
             return False
-        for i in range(7):
-            c = text.p[COOKIE + 2 * BASE32_U64 + i]
-            if c'0' <= c <= c'9':
-                c -= c'0'
-            elif c'a' <= c <= c'v':
-                c -= c'a' - 10
-            else:
-                return False
-            loop = loop << 5 | c
+        if get_base32(text.p + COOKIE + 2 * BASE32_U64, 7, &loop):
+            return False
         if loop & 7 or _branch_check(&self.branch_key, word, <uint32_t>(loop >> 3)) != check:
             return False
         out.loop = <uint32_t>(loop >> 3)

@@ -42,7 +42,7 @@ cdef class Layer(Transactions):
     # what a core adds
     cdef void on_malformed(self, uint32_t listener, const Address* source, int fault) noexcept
     cdef void on_request(self, uint32_t listener, const Address* source, uint64_t key) noexcept
-    cdef void on_ack(self, uint32_t listener, const Address* source, uint32_t slot) noexcept
+    cdef void on_ack(self, uint32_t listener, const Address* source, uint32_t slot, uint64_t key) noexcept
     cdef void on_cancel(self, uint32_t listener, const Address* source, uint32_t slot) noexcept
     cdef void on_response(self, uint32_t slot) noexcept
     cdef void on_timeout(self, uint32_t slot, bint transport) noexcept

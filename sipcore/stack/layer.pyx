@@ -19,7 +19,7 @@ from sipcore.stack.counters cimport (
     C_COUNT, C_DATAGRAMS_IN, C_KEEPALIVES, C_MALFORMED_REQUESTS, C_MALFORMED_RESPONSES, C_REQUESTS_IN, C_RESPONSES_IN,
     C_RETRANSMISSIONS_IN, C_RETRANSMISSIONS_OUT, C_STRAY_ACKS, C_STRAY_RESPONSES, C_TRANSPORT_ERRORS, C_ANSWERED,
 )
-from sipcore.stack.hop cimport HOP_OK, address_of_hop, default_port, hop_address, hop_of_address
+from sipcore.stack.hop cimport HOP_OK, address_of_hop, default_port, hop_address, hop_of_address, hop_of_uri
 from sipcore.stack.identity cimport TAG_TEXT
 from sipcore.stack.listener cimport MAX_LISTENERS, choose_listener, make_listener
 from sipcore.stack.servertx cimport server_on_ack, server_on_request, server_on_response, server_on_timer
@@ -250,7 +250,7 @@ cdef class Layer(Transactions):
                 if not step & STEP_PASS:
                     self.settle(slot)
                     return
-            self.on_ack(listener, source, slot)
+            self.on_ack(listener, source, slot, key)
             return
         slot = self.find(key)
         if slot == NO_TX:
@@ -421,7 +421,7 @@ cdef class Layer(Transactions):
     cdef void on_request(self, uint32_t listener, const Address* source, uint64_t key) noexcept:
         self.answer(listener, source, 501, slice_empty(), slice_empty())
 
-    cdef void on_ack(self, uint32_t listener, const Address* source, uint32_t slot) noexcept:
+    cdef void on_ack(self, uint32_t listener, const Address* source, uint32_t slot, uint64_t key) noexcept:
         self.counters[<int>C_STRAY_ACKS] += 1
 
     cdef void on_cancel(self, uint32_t listener, const Address* source, uint32_t slot) noexcept:
@@ -441,7 +441,10 @@ cdef class Layer(Transactions):
         is the number of the name that is expected there."""
         cdef int found
         memset(out, 0, sizeof(Address))
-        found = hop_address(uri, out)
+        if uri.p == self.msg.uri_text.p and uri.n == self.msg.uri_text.n and msg_uri(&self.msg) == 0:
+            found = hop_of_uri(&self.msg.uri, out)
+        else:
+            found = hop_address(uri, out)
         if found == HOP_OK and is_secure(out.transport):
             out.scope = self.names.expected(address_host(out), out.port)
         return found

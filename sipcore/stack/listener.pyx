@@ -2,10 +2,11 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy, memset
 from sipcore.base.address cimport (
-    ADDRESS_TEXT, Address, TRANSPORT_TLS, TRANSPORT_WSS, address_is_host, address_same_host, is_secure, parse_ip,
+    ADDRESS_TEXT, Address, TRANSPORT_TLS, TRANSPORT_WSS, address_is_host, address_same_host, is_secure,
     render_ip, transport_name,
 )
 from sipcore.stack.hop cimport default_port, uri_transport
+from sipcore.wire.scan cimport host_address
 from sipcore.wire.uri cimport SCHEME_SIP, SCHEME_SIPS, Uri
 
 
@@ -49,7 +50,7 @@ cdef int find_listener(const Listener* listeners, uint32_t count, const Uri* uri
     cdef uint16_t port
     if uri.scheme != SCHEME_SIP and uri.scheme != SCHEME_SIPS:
         return -1
-    if parse_ip(uri.host, &a) != 0:
+    if host_address(uri.host, uri.host_kind, uri.quad, &a) != 0:
         return -1
     transport = uri_transport(uri)
     port = uri.port if uri.port else default_port(transport)

@@ -7,7 +7,7 @@ Record-Route, another request URI, headers put in, replaced and taken out, short
 from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcpy, memset
 from sipcore.base.address cimport (
-    ADDRESS_TEXT, Address, address_from, address_same_host, parse_ip, render_ip, transport_number,
+    ADDRESS_TEXT, Address, address_from, address_same_host, render_ip, transport_number,
 )
 from sipcore.base.slice cimport Slice, slice_equal, slice_from, slice_iis, slice_of
 from sipcore.stack.identity cimport BRANCH_TEXT, TOKEN_TEXT
@@ -19,6 +19,7 @@ from sipcore.wire.edit cimport (
 from sipcore.wire.fault cimport FAULT_HEADERS_MANY, FAULT_URI_HEADERS
 from sipcore.wire.index cimport FORM_FOLDED, FORM_SPACED, NO_HEADER, Header, Msg, header_value, msg_find, msg_has
 from sipcore.wire.nameaddr cimport NameAddr, next_value, parse_name_addr
+from sipcore.wire.scan cimport host_address
 from sipcore.wire.tables cimport (
     H_CONTENT_LENGTH, H_MAX_FORWARDS, H_RECORD_ROUTE, H_ROUTE, H_VIA, header_compact,
 )
@@ -146,7 +147,8 @@ cdef void plan_via_source(Edit* e, Msg* m, const Address* source) noexcept nogil
     cdef Slice text
     sent_by.family = 0
     sent_by.transport = source.transport
-    differs = parse_ip(m.via.host, &sent_by) != 0 or not address_same_host(&sent_by, source)
+    differs = (host_address(m.via.host, m.via.host_kind, m.via.quad, &sent_by) != 0
+               or not address_same_host(&sent_by, source))
     if m.via.received_text.n:
         # Whatever the sender claims, only we know where it came from.
         differs = True

@@ -8,6 +8,9 @@ from sipcore.base.address cimport Address
 from sipcore.base.slice cimport Slice
 from sipcore.base.wheel cimport Wheel
 
+cdef enum:
+    SECOND_TEXT = 19        # bytes of a time up to the second
+
 cdef enum RecordState:
     RECORD_FREE = 0
     RECORD_TRYING           # INVITE forwarded
@@ -87,8 +90,11 @@ cdef class Journal:
     cdef uint32_t capacity
     cdef readonly uint64_t dropped
     cdef public bint enabled        # False: lines are not wanted and not counted as dropped
+    cdef uint64_t second            # since 1970, and its text: many lines have the same
+    cdef uint8_t second_text[SECOND_TEXT]
 
     cdef uint8_t* begin(self, uint32_t room) noexcept nogil
+    cdef uint8_t* begin_line(self, uint8_t* o, uint64_t ms) noexcept nogil
     cdef void end(self, uint8_t* o) noexcept nogil
     cdef bint has_room(self) noexcept nogil
     cdef void drop_first(self, uint32_t n) noexcept nogil

@@ -9,6 +9,7 @@ from libc.string cimport memcpy, memmove, memset, strlen
 from libc.time cimport gmtime_r, time_t, tm
 from sipcore.base.address cimport Address, render_ip
 from sipcore.base.decimal cimport put_number
+from sipcore.base.runs cimport run_of_plain
 from sipcore.base.slice cimport Slice, slice_from, slice_of
 from sipcore.base.wheel cimport Wheel
 
@@ -36,13 +37,20 @@ cdef uint8_t* put_text(uint8_t* o, const char* text) noexcept nogil:
 
 cdef uint8_t* put_json(uint8_t* o, Slice text) noexcept nogil:
     """Write text as a JSON string with its quotes; bytes outside printable ASCII as \\u00XX. Needs 6n + 2 bytes."""
-    cdef uint32_t i
+    cdef uint32_t i = 0, plain
     cdef uint8_t c
     cdef const char* hexadecimal = "0123456789abcdef"
     o[0] = c'"'
     o += 1
-    for i in range(text.n):
+    while i < text.n:
+        plain = run_of_plain(text.p, i, text.n) - i
+        memcpy(o, text.p + i, plain)
+        o += plain
+        i += plain
+        if i == text.n:
+            break
         c = text.p[i]
+        i += 1
         if c < 32 or c > 126:
             o = put_text(o, b"\\u00")
             o[0] = hexadecimal[c >> 4]
@@ -66,13 +74,11 @@ cdef uint8_t* _put_digits(uint8_t* o, int value, int width) noexcept nogil:
     return o + width
 
 
-cdef uint8_t* _put_time(uint8_t* o, uint64_t ms) noexcept nogil:
-    """RFC 3339 in UTC with milliseconds, quoted."""
-    cdef time_t seconds = <time_t>(ms // 1000)
+cdef void _put_second(uint8_t* o, time_t seconds) noexcept nogil:
+    """The SECOND_TEXT bytes of RFC 3339 in UTC up to the second."""
     cdef tm t
     gmtime_r(&seconds, &t)
-    o[0] = c'"'
-    o = _put_digits(o + 1, t.tm_year + 1900, 4)
+    o = _put_digits(o, t.tm_year + 1900, 4)
     o[0] = c'-'
     o = _put_digits(o + 1, t.tm_mon + 1, 2)
     o[0] = c'-'
@@ -82,10 +88,7 @@ cdef uint8_t* _put_time(uint8_t* o, uint64_t ms) noexcept nogil:
     o[0] = c':'
     o = _put_digits(o + 1, t.tm_min, 2)
     o[0] = c':'
-    o = _put_digits(o + 1, t.tm_sec, 2)
-    o[0] = c'.'
-    o = _put_digits(o + 1, <int>(ms % 1000), 3)
-    return put_text(o, b'Z"')
+    _put_digits(o + 1, t.tm_sec, 2)
 
 
 cdef uint8_t* _put_address(uint8_t* o, const Address* a) noexcept nogil:
@@ -107,6 +110,7 @@ cdef class Journal:
             raise MemoryError
         self.capacity = capacity
         self.enabled = True
+        _put_second(self.second_text, 0)
 
     def __dealloc__(self):
         free(self.text)
@@ -119,6 +123,17 @@ cdef class Journal:
             self.dropped += 1
             return NULL
         return self.text + self.n
+
+    cdef uint8_t* begin_line(self, uint8_t* o, uint64_t ms) noexcept nogil:
+        """Write '{"time":' and the time, ms since 1970, as RFC 3339 in UTC with milliseconds."""
+        cdef uint64_t seconds = ms // 1000
+        if seconds != self.second:
+            self.second = seconds
+            _put_second(self.second_text, <time_t>seconds)
+        o = put_text(o, b'{"time":"')
+        memcpy(o, self.second_text, SECOND_TEXT)
+        o[SECOND_TEXT] = c'.'
+        return put_text(_put_digits(o + SECOND_TEXT + 1, <int>(ms % 1000), 3), b'Z"')
 
     cdef bint has_room(self) noexcept nogil:
         """Whether one more line of any length is taken, or none is wanted."""
@@ -139,7 +154,7 @@ cdef class Journal:
         cdef uint8_t* o = self.begin(n + 64)
         if o == NULL:
             return
-        o = _put_time(put_text(o, b'{"time":'), at)
+        o = self.begin_line(o, at)
         o[0] = c','
         memcpy(o + 1, <const char*>fields, n)
         self.end(put_text(o + 1 + n, b"}\n"))
@@ -229,8 +244,7 @@ cdef class Records:
         cdef uint8_t* o = self.journal.begin(LINE_ROOM + media.n)
         if o == NULL:
             return
-        o = put_text(o, b'{"time":')
-        o = _put_time(o, now + self.wall)
+        o = self.journal.begin_line(o, now + self.wall)
         o = put_text(o, b',"event":"call","call_id":')
         o = put_json(o, slice_of(r.call_id, r.call_id_n))
         o = put_text(o, b',"from":')
@@ -273,8 +287,7 @@ cdef class Records:
         cdef uint8_t* o = self.journal.begin(LINE_ROOM)
         if o == NULL:
             return
-        o = put_text(o, b'{"time":')
-        o = _put_time(o, now + self.wall)
+        o = self.journal.begin_line(o, now + self.wall)
         o = put_text(o, b',"event":"transfer","call_id":')
         o = put_json(o, slice_of(r.call_id, r.call_id_n))
         o = put_text(o, b',"cseq":')

@@ -258,7 +258,7 @@ cdef class UserAgentServer(Holding):
         server.respond(self.now, 487)
         self._tell(handler, "on_cancel", server, None)
 
-    cdef void on_ack(self, uint32_t listener, const Address* source, uint32_t slot) noexcept:
+    cdef void on_ack(self, uint32_t listener, const Address* source, uint32_t slot, uint64_t key) noexcept:
         if not self._acknowledged():
             self.counters[<int>C_STRAY_ACKS] += 1
 

@@ -2,7 +2,7 @@
 from libc.stdint cimport uint32_t, uint64_t
 from sipcore.base.slice cimport Slice, slice_at, slice_bytes, slice_from, slice_of
 from .fault cimport FAULT_CSEQ_METHOD, FAULT_CSEQ_NUMBER, FAULT_NUMBER, wire_fault
-from .scan cimport CH_DIGIT, CH_TOKEN, is_class, skip_lws, trim_lws
+from .scan cimport CH_DIGIT, CH_TOKEN, is_class, skip_class, skip_lws, trim_lws
 
 
 cdef int parse_cseq(Slice text, uint32_t* number, Slice* method) noexcept nogil:
@@ -22,9 +22,7 @@ cdef int parse_cseq(Slice text, uint32_t* number, Slice* method) noexcept nogil:
     start = skip_lws(text, i)
     if start == i:
         return FAULT_CSEQ_METHOD
-    i = start
-    while i < text.n and is_class(slice_at(text, i), CH_TOKEN):
-        i += 1
+    i = skip_class(text.p, start, text.n, CH_TOKEN)
     if i == start or skip_lws(text, i) != text.n:
         return FAULT_CSEQ_METHOD
     number[0] = <uint32_t>value

@@ -1,15 +1,16 @@
 """name-addr = [ display-name ] LAQUOT addr-spec RAQUOT, or a bare addr-spec, with header parameters.
 
-The brackets are found by memchr (no "<" or ">" can stand in a URI), so that the URI is walked once only, by
+The brackets are found first (no "<" or ">" can stand in a URI), so that the URI is walked once only, by
 whoever parses it. Bare URIs carry no parameters, headers or commas of their own (RFC 3261 20.10).
 """
 import re
 
 from libc.stdint cimport int32_t, uint8_t, uint32_t
-from libc.string cimport memchr, memset
+from libc.string cimport memset
+from sipcore.base.runs cimport run_to_byte
 from sipcore.base.slice cimport Slice, slice_at, slice_bytes, slice_from, slice_iis, slice_of
 from .fault cimport (FAULT_ADDR_SPEC, FAULT_BRACKET, FAULT_DISPLAY, FAULT_LIST, FAULT_PARAM, FAULT_TAG, wire_fault)
-from .scan cimport CH_DISPLAY, CH_OPAQUE, Param, is_class, scan_param, scan_quoted, skip_lws, trim_lws
+from .scan cimport CH_DISPLAY, CH_OPAQUE, Param, is_class, scan_param, scan_quoted, skip_class, skip_lws, trim_lws
 from .uri import URI
 
 
@@ -59,9 +60,8 @@ cdef int parse_name_addr(Slice text, NameAddr* out) noexcept nogil:
     The URI inside is delimited, not checked: parse_uri does that. Returns 0 or a fault code; FAULT_TAG also
     where a tag is empty or given twice, because two readers could take different ones.
     """
-    cdef uint32_t i = 0, start
+    cdef uint32_t i = 0, start, close
     cdef int32_t after
-    cdef const uint8_t* close
     memset(out, 0, sizeof(NameAddr))
     text = trim_lws(text)
     out.text = text
@@ -77,11 +77,10 @@ cdef int parse_name_addr(Slice text, NameAddr* out) noexcept nogil:
             return FAULT_DISPLAY
     elif slice_at(text, 0) != c'<':
         while i < text.n:
-            while i < text.n and is_class(slice_at(text, i), CH_DISPLAY):
-                i += 1
-                out.display.n = i
-            start = i
-            i = skip_lws(text, i)
+            start = skip_class(text.p, i, text.n, CH_DISPLAY)
+            if start > i:
+                out.display.n = start
+            i = skip_lws(text, start)
             if i == start:
                 break
         if i == text.n or slice_at(text, i) != c'<':
@@ -95,12 +94,12 @@ cdef int parse_name_addr(Slice text, NameAddr* out) noexcept nogil:
             return FAULT_DISPLAY
         out.display.p = text.p
     i += 1
-    close = <const uint8_t*>memchr(text.p + i, c'>', text.n - i)
-    if close == NULL:
+    close = run_to_byte(text.p, i, text.n, c'>')
+    if close == text.n:
         return FAULT_BRACKET
     out.brackets = True
-    out.uri = slice_of(text.p + i, <uint32_t>(close - text.p) - i)
-    i = skip_lws(text, <uint32_t>(close - text.p) + 1)
+    out.uri = slice_of(text.p + i, close - i)
+    i = skip_lws(text, close + 1)
     if i == text.n:
         return 0
     return _scan_params(out, i) if slice_at(text, i) == c';' else FAULT_PARAM
@@ -114,7 +113,6 @@ cdef int next_value(Slice* rest, Slice* item) noexcept nogil:
     cdef Slice s = rest[0]
     cdef uint32_t i = skip_lws(s, 0), start = i
     cdef int32_t after
-    cdef const uint8_t* close
     cdef uint8_t c
     if i == s.n:
         rest[0] = slice_of(s.p + i, 0)
@@ -129,10 +127,10 @@ cdef int next_value(Slice* rest, Slice* item) noexcept nogil:
                 return after
             i = <uint32_t>after
         elif c == c'<':
-            close = <const uint8_t*>memchr(s.p + i, c'>', s.n - i)
-            if close == NULL:
+            i = run_to_byte(s.p, i, s.n, c'>')
+            if i == s.n:
                 return FAULT_BRACKET
-            i = <uint32_t>(close - s.p) + 1
+            i += 1
         else:
             i += 1
     item[0] = trim_lws(slice_of(s.p + start, i - start))

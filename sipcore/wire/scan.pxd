@@ -5,6 +5,9 @@ allocates; each byte is looked at once. LWS is space, tab and folds (CRLF follow
 anywhere else is no LWS and so no part of any value.
 """
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t
+from libc.string cimport memcpy, memset
+from sipcore.base.address cimport Address, parse_ip, read_quad
+from sipcore.base.runs cimport run_of_plain
 from sipcore.base.slice cimport Slice, slice_at, slice_of
 from .fault cimport FAULT_HOST, FAULT_PARAM, FAULT_PORT, FAULT_QUOTE
 
@@ -88,11 +91,21 @@ cdef inline bint is_class(uint8_t c, uint16_t kind) noexcept nogil:
     return CHARS[c] & kind != 0
 
 
+cdef inline uint32_t skip_class(const uint8_t* p, uint32_t i, uint32_t stop, uint16_t kind) noexcept nogil:
+    """The first index from i on, before stop, that is not of class kind: one that has what run_of_plain skips."""
+    i = run_of_plain(p, i, stop)
+    while i < stop and is_class(p[i], kind):
+        i = run_of_plain(p, i + 1, stop)
+    return i
+
+
 cdef inline uint32_t skip_lws(Slice s, uint32_t i) noexcept nogil:
     """The first index from i on that is no LWS."""
     cdef uint8_t c
     while i < s.n:
         c = slice_at(s, i)
+        if c > c' ':
+            break
         if c == c' ' or c == c'\t':
             i += 1
         elif c == c'\r' and i + 2 < s.n and slice_at(s, i + 1) == c'\n' and (
@@ -109,7 +122,7 @@ cdef inline Slice trim_lws(Slice s) noexcept nogil:
     cdef uint8_t c
     while s.n > start:
         c = slice_at(s, s.n - 1)
-        if c != c' ' and c != c'\t' and c != c'\r' and c != c'\n':
+        if c > c' ' or c != c' ' and c != c'\t' and c != c'\r' and c != c'\n':
             break
         s.n -= 1
     return slice_of(s.p + start, s.n - start)
@@ -165,9 +178,7 @@ cdef inline int32_t scan_param(Slice s, uint32_t i, Param* out) noexcept nogil:
     cdef int32_t after
     i = skip_lws(s, i)
     start = i
-    while i < s.n and is_class(slice_at(s, i), CH_TOKEN):
-        i += 1
-    stop = i
+    stop = i = skip_class(s.p, i, s.n, CH_TOKEN)
     if start == stop:
         return FAULT_PARAM
     out.name = slice_of(s.p + start, stop - start)
@@ -187,9 +198,9 @@ cdef inline int32_t scan_param(Slice s, uint32_t i, Param* out) noexcept nogil:
             i = <uint32_t>after
             stop = i
         else:
-            while i < s.n and is_class(slice_at(s, i), CH_VALUE):
-                i += 1
-                stop = i
+            after = <int32_t>skip_class(s.p, i, s.n, CH_VALUE)
+            if <uint32_t>after > i:
+                stop = i = <uint32_t>after
             out.value.n = i - <uint32_t>(out.value.p - s.p)
         i = skip_lws(s, i)
     out.text = slice_of(s.p + start, stop - start)
@@ -255,45 +266,43 @@ cdef inline int32_t scan_ipv6(Slice s, uint32_t i, Slice* host) noexcept nogil:
     return FAULT_HOST
 
 
-cdef inline int32_t scan_host(Slice s, uint32_t i, Slice* host, uint8_t* kind) noexcept nogil:
-    """Read host = hostname / IPv4address / IPv6reference from i on; kind becomes a HostKind.
+cdef inline uint32_t scan_ipv4(Slice s, uint32_t i, uint8_t* quad) noexcept nogil:
+    """The index after the IPv4address at i; 0 where there is none, or more of a host name stands behind it."""
+    cdef uint32_t stop = run_of_plain(s.p, i, s.n)
+    if not read_quad(s.p + i, stop - i, quad) or (stop < s.n and is_class(slice_at(s, stop), CH_HOST)):
+        return 0
+    return stop
+
+
+cdef inline int32_t scan_host(Slice s, uint32_t i, Slice* host, uint8_t* kind, uint8_t* quad) noexcept nogil:
+    """Read host = hostname / IPv4address / IPv6reference from i on; kind becomes a HostKind, quad an IPv4 address.
 
     A name whose last label does not begin with a letter is refused unless it is an IPv4 address without
     leading zeros: "10.1" or "010.0.0.1" mean different addresses to different readers.
     """
-    cdef uint32_t start = i, label = i, dots = 0, value = 0
+    cdef uint32_t start = i, label = i
     cdef uint8_t c
-    cdef bint numeric = True
     if i < s.n and slice_at(s, i) == c'[':
         kind[0] = HOST_IPV6
         return scan_ipv6(s, i, host)
+    i = scan_ipv4(s, start, quad)
+    if i:
+        kind[0] = HOST_IPV4
+        host[0] = slice_of(s.p + start, i - start)
+        return <int32_t>i
+    i = start
     while i < s.n:
         c = slice_at(s, i)
         if not is_class(c, CH_HOST):
             break
-        if c == c'.':
-            if i == label:
-                return FAULT_HOST
-            dots += 1
-            label = i + 1
-            value = 0
-        elif c'0' <= c <= c'9':
-            if i == label + 1 and value == 0:
-                numeric = False
-            value = value * 10 + (c - c'0')
-            if value > 255:
-                numeric = False
-                value = 256
-        else:
-            numeric = False
-            value = 256
         i += 1
+        if c == c'.':
+            if i == label + 1:
+                return FAULT_HOST
+            label = i
     if i == start:
         return FAULT_HOST
     host[0] = slice_of(s.p + start, i - start)
-    if numeric and dots == 3 and label < i:
-        kind[0] = HOST_IPV4
-        return <int32_t>i
     kind[0] = HOST_NAME
     if label == i:
         label -= 1
@@ -302,6 +311,17 @@ cdef inline int32_t scan_host(Slice s, uint32_t i, Slice* host, uint8_t* kind) n
     if not is_class(slice_at(s, label), CH_ALPHA) and slice_at(s, label) != c'_':
         return FAULT_HOST
     return <int32_t>i
+
+
+cdef inline int host_address(Slice host, uint8_t kind, const uint8_t* quad, Address* out) noexcept nogil:
+    """What scan_host has found as parse_ip reads it: 0, or -1 for a name."""
+    if kind == HOST_IPV4:
+        out.family = 4
+        out.scope = 0
+        memset(out.ip, 0, 16)
+        memcpy(out.ip, quad, 4)
+        return 0
+    return -1 if kind == HOST_NAME else parse_ip(host, out)
 
 
 cdef inline int32_t scan_port(Slice s, uint32_t i, uint16_t* port) noexcept nogil:

@@ -42,6 +42,7 @@ cdef int _address(Slice network, Slice family, Slice address, SdpConnection* out
     cdef Address ip
     cdef Slice host
     cdef uint8_t kind = 0
+    cdef uint8_t quad[4]
     cdef bint v6 = slice_is(family, b"IP6", 3)
     if not slice_is(network, b"IN", 2) or not (v6 or slice_is(family, b"IP4", 3)) or address.n == 0:
         return FAULT_SDP_CONNECTION
@@ -55,7 +56,7 @@ cdef int _address(Slice network, Slice family, Slice address, SdpConnection* out
         out.family = 6 if v6 else 4
         return WIRE_OK
     out.family = 0
-    if scan_host(address, 0, &host, &kind) != <int32_t>address.n or kind != HOST_NAME:
+    if scan_host(address, 0, &host, &kind, quad) != <int32_t>address.n or kind != HOST_NAME:
         return FAULT_SDP_CONNECTION
     return WIRE_OK
 

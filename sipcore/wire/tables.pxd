@@ -2,8 +2,9 @@
 
 The names, compact forms and flags of these ids stand in tables.pyx, in one table, and nowhere else.
 """
-from libc.stdint cimport uint8_t, uint32_t
-from sipcore.base.slice cimport Slice
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy
+from sipcore.base.slice cimport Slice, slice_iequal, slice_of
 
 cdef enum:                  # header ids
     H_OTHER = 0
@@ -100,16 +101,43 @@ cdef enum:                  # methods
     METHOD_PUBLISH
     METHOD_COUNT
 
-cdef enum CharClass:
-    CHAR_TOKEN = 1          # RFC 3261 25.1 token
-    CHAR_WORD = 2           # RFC 3261 25.1 word (Call-ID)
+cdef enum:
+    HEADER_HASH = 10                # bits
 
-cdef uint8_t* CHAR_CLASS       # [256] of CharClass bits
+cdef struct HeaderNames:
+    uint64_t factor
+    uint8_t slots[1 << HEADER_HASH]
+    uint8_t by_letter[256]
+    Slice names[H_COUNT]
 
-cdef uint8_t header_id(const uint8_t* name, uint32_t n) noexcept nogil
+cdef HeaderNames* HEADER_NAMES
+cdef uint8_t* WORD_CHARS        # [256]: whether it may stand in a word (Call-ID, RFC 3261 25.1)
+
 cdef uint8_t header_flags(uint8_t id) noexcept nogil
 cdef Slice header_name(uint8_t id) noexcept nogil
 cdef Slice header_compact(uint8_t id) noexcept nogil
 cdef uint8_t method_id(const uint8_t* text, uint32_t n) noexcept nogil
 cdef Slice method_name(uint8_t method) noexcept nogil
 cdef Slice reason_phrase(uint32_t status) noexcept nogil
+
+
+cdef inline uint32_t header_hash(const uint8_t* s, uint32_t n) noexcept nogil:
+    """Of two letters at least, in any case: those of the name's ends, four of each where it has so many."""
+    cdef uint32_t first = 0, last = 0
+    cdef uint64_t both
+    if n >= 4:
+        memcpy(&first, s, 4)
+        memcpy(&last, s + n - 4, 4)
+        both = (<uint64_t>last << 32 | first) | <uint64_t>0x2020202020202020
+    else:
+        both = <uint64_t>(s[0] | 0x20) << 8 | (s[n - 1] | 0x20)
+    return <uint32_t>(both * HEADER_NAMES.factor >> (64 - HEADER_HASH))
+
+
+cdef inline uint8_t header_id(const uint8_t* name, uint32_t n) noexcept nogil:
+    """The id of a header name in any case, long or compact; H_OTHER where it is unknown or empty."""
+    cdef uint8_t id
+    if n < 2:
+        return HEADER_NAMES.by_letter[name[0]] if n else <uint8_t>H_OTHER
+    id = HEADER_NAMES.slots[header_hash(name, n)]
+    return id if id and slice_iequal(HEADER_NAMES.names[id], slice_of(name, n)) else <uint8_t>H_OTHER

@@ -1,10 +1,10 @@
-"""The one table of header names, compact forms and flags; methods; reason phrases; character classes.
+"""The one table of header names, compact forms and flags; methods; reason phrases; the characters of a word.
 
-A name is found by a perfect hash over its length and three of its letters. The multipliers are searched when
-the module is loaded (a few milliseconds), so that adding a header is one line here and one in the enum.
+A name is found by a perfect hash over the letters of its ends. The factor is searched when the module is loaded (a few
+milliseconds), so that adding a header is one line here and one in the enum.
 """
-from libc.stdint cimport uint8_t, uint32_t
-from sipcore.base.slice cimport Slice, slice_equal, slice_iequal, slice_of
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from sipcore.base.slice cimport Slice, slice_equal, slice_of
 
 # (name, compact form, flags), in the order of HeaderId. Compact forms: RFC 3261 7.3.3, 3515, 3841, 3892, 4028,
 # 4474, 6665. SINGLE marks those whose repetition would be read differently by different peers.
@@ -109,39 +109,19 @@ REASONS = {
 }
 
 cdef enum:
-    HASH_SIZE = 1024
     REASON_SIZE = 701
 
-cdef uint8_t _slots[HASH_SIZE]
-cdef uint32_t _m0, _m1, _m2
+cdef HeaderNames _header_names
+HEADER_NAMES = &_header_names
 cdef uint8_t _flags[H_COUNT]
-cdef Slice _names[H_COUNT]
 cdef Slice _compacts[H_COUNT]
-cdef uint8_t _by_letter[256]
 cdef Slice _methods[METHOD_COUNT]
 cdef Slice _reasons[REASON_SIZE]
-cdef uint8_t _classes[256]
-CHAR_CLASS = &_classes[0]
+cdef uint8_t _words[256]
+WORD_CHARS = &_words[0]
 
 # The slices above point into these objects.
 _KEEP = []
-
-
-cdef inline uint32_t _hash(const uint8_t* s, uint32_t n) noexcept nogil:
-    return (n + (s[0] | 0x20) * _m0 + (s[n - 1] | 0x20) * _m1 + (s[n >> 1] | 0x20) * _m2) & (HASH_SIZE - 1)
-
-
-cdef uint8_t header_id(const uint8_t* name, uint32_t n) noexcept nogil:
-    """The id of a header name in any case, long or compact; H_OTHER where it is unknown or empty."""
-    cdef uint8_t id
-    if n == 1:
-        return _by_letter[name[0]]
-    if n == 0:
-        return H_OTHER
-    id = _slots[_hash(name, n)]
-    if id and slice_iequal(_names[id], slice_of(name, n)):
-        return id
-    return H_OTHER
 
 
 cdef uint8_t header_flags(uint8_t id) noexcept nogil:
@@ -150,7 +130,7 @@ cdef uint8_t header_flags(uint8_t id) noexcept nogil:
 
 cdef Slice header_name(uint8_t id) noexcept nogil:
     """The full name in its usual spelling; empty for H_OTHER."""
-    return _names[id]
+    return _header_names.names[id]
 
 
 cdef Slice header_compact(uint8_t id) noexcept nogil:
@@ -187,37 +167,34 @@ cdef Slice _keep(str text) except *:
 
 
 def _load() -> None:
-    global _m0, _m1, _m2
     cdef int i
     cdef bytes name
     if len(HEADERS) != H_COUNT or len(METHODS) != METHOD_COUNT:
         raise AssertionError("tables.pyx and tables.pxd list different headers or methods")
     for i, (full, compact, flags) in enumerate(HEADERS):
-        _names[i] = _keep(full)
+        _header_names.names[i] = _keep(full)
         _compacts[i] = _keep(compact)
         _flags[i] = flags
         if compact:
-            _by_letter[ord(compact)] = _by_letter[ord(compact.upper())] = <uint8_t>i
+            for letter in (compact, compact.upper()):
+                _header_names.by_letter[ord(letter)] = <uint8_t>i
     for i in range(1, METHOD_COUNT):
         _methods[i] = _keep(METHODS[i])
     for status, phrase in REASONS.items():
         _reasons[<int>status] = _keep(phrase)
     for i in range(256):
-        _classes[i] = 0
-        if chr(i).isascii() and (chr(i).isalnum() or chr(i) in "-.!%*_+`'~"):
-            _classes[i] = CHAR_TOKEN | CHAR_WORD
-        elif chr(i) in "()<>:\\\"/[]?{}":
-            _classes[i] = CHAR_WORD
+        _words[i] = chr(i).isascii() and (chr(i).isalnum() or chr(i) in "-.!%*_+`'~()<>:\\\"/[]?{}")
     names = [full.encode() for full, _, _ in HEADERS[1:]]
     for seed in range(1, 100_000):
-        _m0, _m1, _m2 = seed * 7 & 1023, seed * 13 + 5 & 1023, seed * 29 + 3 & 1023
-        taken = {_hash(name, <uint32_t>len(name)) for name in names}
+        # 2**64 by the golden ratio, so that all bits vary.
+        _header_names.factor = <uint64_t>seed * <uint64_t>0x9E3779B97F4A7C15 | 1
+        taken = {header_hash(name, <uint32_t>len(name)) for name in names}
         if len(taken) == len(names):
             break
     else:
-        raise AssertionError("no perfect hash for the header names: enlarge HASH_SIZE")
+        raise AssertionError("no perfect hash for the header names: enlarge HEADER_HASH")
     for i, name in enumerate(names):
-        _slots[_hash(name, <uint32_t>len(name))] = <uint8_t>(i + 1)
+        _header_names.slots[header_hash(name, <uint32_t>len(name))] = <uint8_t>(i + 1)
 
 
 _load()

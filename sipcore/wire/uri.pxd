@@ -1,6 +1,6 @@
 """URIs: sip, sips and tel in parts, any other scheme opaque (RFC 3261 19.1, RFC 3966)."""
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
-from libc.string cimport memchr
+from sipcore.base.runs cimport run_to_byte
 from sipcore.base.slice cimport Slice, slice_of
 
 cdef enum Scheme:
@@ -38,6 +38,7 @@ cdef struct Uri:
     uint16_t port           # 0: absent
     uint8_t scheme          # Scheme
     uint8_t host_kind       # HostKind (scan.pxd)
+    uint8_t quad[4]         # the host where it is an IPv4 address
     bint has_user
     bint has_password       # "user:@host" has an empty one
     bint lr
@@ -54,15 +55,12 @@ cdef inline bint next_uri_part(Slice* rest, uint8_t separator, Slice* name, Slic
     value.p is NULL where there is no "=". False at the end.
     """
     cdef uint32_t stop, equals
-    cdef const uint8_t* found
     if rest.n == 0:
         return False
-    found = <const uint8_t*>memchr(rest.p, separator, rest.n)
-    stop = <uint32_t>(found - rest.p) if found != NULL else rest.n
-    found = <const uint8_t*>memchr(rest.p, c'=', stop)
-    equals = <uint32_t>(found - rest.p) if found != NULL else stop
+    stop = run_to_byte(rest.p, 0, rest.n, separator)
+    equals = run_to_byte(rest.p, 0, stop, c'=')
     name[0] = slice_of(rest.p, equals)
-    value[0] = slice_of(rest.p + equals + 1, stop - equals - 1) if found != NULL else slice_of(NULL, 0)
+    value[0] = slice_of(rest.p + equals + 1, stop - equals - 1) if equals < stop else slice_of(NULL, 0)
     stop = stop + 1 if stop < rest.n else stop
     rest[0] = slice_of(rest.p + stop, rest.n - stop)
     return True

@@ -1,6 +1,6 @@
 """URIs in one pass, and the immutable view that policy code works with.
 
-"@" stands nowhere in a sip URI but after the userinfo (RFC 3261 25.1), so memchr finds the host and each byte
+"@" stands nowhere in a sip URI but after the userinfo (RFC 3261 25.1), so the host is found first, and each byte
 is then looked at once, with the class of the part that it stands in. Parts are kept as received; escapes are
 resolved by whoever compares or shows them.
 
@@ -8,26 +8,23 @@ Long because the one pass over a URI and the view of what it found belong to one
 """
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t
 from libc.string cimport memchr, memset
-from sipcore.base.slice cimport Slice, ascii_lower, slice_at, slice_bytes, slice_from, slice_iis, slice_of
+from sipcore.base.runs cimport run_to_byte
+from sipcore.base.slice cimport Slice, ascii_lower, slice_at, slice_bytes, slice_from, slice_iequal, slice_iis, slice_of
 from .escape cimport decoded, escaped, same_unescaped, unescape_into
 from .fault cimport (FAULT_HOST, FAULT_TEL_NUMBER, FAULT_URI_COUNT, FAULT_URI_EMPTY, FAULT_URI_ESCAPE,
                      FAULT_URI_HEADER, FAULT_URI_OPAQUE, FAULT_URI_PARAM, FAULT_URI_PARAM_TWICE, FAULT_URI_SCHEME,
                      FAULT_URI_USER, WIRE_OK, wire_fault)
 from .scan cimport (CH_ALPHA, CH_DIGIT, CH_HEX, CH_OPAQUE, CH_PASSWORD, CH_PHONE, CH_SCHEME, CH_URI_HEADER,
-                    CH_URI_PARAM, CH_USER, is_class, is_escape, scan_host, scan_port)
+                    CH_URI_PARAM, CH_USER, is_class, is_escape, scan_host, scan_port, skip_class)
 
 
 cdef inline int32_t _scan_part(Slice s, uint32_t i, uint32_t stop, uint16_t kind) noexcept nogil:
     """The first index from i on, before stop, that is neither of class kind nor an escape."""
-    while i < stop:
-        if is_class(slice_at(s, i), kind):
-            i += 1
-        elif slice_at(s, i) == c'%':
-            if not is_escape(s, i, stop):
-                return FAULT_URI_ESCAPE
-            i += 3
-        else:
-            break
+    i = skip_class(s.p, i, stop, kind)
+    while i < stop and slice_at(s, i) == c'%':
+        if not is_escape(s, i, stop):
+            return FAULT_URI_ESCAPE
+        i = skip_class(s.p, i + 3, stop, kind)
     return <int32_t>i
 
 
@@ -143,10 +140,11 @@ cdef int32_t _scan_headers(Slice s, uint32_t i, Uri* out) noexcept nogil:
 cdef bint _repeats(Slice params) noexcept nogil:
     """Whether a name stands twice among the parameters."""
     cdef Slice name, other, value, later
+    cdef bint plain = run_to_byte(params.p, 0, params.n, c'%') == params.n
     while next_uri_part(&params, c';', &name, &value):
         later = params
         while next_uri_part(&later, c';', &other, &value):
-            if same_unescaped(name, other, True):
+            if slice_iequal(name, other) or not plain and same_unescaped(name, other, True):
                 return True
     return False
 
@@ -155,11 +153,8 @@ cdef int _parse_sip(Slice s, uint32_t i, Uri* out) noexcept nogil:
     """[ userinfo ] hostport uri-parameters [ headers ] from i on."""
     cdef uint32_t stop, start = i
     cdef int32_t after
-    cdef const uint8_t* at = NULL
-    if i < s.n:
-        at = <const uint8_t*>memchr(s.p + i, c'@', s.n - i)
-    if at != NULL:
-        stop = <uint32_t>(at - s.p)
+    stop = run_to_byte(s.p, i, s.n, c'@')
+    if stop < s.n:
         after = _scan_part(s, i, stop, CH_USER)
         if after < 0:
             return after
@@ -181,7 +176,7 @@ cdef int _parse_sip(Slice s, uint32_t i, Uri* out) noexcept nogil:
             out.password = slice_of(s.p + start, stop - start)
         i = stop + 1
     start = i
-    after = scan_host(s, i, &out.host, &out.host_kind)
+    after = scan_host(s, i, &out.host, &out.host_kind, out.quad)
     if after < 0:
         return after
     i = <uint32_t>after

@@ -1,5 +1,6 @@
 """What the headers of an indexed message say: each value is parsed on demand, once, and stands in the Msg then."""
 from libc.stdint cimport uint8_t, uint32_t
+from sipcore.base.runs cimport run_of_plain
 from sipcore.base.slice cimport Slice, slice_equal
 from sipcore.wire.cseq cimport parse_cseq, parse_uint
 from sipcore.wire.fault cimport (
@@ -8,7 +9,7 @@ from sipcore.wire.fault cimport (
 from sipcore.wire.index cimport KIND_REQUEST, KIND_RESPONSE, NO_HEADER, Msg, header_value, msg_value
 from sipcore.wire.nameaddr cimport NameAddr, next_value, parse_name_addr
 from sipcore.wire.tables cimport (
-    CHAR_CLASS, CHAR_WORD, H_CALL_ID, H_CONTACT, H_CSEQ, H_FROM, H_MAX_FORWARDS, H_ROUTE, H_TO, H_VIA, method_id,
+    H_CALL_ID, H_CONTACT, H_CSEQ, H_FROM, H_MAX_FORWARDS, H_ROUTE, H_TO, H_VIA, WORD_CHARS, method_id,
 )
 from sipcore.wire.uri cimport parse_uri
 from sipcore.wire.via cimport parse_via
@@ -154,9 +155,11 @@ cdef int msg_check(Msg* m) noexcept nogil:
     call_id = msg_value(m, H_CALL_ID)
     if call_id.n == 0:
         return _at(m, H_CALL_ID, FAULT_MISSING)
-    for i in range(call_id.n):
-        if not CHAR_CLASS[call_id.p[i]] & CHAR_WORD and call_id.p[i] != c'@':
+    i = run_of_plain(call_id.p, 0, call_id.n)
+    while i < call_id.n:
+        if not WORD_CHARS[call_id.p[i]] and call_id.p[i] != c'@':
             return _at(m, H_CALL_ID, FAULT_CALL_ID)
+        i = run_of_plain(call_id.p, i + 1, call_id.n)
     if m.kind == KIND_REQUEST and not slice_equal(m.method_text, m.cseq_method):
         return _at(m, H_CSEQ, FAULT_METHOD_MISMATCH)
     return 0

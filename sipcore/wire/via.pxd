@@ -24,6 +24,7 @@ cdef struct Via:
     int16_t ttl             # -1: absent
     uint8_t transport_id    # Transport
     uint8_t host_kind       # HostKind (scan.pxd)
+    uint8_t quad[4]         # the host where it is an IPv4 address
     uint8_t rport           # Rport
     bint protocol_ok        # SIP/2.0
     bint alias              # RFC 5923: requests may come back by this connection

@@ -12,7 +12,7 @@ from .cseq cimport parse_uint
 from .fault cimport (FAULT_LIST, FAULT_VIA_BRANCH, FAULT_VIA_PARAM_TWICE, FAULT_VIA_PROTOCOL, FAULT_VIA_RPORT,
                      FAULT_VIA_SENT_BY, FAULT_VIA_TRANSPORT, FAULT_VIA_TTL, wire_fault)
 from .nameaddr cimport param_dict, render_params
-from .scan cimport CH_TOKEN, HOST_IPV6, Param, is_class, scan_host, scan_param, scan_port, skip_lws
+from .scan cimport CH_TOKEN, HOST_IPV6, Param, scan_host, scan_param, scan_port, skip_class, skip_lws
 
 
 cdef Transport transport_of(Slice name) noexcept nogil:
@@ -35,8 +35,7 @@ cdef Transport transport_of(Slice name) noexcept nogil:
 
 cdef inline uint32_t _token(Slice s, uint32_t i, Slice* out) noexcept nogil:
     cdef uint32_t start = i
-    while i < s.n and is_class(slice_at(s, i), CH_TOKEN):
-        i += 1
+    i = skip_class(s.p, i, s.n, CH_TOKEN)
     out[0] = slice_of(s.p + start, i - start)
     return i
 
@@ -124,7 +123,7 @@ cdef int parse_via(Slice* rest, Via* out) noexcept nogil:
     if after < 0:
         return after
     host_start = skip_lws(s, <uint32_t>after)
-    after = scan_host(s, host_start, &out.host, &out.host_kind)
+    after = scan_host(s, host_start, &out.host, &out.host_kind, out.quad)
     if after < 0:
         return FAULT_VIA_SENT_BY
     stop = <uint32_t>after
