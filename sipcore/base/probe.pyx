@@ -12,6 +12,7 @@ from .bucket cimport Bucket, SourceLimiter, bucket_take
 from .linger cimport Linger
 from .outbox cimport Outbox
 from .pool cimport Buffer, Pool
+from .runs cimport run_of_name, run_of_plain, run_to_byte, run_to_control
 from .siphash cimport SipKey, SipState, siphash13, siphash24, siphash_final, siphash_init, siphash_update
 from .trie cimport Trie
 from .wheel cimport Wheel
@@ -81,6 +82,22 @@ def overrun_outbox(Outbox outbox not None, uint32_t reserved, uint32_t written) 
     room = outbox.reserve(reserved)
     for i in range(written):
         room[i] = 0
+
+
+def runs(bytes data not None, uint32_t start, uint8_t byte) -> tuple[int, int, int, tuple[int, int]]:
+    """run_to_control, run_to_byte, run_of_plain and run_of_name (with its control) of data from start on.
+
+    The bytes stand in memory of their own: AddressSanitizer sees a read behind them.
+    """
+    cdef uint32_t n = <uint32_t>len(data), control = 0, name
+    cdef uint8_t* p = <uint8_t*>malloc(n)
+    if p == NULL and n:
+        raise MemoryError
+    memcpy(p, <const char*>data, n)
+    name = run_of_name(p, start, n, &control)
+    found = (run_to_control(p, start, n), run_to_byte(p, start, n, byte), run_of_plain(p, start, n), (name, control))
+    free(p)
+    return found
 
 
 def hash_often(bytes data, str how, int operations) -> int:

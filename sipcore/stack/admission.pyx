@@ -5,7 +5,7 @@ will pass, and that at a limited rate; the rest costs a counter. From one of a d
 """
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
-from sipcore.base.address cimport Address
+from sipcore.base.address cimport Address, address_from
 from sipcore.base.bucket cimport SourceLimiter, bucket_take
 from sipcore.base.trie cimport Trie
 
@@ -122,5 +122,7 @@ cdef class Admission:
         return self.rules[group].dialog_methods if group >= 0 else self.unlisted_dialog_methods
 
     def group(self, str host not None, int listener=0):
-        """The number of the group that an address is in, -1 for none."""
-        return (<Trie>self.tries[listener]).lookup(host)
+        """The number of the group that an address is in, -1 for none; ValueError where it is no IP literal."""
+        cdef Address address
+        address_from(host, 0, &address)
+        return self.group_of(<uint32_t>listener, &address)

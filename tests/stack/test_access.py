@@ -34,6 +34,19 @@ def test_denied_forbidden_and_unlisted_sources(guarded):
     assert {name: guarded.count(name) for name in ("denied", "forbidden")} == {"denied": 5, "forbidden": 5}
 
 
+def test_addresses_that_are_alike_are_told_apart_however_they_come_in_turn():
+    """What was found last is remembered, by the fourth byte of the address: each of these has a 7 there."""
+    tries = [Trie([("127.0.0.7/32", 0), ("127.0.1.7/32", 1), ("7f00:7::/32", 2)]), Trie([("127.0.0.7/32", 3)])]
+    admission = Admission(tries)
+    wanted = {("127.0.0.7", 0): 0, ("127.0.1.7", 0): 1, ("7f00:7::", 0): 2, ("7f00:7::1", 0): 2, ("127.0.0.7", 1): 3,
+              ("127.0.1.7", 1): -1, ("7f00:7::", 1): -1, ("127.0.0.7", 2): -1}
+    for groups in range(5):
+        # What a trie names counts from when there is such a group.
+        for _ in range(2):
+            assert [admission.group(*at) for at in wanted] == [n if n < groups else -1 for n in wanted.values()]
+        admission.add_group("allow", METHODS)
+
+
 def test_unlisted_sources_get_a_limited_403_where_configured():
     admission = Admission([Trie([("127.0.0.0/24", 0)])], unlisted="forbid", unlisted_rate=1, unlisted_burst=5)
     admission.add_group("allow", METHODS)
