@@ -9,9 +9,9 @@ static inline int runs_is_control(uint8_t c) {
 }
 
 /* Letters, digits, "-" and ".": what nearly all names and values of SIP are made of, and in all their classes. */
-static inline int runs_is_plain(uint8_t c) {
-    return (uint8_t)((c | 0x20) - 'a') < 26 || (c >= '-' && c <= '9' && c != '/');
-}
+static const uint8_t RUNS_PLAIN[256] = {
+    ['-'] = 1, ['.'] = 1, ['0' ... '9'] = 1, ['A' ... 'Z'] = 1, ['a' ... 'z'] = 1
+};
 
 #ifdef __SSE2__
 #include <emmintrin.h>
@@ -68,8 +68,24 @@ static inline uint32_t run_to_byte(const uint8_t *p, uint32_t i, uint32_t n, uin
 /* The first index from i on, before n, that is not plain; n where there is none. */
 static inline uint32_t run_of_plain(const uint8_t *p, uint32_t i, uint32_t n) {
     RUNS_WIDE(runs_others)
-    while (i < n && runs_is_plain(p[i]))
+    while (i < n && RUNS_PLAIN[p[i]])
         i++;
     return i;
+}
+
+/* Where a header's name ends, as run_of_plain says, and the first control character behind, from the same bytes. */
+static inline uint32_t run_of_name(const uint8_t *p, uint32_t i, uint32_t n, uint32_t *control) {
+    uint32_t end;
+#ifdef __SSE2__
+    if (i + 16 <= n) {
+        const __m128i c = _mm_loadu_si128((const __m128i *)(p + i));
+        const unsigned others = runs_others(c), controls = runs_controls(c);
+        *control = controls ? i + (uint32_t)__builtin_ctz(controls) : run_to_control(p, i + 16, n);
+        return others ? i + (uint32_t)__builtin_ctz(others) : run_of_plain(p, i + 16, n);
+    }
+#endif
+    end = run_of_plain(p, i, n);
+    *control = run_to_control(p, end, n);
+    return end;
 }
 #endif

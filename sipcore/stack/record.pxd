@@ -109,7 +109,7 @@ cdef class Records:
     cdef uint32_t free_head
     cdef uint32_t seed
     cdef readonly Journal journal
-    cdef list group_names           # bytes, JSON-escaped
+    cdef list group_names           # bytes, as JSON strings
     cdef list upstream_names
     cdef public uint64_t wall       # ms to add to now for the time of day
     cdef uint32_t calls[256]        # concurrent calls by upstream

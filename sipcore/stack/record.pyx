@@ -66,6 +66,18 @@ cdef uint8_t* put_json(uint8_t* o, Slice text) noexcept nogil:
     return o + 1
 
 
+cdef bytes _as_json(name):
+    """The first 100 bytes of a name as a JSON string."""
+    cdef uint8_t room[602]
+    text = str(name).encode("ascii", "backslashreplace")[:100]
+    return (<const char*>room)[:put_json(room, slice_from(text)) - room]
+
+
+cdef inline uint8_t* _put_bytes(uint8_t* o, bytes text) noexcept:
+    memcpy(o, <const char*>text, len(text))
+    return o + len(text)
+
+
 cdef uint8_t* _put_digits(uint8_t* o, int value, int width) noexcept nogil:
     cdef int i
     for i in range(width):
@@ -192,8 +204,8 @@ cdef class Records:
 
     def set_names(self, groups, upstreams):
         """Names by index, for the log lines; the first 100 bytes of each."""
-        self.group_names = [str(name).encode("ascii", "backslashreplace")[:100] for name in groups]
-        self.upstream_names = [str(name).encode("ascii", "backslashreplace")[:100] for name in upstreams]
+        self.group_names = [_as_json(name) for name in groups]
+        self.upstream_names = [_as_json(name) for name in upstreams]
 
     cdef uint32_t open(self) noexcept nogil:
         """A cleared record, 0xFFFFFFFF where all are in use."""
@@ -257,10 +269,10 @@ cdef class Records:
         o = _put_address(o, &r.callee)
         if 0 <= r.group < len(self.group_names):
             o = put_text(o, b',"group":')
-            o = put_json(o, slice_from(<bytes>self.group_names[r.group]))
+            o = _put_bytes(o, <bytes>self.group_names[r.group])
         if 0 <= r.upstream < len(self.upstream_names):
             o = put_text(o, b',"upstream":')
-            o = put_json(o, slice_from(<bytes>self.upstream_names[r.upstream]))
+            o = _put_bytes(o, <bytes>self.upstream_names[r.upstream])
         o = put_text(o, b',"status":')
         o = put_number(o, r.status)
         o = put_text(o, b',"ended":"')
