@@ -26,12 +26,14 @@ static inline unsigned runs_controls(__m128i c) {
 static inline unsigned runs_others(__m128i c) {
     __m128i letter = _mm_add_epi8(_mm_or_si128(c, _mm_set1_epi8(0x20)), _mm_set1_epi8((char)(-128 - 'a')));
     __m128i digit = _mm_add_epi8(c, _mm_set1_epi8((char)(-128 - '-')));
-    __m128i plain = _mm_or_si128(
-        _mm_cmplt_epi8(letter, _mm_set1_epi8(-128 + 26)),
-        _mm_andnot_si128(_mm_cmpeq_epi8(c, _mm_set1_epi8('/')), _mm_cmplt_epi8(digit, _mm_set1_epi8(-128 + '9' - '-' + 1))));
+    __m128i plain;
+    digit = _mm_cmplt_epi8(digit, _mm_set1_epi8(-128 + '9' - '-' + 1));
+    digit = _mm_andnot_si128(_mm_cmpeq_epi8(c, _mm_set1_epi8('/')), digit);
+    plain = _mm_or_si128(_mm_cmplt_epi8(letter, _mm_set1_epi8(-128 + 26)), digit);
     return (unsigned)_mm_movemask_epi8(plain) ^ 0xFFFF;
 }
 
+/* Returns from the function around it, but where fewer than sixteen bytes are there. */
 #define RUNS_WIDE(mask)                                                                                     \
     unsigned found;                                                                                         \
     for (; i + 16 <= n; i += 16)                                                                            \

@@ -26,8 +26,8 @@ cdef extern from "sockets.h" nogil:
     int POLLOUT
 
 cdef enum:
-    BATCHES = 4
-    MESSAGES = 4 * UDP_BATCH
+    BATCHES = 4                 # of one wake-up, or
+    MESSAGES = 4 * UDP_BATCH    # so many messages in small ones
     JOURNAL_MARK = 1 << 15      # bytes after which the journal is written at once
     JOURNAL_MS = 200            # how long a line waits otherwise
     FEW = 8                     # packets of a batch that is worth waiting for more

@@ -6,7 +6,7 @@ from sipcore.base.address cimport (
     address_host, parse_ip, transport_name, transport_number,
 )
 from sipcore.base.slice cimport Slice, slice_of
-from sipcore.wire.scan cimport host_address
+from sipcore.wire.host cimport host_address
 from sipcore.wire.uri cimport SCHEME_SIP, SCHEME_SIPS, SCHEME_TEL, Uri, parse_uri
 from sipcore.wire.via cimport transport_of
 

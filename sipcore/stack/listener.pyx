@@ -6,7 +6,7 @@ from sipcore.base.address cimport (
     render_ip, transport_name,
 )
 from sipcore.stack.hop cimport default_port, uri_transport
-from sipcore.wire.scan cimport host_address
+from sipcore.wire.host cimport host_address
 from sipcore.wire.uri cimport SCHEME_SIP, SCHEME_SIPS, Uri
 
 

@@ -19,7 +19,7 @@ from sipcore.wire.edit cimport (
 from sipcore.wire.fault cimport FAULT_HEADERS_MANY, FAULT_URI_HEADERS
 from sipcore.wire.index cimport FORM_FOLDED, FORM_SPACED, NO_HEADER, Header, Msg, header_value, msg_find, msg_has
 from sipcore.wire.nameaddr cimport NameAddr, next_value, parse_name_addr
-from sipcore.wire.scan cimport host_address
+from sipcore.wire.host cimport host_address
 from sipcore.wire.tables cimport (
     H_CONTENT_LENGTH, H_MAX_FORWARDS, H_RECORD_ROUTE, H_ROUTE, H_VIA, header_compact,
 )

@@ -17,7 +17,8 @@ from .cseq cimport parse_uint
 from .fault cimport (FAULT_SDP_ATTRIBUTE, FAULT_SDP_BANDWIDTH, FAULT_SDP_CONNECTION, FAULT_SDP_FORMAT, FAULT_SDP_LINE,
                      FAULT_SDP_MEDIA, FAULT_SDP_MEDIA_COUNT, FAULT_SDP_ORIGIN, FAULT_SDP_PORT, FAULT_SDP_VERSION,
                      WIRE_OK, wire_fault)
-from .scan cimport CH_TOKEN, HOST_NAME, is_class, scan_host
+from .host cimport HOST_NAME, scan_host
+from .scan cimport CH_TOKEN, is_class
 
 
 cdef bint _is_token(Slice s, bint slashes) noexcept nogil:

@@ -37,7 +37,7 @@ cdef struct Uri:
     Slice user_param        # ;user=phone
     uint16_t port           # 0: absent
     uint8_t scheme          # Scheme
-    uint8_t host_kind       # HostKind (scan.pxd)
+    uint8_t host_kind       # HostKind (host.pxd)
     uint8_t quad[4]         # the host where it is an IPv4 address
     bint has_user
     bint has_password       # "user:@host" has an empty one

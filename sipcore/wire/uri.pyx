@@ -14,8 +14,9 @@ from .escape cimport decoded, escaped, same_unescaped, unescape_into
 from .fault cimport (FAULT_HOST, FAULT_TEL_NUMBER, FAULT_URI_COUNT, FAULT_URI_EMPTY, FAULT_URI_ESCAPE,
                      FAULT_URI_HEADER, FAULT_URI_OPAQUE, FAULT_URI_PARAM, FAULT_URI_PARAM_TWICE, FAULT_URI_SCHEME,
                      FAULT_URI_USER, WIRE_OK, wire_fault)
+from .host cimport scan_host
 from .scan cimport (CH_ALPHA, CH_DIGIT, CH_HEX, CH_OPAQUE, CH_PASSWORD, CH_PHONE, CH_SCHEME, CH_URI_HEADER,
-                    CH_URI_PARAM, CH_USER, is_class, is_escape, scan_host, scan_port, skip_class)
+                    CH_URI_PARAM, CH_USER, is_class, is_escape, scan_port, skip_class)
 
 
 cdef inline int32_t _scan_part(Slice s, uint32_t i, uint32_t stop, uint16_t kind) noexcept nogil:

@@ -4,7 +4,7 @@ from libc.string cimport memcmp
 from sipcore.base.address cimport Address, address_same_host, parse_ip
 from sipcore.base.slice cimport Slice, ascii_lower, slice_at, slice_iequal, slice_iis
 from .escape cimport same_unescaped
-from .scan cimport HOST_NAME
+from .host cimport HOST_NAME
 from .uri cimport KNOWN_LR, SCHEME_OTHER, SCHEME_TEL, URI, Uri, known_param, next_uri_part
 
 

@@ -23,7 +23,7 @@ cdef struct Via:
     uint16_t rport_port     # for RPORT_VALUE
     int16_t ttl             # -1: absent
     uint8_t transport_id    # Transport
-    uint8_t host_kind       # HostKind (scan.pxd)
+    uint8_t host_kind       # HostKind (host.pxd)
     uint8_t quad[4]         # the host where it is an IPv4 address
     uint8_t rport           # Rport
     bint protocol_ok        # SIP/2.0

@@ -12,7 +12,8 @@ from .cseq cimport parse_uint
 from .fault cimport (FAULT_LIST, FAULT_VIA_BRANCH, FAULT_VIA_PARAM_TWICE, FAULT_VIA_PROTOCOL, FAULT_VIA_RPORT,
                      FAULT_VIA_SENT_BY, FAULT_VIA_TRANSPORT, FAULT_VIA_TTL, wire_fault)
 from .nameaddr cimport param_dict, render_params
-from .scan cimport CH_TOKEN, HOST_IPV6, Param, scan_host, scan_param, scan_port, skip_class, skip_lws
+from .host cimport HOST_IPV6, scan_host
+from .scan cimport CH_TOKEN, Param, scan_param, scan_port, skip_class, skip_lws
 
 
 cdef Transport transport_of(Slice name) noexcept nogil:
