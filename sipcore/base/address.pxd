@@ -1,6 +1,6 @@
 """An IP address and port in a fixed 24-byte form: what sockets, the trie and the transactions share."""
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memcmp, memcpy, memset
 from .slice cimport Slice
 
 cdef enum Transport:
@@ -55,6 +55,14 @@ cdef inline bint address_same_host(const Address* a, const Address* b) noexcept 
         return x == y
     return memcmp(a.ip, b.ip, 16) == 0 and (
         (a.scope ^ b.scope) & ~SCOPE_FLOW == 0 or (a.transport | b.transport) != TRANSPORT_UDP)
+
+
+cdef inline void set_ipv4(Address* a, const uint8_t* quad) noexcept nogil:
+    """Make a that IPv4 address; its port and transport stay."""
+    a.family = 4
+    a.scope = 0
+    memset(a.ip, 0, 16)
+    memcpy(a.ip, quad, 4)
 
 
 cdef inline bint read_quad(const uint8_t* p, uint32_t n, uint8_t* quad) noexcept nogil:

@@ -55,10 +55,7 @@ cdef int parse_ip(Slice text, Address* out) noexcept nogil:
             memcpy(out.ip, quad, 16)
             return 0
         memcpy(quad, &quad[12], 4)
-    out.family = 4
-    out.scope = 0
-    memset(out.ip, 0, 16)
-    memcpy(out.ip, quad, 4)
+    set_ipv4(out, quad)
     return 0
 
 

@@ -3,7 +3,7 @@
 A patch that begins inside what an earlier one cuts is void: who removes a header removes what others wanted to
 change in it. Size and rendering follow the same walk, so that the size is exact by construction.
 """
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcpy, memmove
 from sipcore.base.decimal cimport DECIMAL_TEXT, put_number
 from sipcore.base.slice cimport Slice, slice_from, slice_of
@@ -44,29 +44,6 @@ cdef uint32_t edit_size(const Edit* e) noexcept nogil:
     return size + e.n - cursor
 
 
-cdef inline uint8_t* _put(uint8_t* o, const uint8_t* p, uint32_t n) noexcept nogil:
-    """Copy n bytes, most often few: up to sixteen in two overlapping words. Returns what is behind them."""
-    cdef uint64_t a, b
-    cdef uint32_t c, d
-    if n > 16:
-        memcpy(o, p, n)
-    elif n >= 8:
-        memcpy(&a, p, 8)
-        memcpy(&b, p + n - 8, 8)
-        memcpy(o, &a, 8)
-        memcpy(o + n - 8, &b, 8)
-    elif n >= 4:
-        memcpy(&c, p, 4)
-        memcpy(&d, p + n - 4, 4)
-        memcpy(o, &c, 4)
-        memcpy(o + n - 4, &d, 4)
-    elif n:
-        o[0] = p[0]
-        o[n >> 1] = p[n >> 1]
-        o[n - 1] = p[n - 1]
-    return o + n
-
-
 cdef uint32_t edit_render(const Edit* e, uint8_t* out) noexcept nogil:
     """Write the edited message; returns its length, edit_size() bytes."""
     cdef uint32_t i, cursor = e.start
@@ -76,10 +53,14 @@ cdef uint32_t edit_render(const Edit* e, uint8_t* out) noexcept nogil:
         p = &e.patches[i]
         if p.at < cursor:
             continue
-        o = _put(o, e.base + cursor, p.at - cursor)
-        o = _put(o, p.text.p, p.text.n)
+        memcpy(o, e.base + cursor, p.at - cursor)
+        o += p.at - cursor
+        if p.text.n:
+            memcpy(o, p.text.p, p.text.n)
+            o += p.text.n
         cursor = p.at + p.cut
-    o = _put(o, e.base + cursor, e.n - cursor)
+    memcpy(o, e.base + cursor, e.n - cursor)
+    o += e.n - cursor
     return <uint32_t>(o - out)
 
 

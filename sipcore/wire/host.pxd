@@ -1,7 +1,6 @@
 """A host, where it stands in a URI, a Via or a session description: hostname / IPv4address / IPv6reference."""
 from libc.stdint cimport int32_t, uint8_t, uint32_t
-from libc.string cimport memcpy, memset
-from sipcore.base.address cimport Address, parse_ip, read_quad
+from sipcore.base.address cimport Address, parse_ip, read_quad, set_ipv4
 from sipcore.base.runs cimport run_of_plain
 from sipcore.base.slice cimport Slice, slice_at, slice_of
 from .fault cimport FAULT_HOST
@@ -121,9 +120,6 @@ cdef inline int32_t scan_host(Slice s, uint32_t i, Slice* host, uint8_t* kind, u
 cdef inline int host_address(Slice host, uint8_t kind, const uint8_t* quad, Address* out) noexcept nogil:
     """What scan_host has found as parse_ip reads it: 0, or -1 for a name."""
     if kind == HOST_IPV4:
-        out.family = 4
-        out.scope = 0
-        memset(out.ip, 0, 16)
-        memcpy(out.ip, quad, 4)
+        set_ipv4(out, quad)
         return 0
     return -1 if kind == HOST_NAME else parse_ip(host, out)

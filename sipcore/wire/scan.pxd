@@ -114,7 +114,7 @@ cdef inline Slice trim_lws(Slice s) noexcept nogil:
     cdef uint8_t c
     while s.n > start:
         c = slice_at(s, s.n - 1)
-        if c > c' ' or c != c' ' and c != c'\t' and c != c'\r' and c != c'\n':
+        if c != c' ' and c != c'\t' and c != c'\r' and c != c'\n':
             break
         s.n -= 1
     return slice_of(s.p + start, s.n - start)

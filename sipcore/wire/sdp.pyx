@@ -18,7 +18,7 @@ from .fault cimport (FAULT_SDP_ATTRIBUTE, FAULT_SDP_BANDWIDTH, FAULT_SDP_CONNECT
                      FAULT_SDP_MEDIA, FAULT_SDP_MEDIA_COUNT, FAULT_SDP_ORIGIN, FAULT_SDP_PORT, FAULT_SDP_VERSION,
                      WIRE_OK, wire_fault)
 from .host cimport HOST_NAME, scan_host
-from .scan cimport CH_TOKEN, is_class
+from .scan cimport CH_TOKEN, is_class, skip_class
 
 
 cdef bint _is_token(Slice s, bint slashes) noexcept nogil:
@@ -181,8 +181,7 @@ cdef int _attribute(Slice line, SdpIndex* out) noexcept nogil:
     cdef uint8_t direction = DIRECTION_NONE
     cdef SdpMedia* media = &out.media[out.medias - 1] if out.medias else NULL
     cdef Slice name, value, word
-    while i < line.n and is_class(slice_at(line, i), CH_TOKEN):
-        i += 1
+    i = skip_class(line.p, i, line.n, CH_TOKEN)
     name = slice_of(line.p + 2, i - 2)
     if i == 2 or (i < line.n and slice_at(line, i) != c':'):
         return FAULT_SDP_ATTRIBUTE

@@ -237,8 +237,7 @@ cdef int _parse_opaque(Slice s, Uri* out) noexcept nogil:
     """scheme ":" and anything printable that could not end the URI where it stands."""
     cdef uint32_t i = 0
     if s.n and is_class(slice_at(s, 0), CH_ALPHA):
-        while i < s.n and is_class(slice_at(s, i), CH_SCHEME):
-            i += 1
+        i = skip_class(s.p, i, s.n, CH_SCHEME)
     if i == 0 or i == s.n or slice_at(s, i) != c':':
         return FAULT_URI_SCHEME
     out.scheme_text = slice_of(s.p, i)
