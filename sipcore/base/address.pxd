@@ -65,25 +65,31 @@ cdef inline void set_ipv4(Address* a, const uint8_t* quad) noexcept nogil:
     memcpy(a.ip, quad, 4)
 
 
+cdef inline bint is_digit(uint8_t c) noexcept nogil:
+    return <uint8_t>(c - c'0') <= 9
+
+
 cdef inline bint read_quad(const uint8_t* p, uint32_t n, uint8_t* quad) noexcept nogil:
     """Whether the n bytes at p are four numbers up to 255, no leading zeros, with dots between; the numbers then."""
-    cdef uint32_t i, value = 0, digits = 0, part = 0
-    cdef uint8_t digit
-    for i in range(n):
-        digit = <uint8_t>(p[i] - c'0')
-        if digit <= 9:
-            value = value * 10 + digit
-            if value > 255 or (digits and value == digit):
+    cdef uint32_t i = 0, value, part
+    for part in range(4):
+        if part:
+            if i == n or p[i] != c'.':
                 return False
-            digits += 1
-        elif p[i] == c'.' and digits and part < 3:
-            quad[part] = <uint8_t>value
-            part += 1
-            value = 0
-            digits = 0
-        else:
+            i += 1
+        if i == n or not is_digit(p[i]):
             return False
-    if part != 3 or digits == 0:
-        return False
-    quad[3] = <uint8_t>value
-    return True
+        value = p[i] - c'0'
+        i += 1
+        if i < n and is_digit(p[i]):
+            if value == 0:
+                return False
+            value = value * 10 + (p[i] - c'0')
+            i += 1
+            if i < n and is_digit(p[i]):
+                value = value * 10 + (p[i] - c'0')
+                i += 1
+                if value > 255:
+                    return False
+        quad[part] = <uint8_t>value
+    return i == n

@@ -12,7 +12,7 @@ from .bucket cimport Bucket, SourceLimiter, bucket_take
 from .linger cimport Linger
 from .outbox cimport Outbox
 from .pool cimport Buffer, Pool
-from .runs cimport run_of_name, run_of_plain, run_to_byte, run_to_control
+from .runs cimport (Controls, controls_from, controls_next, run_of_plain, run_to_byte, run_to_colon, run_to_control)
 from .siphash cimport SipKey, SipState, siphash13, siphash24, siphash_final, siphash_init, siphash_update
 from .trie cimport Trie
 from .wheel cimport Wheel
@@ -84,20 +84,36 @@ def overrun_outbox(Outbox outbox not None, uint32_t reserved, uint32_t written) 
         room[i] = 0
 
 
-def runs(bytes data not None, uint32_t start, uint8_t byte) -> tuple[int, int, int, tuple[int, int]]:
-    """run_to_control, run_to_byte, run_of_plain and run_of_name (with its control) of data from start on.
+def runs(bytes data not None, uint32_t start, uint8_t byte) -> tuple[int, int, int, list[int]]:
+    """run_to_control, run_to_byte, run_of_plain and all Controls of data from start on.
 
     The bytes stand in memory of their own: AddressSanitizer sees a read behind them.
     """
-    cdef uint32_t n = <uint32_t>len(data), control = 0, name
+    cdef uint32_t n = <uint32_t>len(data), at
     cdef uint8_t* p = <uint8_t*>malloc(n)
+    cdef Controls controls
+    cdef list every = []
     if p == NULL and n:
         raise MemoryError
     memcpy(p, <const char*>data, n)
-    name = run_of_name(p, start, n, &control)
-    found = (run_to_control(p, start, n), run_to_byte(p, start, n, byte), run_of_plain(p, start, n), (name, control))
+    controls_from(&controls, p, n, start)
+    at = controls_next(&controls)
+    while at < n:
+        every.append(at)
+        at = controls_next(&controls)
+    found = (run_to_control(p, start, n), run_to_byte(p, start, n, byte), run_of_plain(p, start, n), every)
     free(p)
     return found
+
+
+def name_key(bytes data not None) -> tuple[int, bytes]:
+    """run_to_colon of the sixteen bytes of data: where the colon stands, and the key's bytes; ValueError for others."""
+    cdef uint64_t words[2]
+    cdef uint32_t at
+    if len(data) != 16:
+        raise ValueError(f"sixteen bytes, not {len(data)}")
+    at = run_to_colon(<const uint8_t*><const char*>data, &words[0], &words[1])
+    return at, b"" if at == 16 else words[0].to_bytes(8, "little") + words[1].to_bytes(8, "little")
 
 
 def hash_often(bytes data, str how, int operations) -> int:

@@ -75,19 +75,84 @@ static inline uint32_t run_of_plain(const uint8_t *p, uint32_t i, uint32_t n) {
     return i;
 }
 
-/* Where a header's name ends, as run_of_plain says, and the first control character behind, from the same bytes. */
-static inline uint32_t run_of_name(const uint8_t *p, uint32_t i, uint32_t n, uint32_t *control) {
-    uint32_t end;
+/* A bit for each of the sixty-four bytes at p that is a control character. */
+static inline uint64_t runs_controls_64(const uint8_t *p) {
+    uint64_t found = 0;
+    int i;
 #ifdef __SSE2__
-    if (i + 16 <= n) {
-        const __m128i c = _mm_loadu_si128((const __m128i *)(p + i));
-        const unsigned others = runs_others(c), controls = runs_controls(c);
-        *control = controls ? i + (uint32_t)__builtin_ctz(controls) : run_to_control(p, i + 16, n);
-        return others ? i + (uint32_t)__builtin_ctz(others) : run_of_plain(p, i + 16, n);
-    }
+    for (i = 0; i < 4; i++)
+        found |= (uint64_t)runs_controls(_mm_loadu_si128((const __m128i *)(p + 16 * i))) << (16 * i);
+#else
+    for (i = 0; i < 64; i++)
+        found |= (uint64_t)runs_is_control(p[i]) << i;
 #endif
-    end = run_of_plain(p, i, n);
-    *control = run_to_control(p, end, n);
-    return end;
+    return found;
+}
+
+/* The control characters of p[0..n), to be had one after the other; each sixty-four bytes are looked at once. */
+typedef struct {
+    const uint8_t *p;
+    uint32_t n;
+    uint32_t at;            /* where the bytes stand that `found` tells of */
+    uint64_t found;         /* a bit for each that was not handed out yet */
+} Controls;
+
+static inline uint64_t controls_at(const Controls *c) {
+    uint64_t found = 0;
+    uint32_t left = c->n - c->at, i;
+    if (left >= 64)
+        return runs_controls_64(c->p + c->at);
+    if (c->n >= 64)
+        return left ? runs_controls_64(c->p + c->n - 64) >> (64 - left) : 0;
+    for (i = 0; i < left; i++)
+        found |= (uint64_t)runs_is_control(c->p[c->at + i]) << i;
+    return found;
+}
+
+/* Begin at index i, not above n. */
+static inline void controls_from(Controls *c, const uint8_t *p, uint32_t n, uint32_t i) {
+    c->p = p;
+    c->n = n;
+    c->at = i;
+    c->found = controls_at(c);
+}
+
+/* The index of the next one; n where there is none. */
+static inline uint32_t controls_next(Controls *c) {
+    uint32_t i;
+    while (!c->found) {
+        if (c->n - c->at <= 64)
+            return c->n;
+        c->at += 64;
+        c->found = controls_at(c);
+    }
+    i = c->at + (uint32_t)__builtin_ctzll(c->found);
+    c->found &= c->found - 1;
+    return i;
+}
+
+/* The colon that ends a header's name among the sixteen bytes at p: its index; 16 where there is none. low and high
+ * become the bytes before it, the first one lowest, with the bit that makes letters small, and zeros behind. */
+static inline uint32_t run_to_colon(const uint8_t *p, uint64_t *low, uint64_t *high) {
+    uint32_t n;
+#ifdef __SSE2__
+    static const uint8_t MASKS[32] = {[0 ... 15] = 0xff};
+    const __m128i c = _mm_loadu_si128((const __m128i *)p);
+    const unsigned colons = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(c, _mm_set1_epi8(':')));
+    __m128i name;
+    if (!colons)
+        return 16;
+    n = (uint32_t)__builtin_ctz(colons);
+    name = _mm_and_si128(_mm_or_si128(c, _mm_set1_epi8(0x20)), _mm_loadu_si128((const __m128i *)(MASKS + 16 - n)));
+    *low = (uint64_t)_mm_cvtsi128_si64(name);
+    *high = (uint64_t)_mm_cvtsi128_si64(_mm_unpackhi_epi64(name, name));
+#else
+    uint64_t words[2] = {0, 0};
+    for (n = 0; n < 16 && p[n] != ':'; n++)
+        words[n / 8] |= (uint64_t)(p[n] | 0x20) << (n % 8 * 8);
+    *low = words[0];
+    *high = words[1];
+#endif
+    return n;
 }
 #endif

@@ -62,6 +62,7 @@ cdef class UdpSocket:
 
     cdef int receive(self, uint64_t now, object trace) noexcept
     cdef void serve(self, uint64_t now, uint32_t most) noexcept
+    cdef void _expect(self, int i) noexcept nogil
     cdef int _take(self, int first, int most) noexcept nogil
     cdef uint32_t _waited(self) noexcept nogil
     cdef bint has_lost(self, uint64_t now) noexcept nogil

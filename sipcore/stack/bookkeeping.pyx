@@ -2,7 +2,7 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 from sipcore.base.address cimport Address, SCOPE_FLOW, TRANSPORT_UDP
-from sipcore.base.siphash cimport SipState, siphash_final, siphash_init, siphash_update
+from sipcore.base.siphash cimport siphash13
 from sipcore.base.slice cimport Slice, slice_from, slice_of
 from sipcore.stack.counters cimport *
 from sipcore.stack.record cimport (
@@ -114,10 +114,7 @@ cdef class Bookkeeper(UserAgent):
         r.target = number
 
     cdef uint32_t _tag_hash(self, Slice tag) noexcept:
-        cdef SipState s
-        siphash_init(&s, &self.identity.table_key)
-        siphash_update(&s, tag.p, tag.n)
-        return <uint32_t>siphash_final(&s)
+        return <uint32_t>siphash13(&self.identity.table_key, tag.p, tag.n)
 
     cdef void _arm_record(self, uint32_t record_slot) noexcept:
         cdef Record* r = &self.records.slab[record_slot]

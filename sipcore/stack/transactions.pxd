@@ -20,7 +20,7 @@ cdef class Transactions:
     cdef readonly Pool pool
     cdef readonly Outbox outbox
     cdef Tx* slab
-    cdef uint32_t* buckets              # server transactions by key
+    cdef uint64_t* buckets              # chains of server transactions, by key (Bucket)
     cdef uint32_t mask
     cdef readonly uint32_t capacity     # transactions
     cdef readonly uint32_t live
@@ -43,6 +43,7 @@ cdef class Transactions:
     cdef void remember(self, uint32_t slot, uint64_t key) noexcept nogil
     cdef void expect(self, uint64_t key) noexcept nogil
     cdef uint32_t find(self, uint64_t key) noexcept nogil
+    cdef void _forget(self, uint32_t slot) noexcept nogil
     cdef uint32_t find_branch(self, Slice branch) noexcept nogil
     cdef void on_free(self, uint32_t slot) noexcept
 

@@ -36,6 +36,16 @@ cdef extern from * nogil:
 cdef enum:
     NO_NEXT = 0             # chains hold slot + 1, so that zeroed memory is an empty chain
 
+# The low half of a bucket, 0 where it is empty. The high half is that of the first one's key, so that another key is
+# told from it without a look at the slab, which would be far away.
+cdef enum Bucket:
+    BUCKET_FIRST = 0x7FFFFFFF       # slot + 1 of the first head of the chain
+    BUCKET_MORE = 0x80000000        # whether there are others
+
+
+cdef inline uint64_t _bucket(uint64_t key, uint32_t slot, bint more) noexcept nogil:
+    return key >> 32 << 32 | <uint64_t>(BUCKET_MORE if more else 0) | slot + 1
+
 
 cdef inline Buffer _buffer(uint8_t* p, uint32_t n, bint large) noexcept nogil:
     """The pool buffer of a message of n bytes; the byte behind it belongs to it and is zero. large: a medium one
@@ -67,7 +77,7 @@ cdef class Transactions:
         self.capacity = transactions
         self.mask = size - 1
         self.slab = <Tx*>pages_take(transactions * sizeof(Tx))
-        self.buckets = <uint32_t*>pages_take_huge(size * sizeof(uint32_t))
+        self.buckets = <uint64_t*>pages_take_huge(size * sizeof(uint64_t))
         if self.slab == NULL or self.buckets == NULL:
             raise MemoryError
         self.wheel = Wheel(transactions)
@@ -83,7 +93,7 @@ cdef class Transactions:
 
     def __dealloc__(self):
         pages_give(self.slab, self.capacity * sizeof(Tx))
-        pages_give(self.buckets, (<size_t>self.mask + 1) * sizeof(uint32_t))
+        pages_give(self.buckets, (<size_t>self.mask + 1) * sizeof(uint64_t))
 
     cdef void on_free(self, uint32_t slot) noexcept:
         pass
@@ -119,7 +129,6 @@ cdef class Transactions:
     cdef void close(self, uint32_t slot) noexcept:
         """Free a head and all that hangs on it."""
         cdef Tx* tx = &self.slab[slot]
-        cdef uint32_t* place
         if tx.role == ROLE_FREE:
             return
         self.on_free(slot)
@@ -129,12 +138,7 @@ cdef class Transactions:
         self.drop_request(tx)
         self.drop_response(tx)
         if tx.flags & TX_HASHED:
-            place = &self.buckets[tx.key & self.mask]
-            while place[0] != NO_NEXT:
-                if place[0] - 1 == slot:
-                    place[0] = tx.hash_next
-                    break
-                place = &self.slab[place[0] - 1].hash_next
+            self._forget(slot)
         if tx.context != NULL:
             Py_XDECREF(<PyObject*>tx.context)
             tx.context = NULL
@@ -206,11 +210,29 @@ cdef class Transactions:
     cdef void remember(self, uint32_t slot, uint64_t key) noexcept nogil:
         """Enter a server transaction into the table, so that what belongs to it is found by its key."""
         cdef Tx* tx = &self.slab[slot]
-        cdef uint32_t* bucket = &self.buckets[key & self.mask]
+        cdef uint64_t* bucket = &self.buckets[key & self.mask]
         tx.key = key
-        tx.hash_next = bucket[0]
+        tx.hash_next = <uint32_t>(bucket[0] & BUCKET_FIRST)
         tx.flags |= TX_HASHED
-        bucket[0] = slot + 1
+        bucket[0] = _bucket(key, slot, bucket[0] != 0)
+
+    cdef void _forget(self, uint32_t slot) noexcept nogil:
+        """Take a server transaction out of the table."""
+        cdef Tx* tx = &self.slab[slot]
+        cdef uint64_t* bucket = &self.buckets[tx.key & self.mask]
+        cdef Tx* before = &self.slab[(bucket[0] & BUCKET_FIRST) - 1]
+        cdef Tx* after
+        if before != tx:
+            while before.hash_next != slot + 1:
+                before = &self.slab[before.hash_next - 1]
+            before.hash_next = tx.hash_next
+            if self.slab[(bucket[0] & BUCKET_FIRST) - 1].hash_next == NO_NEXT:
+                bucket[0] &= ~<uint64_t>BUCKET_MORE
+        elif tx.hash_next == NO_NEXT:
+            bucket[0] = 0
+        else:
+            after = &self.slab[tx.hash_next - 1]
+            bucket[0] = _bucket(after.key, tx.hash_next - 1, after.hash_next != NO_NEXT)
 
     cdef void expect(self, uint64_t key) noexcept nogil:
         """Begin to fetch what `find` will look at: the table is too large for the cache."""
@@ -218,7 +240,10 @@ cdef class Transactions:
 
     cdef uint32_t find(self, uint64_t key) noexcept nogil:
         """The server transaction with that key, or NO_TX."""
-        cdef uint32_t at = self.buckets[key & self.mask]
+        cdef uint64_t head = self.buckets[key & self.mask]
+        cdef uint32_t at = <uint32_t>(head & BUCKET_FIRST)
+        if (head ^ key) >> 32 and not head & BUCKET_MORE:
+            return NO_TX
         while at != NO_NEXT:
             if self.slab[at - 1].key == key:
                 return at - 1

@@ -10,7 +10,8 @@ from libc.string cimport memset
 from sipcore.base.runs cimport run_to_byte
 from sipcore.base.slice cimport Slice, slice_at, slice_bytes, slice_from, slice_iis, slice_of
 from .fault cimport (FAULT_ADDR_SPEC, FAULT_BRACKET, FAULT_DISPLAY, FAULT_LIST, FAULT_PARAM, FAULT_TAG, wire_fault)
-from .scan cimport CH_DISPLAY, CH_OPAQUE, Param, is_class, scan_param, scan_quoted, skip_class, skip_lws, trim_lws
+from .scan cimport (CH_DISPLAY, CH_OPAQUE, Param, is_class, scan_known, scan_param, scan_quoted, skip_class, skip_lws,
+                    trim_lws)
 from .uri import URI
 
 
@@ -19,7 +20,12 @@ cdef int _scan_params(NameAddr* out, uint32_t i) noexcept nogil:
     cdef Slice text = out.text
     cdef Param param
     cdef int32_t after
-    cdef uint32_t start = skip_lws(text, i + 1)
+    cdef uint32_t start = i + 1
+    if scan_known(text, start, b"tag=", 4, &param.value) == text.n:
+        out.tag = param.value
+        out.params = slice_of(text.p + start, text.n - start)
+        return 0
+    start = skip_lws(text, start)
     while True:
         after = scan_param(text, i + 1, &param)
         if after < 0:

@@ -6,7 +6,7 @@ anywhere else is no LWS and so no part of any value.
 """
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t
 from sipcore.base.runs cimport run_of_plain
-from sipcore.base.slice cimport Slice, slice_at, slice_of
+from sipcore.base.slice cimport Slice, slice_at, slice_iis, slice_of
 from .fault cimport FAULT_PARAM, FAULT_PORT, FAULT_QUOTE
 
 cdef extern from *:
@@ -199,6 +199,22 @@ cdef inline int32_t scan_param(Slice s, uint32_t i, Param* out) noexcept nogil:
     if i < s.n and slice_at(s, i) != c';' and slice_at(s, i) != c',':
         return FAULT_PARAM
     return <int32_t>i
+
+
+cdef inline uint32_t scan_known(Slice s, uint32_t i, const char* name, uint32_t n, Slice* value) noexcept nogil:
+    """Read one header parameter in the form that nearly all have: name, "=" (n bytes together) and an unquoted value.
+
+    The result is the index of the ";" or "," after it, or the length; 0 where another parameter or another form of
+    this one stands at i, for scan_param to read.
+    """
+    cdef uint32_t start = i + n, stop
+    if start >= s.n or not slice_iis(slice_of(s.p + i, n), name, n):
+        return 0
+    stop = skip_class(s.p, start, s.n, CH_VALUE)
+    if stop == start or (stop < s.n and slice_at(s, stop) != c';' and slice_at(s, stop) != c','):
+        return 0
+    value[0] = slice_of(s.p + start, stop - start)
+    return stop
 
 
 cdef inline int32_t scan_port(Slice s, uint32_t i, uint16_t* port) noexcept nogil:

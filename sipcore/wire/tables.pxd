@@ -3,7 +3,6 @@
 The names, compact forms and flags of these ids stand in tables.pyx, in one table, and nowhere else.
 """
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from libc.string cimport memcpy
 from sipcore.base.slice cimport Slice, slice_iequal, slice_of
 
 cdef enum:                  # header ids
@@ -103,11 +102,18 @@ cdef enum:                  # methods
 
 cdef enum:
     HEADER_HASH = 10                # bits
+    HEADER_KEYS = 128               # of known names, long and compact; the first one is that of H_OTHER
+
+# The first eight bytes of a name and the next eight, with the bit that makes letters small; zeros behind its end.
+cdef struct HeaderKey:
+    uint64_t low
+    uint64_t high
+    uint32_t id
 
 cdef struct HeaderNames:
     uint64_t factor
-    uint8_t slots[1 << HEADER_HASH]
-    uint8_t by_letter[256]
+    uint8_t slots[1 << HEADER_HASH]     # index of a key
+    HeaderKey keys[HEADER_KEYS]
     Slice names[H_COUNT]
 
 cdef HeaderNames* HEADER_NAMES
@@ -121,23 +127,33 @@ cdef Slice method_name(uint8_t method) noexcept nogil
 cdef Slice reason_phrase(uint32_t status) noexcept nogil
 
 
-cdef inline uint32_t header_hash(const uint8_t* s, uint32_t n) noexcept nogil:
-    """Of two letters at least, in any case: those of the name's ends, four of each where it has so many."""
-    cdef uint32_t first = 0, last = 0
-    cdef uint64_t both
-    if n >= 4:
-        memcpy(&first, s, 4)
-        memcpy(&last, s + n - 4, 4)
-        both = (<uint64_t>last << 32 | first) | <uint64_t>0x2020202020202020
-    else:
-        both = <uint64_t>(s[0] | 0x20) << 8 | (s[n - 1] | 0x20)
-    return <uint32_t>(both * HEADER_NAMES.factor >> (64 - HEADER_HASH))
+cdef inline uint32_t header_hash(uint64_t low, uint64_t high) noexcept nogil:
+    return <uint32_t>((low ^ (high << 29 | high >> 35)) * HEADER_NAMES.factor >> (64 - HEADER_HASH))
+
+
+cdef inline uint8_t header_of_key(uint64_t low, uint64_t high) noexcept nogil:
+    """The id of a name of up to sixteen bytes, no control character among them, by its key; H_OTHER where unknown."""
+    cdef const HeaderKey* key = &HEADER_NAMES.keys[HEADER_NAMES.slots[header_hash(low, high)]]
+    return <uint8_t>key.id if key.low == low and key.high == high else <uint8_t>H_OTHER
+
+
+cdef inline HeaderKey header_key(const uint8_t* name, uint32_t n) noexcept nogil:
+    """The key of a name; its id is that of no header."""
+    cdef HeaderKey key
+    cdef uint32_t i
+    key.low = key.high = 0
+    key.id = H_OTHER
+    for i in range(min(n, <uint32_t>8)):
+        key.low |= <uint64_t>(name[i] | 0x20) << 8 * i
+    for i in range(8, min(n, <uint32_t>16)):
+        key.high |= <uint64_t>(name[i] | 0x20) << 8 * (i - 8)
+    return key
 
 
 cdef inline uint8_t header_id(const uint8_t* name, uint32_t n) noexcept nogil:
     """The id of a header name in any case, long or compact; H_OTHER where it is unknown or empty."""
-    cdef uint8_t id
-    if n < 2:
-        return HEADER_NAMES.by_letter[name[0]] if n else <uint8_t>H_OTHER
-    id = HEADER_NAMES.slots[header_hash(name, n)]
+    cdef HeaderKey key = header_key(name, n)
+    cdef uint8_t id = header_of_key(key.low, key.high)
+    if n == 1:
+        return id       # what differs from a letter in that bit only is the letter in another case
     return id if id and slice_iequal(HEADER_NAMES.names[id], slice_of(name, n)) else <uint8_t>H_OTHER

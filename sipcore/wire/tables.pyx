@@ -1,7 +1,7 @@
 """The one table of header names, compact forms and flags; methods; reason phrases; the characters of a word.
 
-A name is found by a perfect hash over the letters of its ends. The factor is searched when the module is loaded (a few
-milliseconds), so that adding a header is one line here and one in the enum.
+A name is found by a perfect hash over its first sixteen letters. The factor is searched when the module is loaded (a
+few milliseconds), so that adding a header is one line here and one in the enum.
 """
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from sipcore.base.slice cimport Slice, slice_equal, slice_of
@@ -175,26 +175,31 @@ def _load() -> None:
         _header_names.names[i] = _keep(full)
         _compacts[i] = _keep(compact)
         _flags[i] = flags
-        if compact:
-            for letter in (compact, compact.upper()):
-                _header_names.by_letter[ord(letter)] = <uint8_t>i
     for i in range(1, METHOD_COUNT):
         _methods[i] = _keep(METHODS[i])
     for status, phrase in REASONS.items():
         _reasons[<int>status] = _keep(phrase)
     for i in range(256):
         _words[i] = chr(i).isascii() and (chr(i).isalnum() or chr(i) in "-.!%*_+`'~()<>:\\\"/[]?{}")
-    names = [full.encode() for full, _, _ in HEADERS[1:]]
+    names = [(text.encode(), header) for header, entry in enumerate(HEADERS) for text in entry[:2] if text]
+    if len(names) >= HEADER_KEYS:
+        raise AssertionError("too many header names: enlarge HEADER_KEYS")
+    for i, (name, header) in enumerate(names):
+        _header_names.keys[i + 1] = header_key(name, <uint32_t>len(name))
+        _header_names.keys[i + 1].id = <uint32_t>header
     for seed in range(1, 100_000):
         # 2**64 by the golden ratio, so that all bits vary.
         _header_names.factor = <uint64_t>seed * <uint64_t>0x9E3779B97F4A7C15 | 1
-        taken = {header_hash(name, <uint32_t>len(name)) for name in names}
-        if len(taken) == len(names):
+        if len({_slot(i + 1) for i in range(len(names))}) == len(names):
             break
     else:
         raise AssertionError("no perfect hash for the header names: enlarge HEADER_HASH")
-    for i, name in enumerate(names):
-        _header_names.slots[header_hash(name, <uint32_t>len(name))] = <uint8_t>(i + 1)
+    for i in range(len(names)):
+        _header_names.slots[_slot(i + 1)] = <uint8_t>(i + 1)
+
+
+cdef uint32_t _slot(int key):
+    return header_hash(_header_names.keys[key].low, _header_names.keys[key].high)
 
 
 _load()

@@ -19,6 +19,10 @@ from .scan cimport (CH_ALPHA, CH_DIGIT, CH_HEX, CH_OPAQUE, CH_PASSWORD, CH_PHONE
                     CH_URI_PARAM, CH_USER, is_class, is_escape, scan_port, skip_class)
 
 
+cdef enum:
+    NAMES_KEPT = 4          # of parameters, to be compared without a second walk
+
+
 cdef inline int32_t _scan_part(Slice s, uint32_t i, uint32_t stop, uint16_t kind) noexcept nogil:
     """The first index from i on, before stop, that is neither of class kind nor an escape."""
     i = skip_class(s.p, i, stop, kind)
@@ -78,9 +82,29 @@ cdef int _keep_param(Slice name, Slice value, Uri* out) noexcept nogil:
     return WIRE_OK
 
 
-cdef int32_t _scan_params(Slice s, uint32_t i, Uri* out) noexcept nogil:
-    """uri-parameters = *( ";" pname [ "=" pvalue ] ) from i on; the index after them."""
+cdef bint _repeats(const Slice* names, uint32_t count, Slice params) noexcept nogil:
+    """Whether a name stands twice among the parameters; names: the first count of them, the others are in params."""
+    cdef Slice name, other, value, later
+    cdef uint32_t i, k
+    cdef bint plain = run_to_byte(params.p, 0, params.n, c'%') == params.n
+    if count <= NAMES_KEPT:
+        for i in range(1, count):
+            for k in range(i):
+                if slice_iequal(names[i], names[k]) or not plain and same_unescaped(names[i], names[k], True):
+                    return True
+        return False
+    while next_uri_part(&params, c';', &name, &value):
+        later = params
+        while next_uri_part(&later, c';', &other, &value):
+            if slice_iequal(name, other) or not plain and same_unescaped(name, other, True):
+                return True
+    return False
+
+
+cdef int32_t _scan_params(Slice s, uint32_t i, Uri* out, bint* repeats) noexcept nogil:
+    """uri-parameters = *( ";" pname [ "=" pvalue ] ) from i on; the index after them. repeats: a name stands twice."""
     cdef uint32_t first = i + 1, start, count = 0
+    cdef Slice names[NAMES_KEPT]
     cdef int32_t after
     cdef Slice name, value
     cdef int code
@@ -106,10 +130,13 @@ cdef int32_t _scan_params(Slice s, uint32_t i, Uri* out) noexcept nogil:
         code = _keep_param(name, value, out)
         if code != 0:
             return code
+        if count < NAMES_KEPT:
+            names[count] = name
         count += 1
     if count > URI_MAX_PARTS:
         return FAULT_URI_COUNT
     out.params = slice_of(s.p + first, i - first)
+    repeats[0] = count > 1 and _repeats(names, count, out.params)
     return <int32_t>i
 
 
@@ -138,22 +165,11 @@ cdef int32_t _scan_headers(Slice s, uint32_t i, Uri* out) noexcept nogil:
     return <int32_t>i
 
 
-cdef bint _repeats(Slice params) noexcept nogil:
-    """Whether a name stands twice among the parameters."""
-    cdef Slice name, other, value, later
-    cdef bint plain = run_to_byte(params.p, 0, params.n, c'%') == params.n
-    while next_uri_part(&params, c';', &name, &value):
-        later = params
-        while next_uri_part(&later, c';', &other, &value):
-            if slice_iequal(name, other) or not plain and same_unescaped(name, other, True):
-                return True
-    return False
-
-
 cdef int _parse_sip(Slice s, uint32_t i, Uri* out) noexcept nogil:
     """[ userinfo ] hostport uri-parameters [ headers ] from i on."""
     cdef uint32_t stop, start = i
     cdef int32_t after
+    cdef bint repeats = False
     stop = run_to_byte(s.p, i, s.n, c'@')
     if stop < s.n:
         after = _scan_part(s, i, stop, CH_USER)
@@ -188,7 +204,7 @@ cdef int _parse_sip(Slice s, uint32_t i, Uri* out) noexcept nogil:
         i = <uint32_t>after
     out.host_port = slice_of(s.p + start, i - start)
     if i < s.n and slice_at(s, i) == c';':
-        after = _scan_params(s, i, out)
+        after = _scan_params(s, i, out, &repeats)
         if after < 0:
             return after
         i = <uint32_t>after
@@ -199,7 +215,7 @@ cdef int _parse_sip(Slice s, uint32_t i, Uri* out) noexcept nogil:
         i = <uint32_t>after
     if i == s.n:
         # 19.1.1: no parameter twice. Two peers may each follow another one.
-        return FAULT_URI_PARAM_TWICE if out.params.n and _repeats(out.params) else WIRE_OK
+        return FAULT_URI_PARAM_TWICE if repeats else WIRE_OK
     if out.headers.p != NULL:
         return FAULT_URI_HEADER
     return FAULT_URI_PARAM if out.params.p != NULL else FAULT_HOST
@@ -211,6 +227,7 @@ cdef int _parse_tel(Slice s, uint32_t i, Uri* out) noexcept nogil:
     cdef int32_t after
     cdef uint16_t digit = CH_HEX
     cdef uint8_t c
+    cdef bint repeats = False
     if i < s.n and slice_at(s, i) == c'+':
         digit = CH_DIGIT
         i += 1
@@ -225,12 +242,12 @@ cdef int _parse_tel(Slice s, uint32_t i, Uri* out) noexcept nogil:
         return FAULT_TEL_NUMBER
     out.user = slice_of(s.p + start, i - start)
     out.has_user = True
-    after = _scan_params(s, i, out)
+    after = _scan_params(s, i, out, &repeats)
     if after < 0:
         return after
     if <uint32_t>after != s.n:
         return FAULT_TEL_NUMBER if <uint32_t>after == i else FAULT_URI_PARAM
-    return FAULT_URI_PARAM_TWICE if _repeats(out.params) else WIRE_OK
+    return FAULT_URI_PARAM_TWICE if repeats else WIRE_OK
 
 
 cdef int _parse_opaque(Slice s, Uri* out) noexcept nogil:

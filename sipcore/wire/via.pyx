@@ -13,7 +13,7 @@ from .fault cimport (FAULT_LIST, FAULT_VIA_BRANCH, FAULT_VIA_PARAM_TWICE, FAULT_
                      FAULT_VIA_SENT_BY, FAULT_VIA_TRANSPORT, FAULT_VIA_TTL, wire_fault)
 from .nameaddr cimport param_dict, render_params
 from .host cimport HOST_IPV6, scan_host
-from .scan cimport CH_TOKEN, Param, scan_param, scan_port, skip_class, skip_lws
+from .scan cimport CH_TOKEN, Param, scan_known, scan_param, scan_port, skip_class, skip_lws
 
 
 cdef Transport transport_of(Slice name) noexcept nogil:
@@ -44,6 +44,11 @@ cdef inline uint32_t _token(Slice s, uint32_t i, Slice* out) noexcept nogil:
 cdef int32_t _sent_protocol(Slice s, uint32_t i, Via* out) noexcept nogil:
     """sent-protocol = protocol-name SLASH protocol-version SLASH transport; the index after it."""
     cdef Slice name, version
+    if i + 12 <= s.n and slice_is(slice_of(s.p + i, 12), b"SIP/2.0/UDP ", 12):
+        out.protocol_ok = True
+        out.transport = slice_of(s.p + i + 8, 3)
+        out.transport_id = TRANSPORT_UDP
+        return <int32_t>(i + 11)
     if i + 8 <= s.n and slice_is(slice_of(s.p + i, 8), b"SIP/2.0/", 8):
         out.protocol_ok = True
         i = skip_lws(s, i + 8)
@@ -63,6 +68,11 @@ cdef int32_t _sent_protocol(Slice s, uint32_t i, Via* out) noexcept nogil:
     return <int32_t>i
 
 
+cdef inline void _keep_branch(Slice value, Via* out) noexcept nogil:
+    out.branch = value
+    out.cookie = value.n > 7 and slice_is(slice_of(value.p, 7), b"z9hG4bK", 7)
+
+
 cdef int _keep_param(Param* param, Via* out) noexcept nogil:
     """Remember a parameter that routing asks for; each of them may be given once."""
     cdef uint32_t number = 0
@@ -73,8 +83,7 @@ cdef int _keep_param(Param* param, Via* out) noexcept nogil:
             return FAULT_VIA_PARAM_TWICE
         if value.n == 0 or param.quoted:
             return FAULT_VIA_BRANCH
-        out.branch = value
-        out.cookie = value.n > 7 and slice_is(slice_of(value.p, 7), b"z9hG4bK", 7)
+        _keep_branch(value, out)
     elif n == 5 and slice_iis(param.name, b"rport", 5):
         if out.rport:
             return FAULT_VIA_PARAM_TWICE
@@ -116,6 +125,7 @@ cdef int parse_via(Slice* rest, Via* out) noexcept nogil:
     cdef uint32_t i, start, stop, host_start
     cdef int32_t after
     cdef int code
+    cdef uint32_t known
     cdef Param param
     memset(out, 0, sizeof(Via))
     out.ttl = -1
@@ -139,6 +149,11 @@ cdef int parse_via(Slice* rest, Via* out) noexcept nogil:
     if i < s.n and slice_at(s, i) == c';':
         out.params.p = s.p + skip_lws(s, i + 1)
         while i < s.n and slice_at(s, i) == c';':
+            known = scan_known(s, i + 1, b"branch=", 7, &param.value) if out.branch.n == 0 else 0
+            if known:
+                _keep_branch(param.value, out)
+                i = stop = known
+                continue
             after = scan_param(s, i + 1, &param)
             if after < 0:
                 return after

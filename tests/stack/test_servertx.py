@@ -1,6 +1,8 @@
 """The server machines through the link: Timers G, H, I, J, L with their times, each transition of the table."""
 import pytest
 
+from tests.endpoints import Bench
+
 
 def test_100_comes_at_once_and_after_the_invite(bench, alice, bob):
     alice.request("INVITE", bob.uri, headers=[("Timestamp", "54")])
@@ -206,3 +208,47 @@ def test_cancel_and_ack_of_an_rfc_2543_sender_find_their_invite(bench, alice, bo
     alice.ack(invite, alice.take("200", "487"))
     bench.run(10_000)
     assert alice.names() == []
+
+
+def test_many_are_told_apart_while_others_come_and_go():
+    # As many as places in the table, so that most share one: each is found by its key, whatever has gone from the end,
+    # the middle or the beginning of its chain.
+    bench = Bench(transactions=1024, dialogs=512)
+    alice, bob = bench.phone("alice", "127.0.0.2"), bench.phone("bob", "127.0.0.3")
+    ringing = [alice.request("INVITE", bob.uri, call_id=f"c{i}") for i in range(300)]
+    bench.run()
+    invites = bob.received()
+    for invite in invites:
+        bob.answer(invite, 180)
+    bench.run()
+    answered = []
+    for _ in range(6):
+        answered.append([alice.request("OPTIONS", bob.uri, call_id=f"o{i}") for i in range(120)])
+        bench.run()
+        for received in bob.received():
+            bob.answer(received, 200)
+        bench.run()
+        for requests in (ringing, *answered):
+            before, asked = bench.count("retransmissions_in"), len(bench.asked)
+            for request in requests:
+                alice.send(request)
+            bench.run()
+            assert bench.count("retransmissions_in") == before + len(requests)
+            assert len(bench.asked) == asked
+        bench.run(11_000)
+        if len(answered) == 3:
+            # 32 s after their answers they are over, the newer ones of their chains before the older ringing ones.
+            answered.pop(0)
+    for invite in invites[::2]:
+        bob.answer(invite, 486)
+    bench.run(70_000)
+    assert bench.count("transactions") == 150
+    before = bench.count("retransmissions_in")
+    for request in ringing[1::2]:
+        alice.send(request)
+    bench.run()
+    assert bench.count("retransmissions_in") == before + 150
+    for invite in invites[1::2]:
+        bob.answer(invite, 486)
+    bench.run(70_000)
+    bench.empty()

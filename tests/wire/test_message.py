@@ -75,6 +75,20 @@ def test_faults_of_the_start_line(start, code):
     assert fault_of(start + b"\r\n" + LINES + b"\r\n")[0] == (code if start else fault_of(LINES + b"\r\n")[0])
 
 
+@pytest.mark.parametrize("second", [b"X: a\nb\r\n", b"X\x01: a\r\n", b"Y", b"CSeq: 8 OPTIONS\r\n"])
+def test_of_two_faults_the_first_is_told_with_its_place(second):
+    lines = LINES + b"To: <sip:c@example.com>\r\n"
+    assert fault_of(START + lines + second + b"\r\n") == (-51, len(START + LINES))
+
+
+@pytest.mark.parametrize("name", [b"To", b"From", b"CSeq", b"Call-ID", b"t", b"f", b"i"])
+def test_only_the_case_of_letters_may_differ_in_a_name(name):
+    for i, c in enumerate(name):
+        # Repeated where it is the same name; "-" with the bit of small letters taken off is a bare CR.
+        other = name[:i] + bytes([c ^ 0x20]) + name[i + 1:]
+        assert fault_of(START + LINES + other + b": 1\r\n\r\n")[0] == (-47 if c == ord("-") else -51)
+
+
 @pytest.mark.parametrize(("lines", "code"), [
     (b"X: " + b"a" * 9000 + b"\r\n", -44), (b"X:" + b"\r\n a" * 3000 + b"\r\n", -44), (b"X-A: 1\r\n" * 130, -45),
     (b"X\x01: 1\r\n", -47), (b"X\x7f: 1\r\n", -47), (b": 1\r\n", -47), (b"X Y: 1\r\n", -47), (b"X\r\n", -47),
