@@ -12,6 +12,23 @@ cdef extern from "sys/socket.h" nogil:
     int AF_INET6
 
 
+# Each octet as text with a dot behind it, and how many bytes that is.
+cdef uint8_t[256][4] _OCTETS
+cdef uint8_t[256] _OCTET_LENGTHS
+
+
+cdef void _load_octets() noexcept:
+    cdef int i
+    cdef bytes text
+    for i in range(256):
+        text = b"%d." % i
+        _OCTET_LENGTHS[i] = <uint8_t>len(text)
+        memcpy(_OCTETS[i], <const char*>text, len(text))
+
+
+_load_octets()
+
+
 cdef bint address_equal(const Address* a, const Address* b) noexcept nogil:
     """Same host, port and transport."""
     return a.port == b.port and a.transport == b.transport and address_same_host(a, b)
@@ -61,24 +78,14 @@ cdef int parse_ip(Slice text, Address* out) noexcept nogil:
 
 cdef uint32_t render_ip(const Address* a, uint8_t* out, bint brackets) noexcept nogil:
     """Write the literal into out (ADDRESS_TEXT bytes); returns its length, 0 for no address."""
-    cdef uint32_t n = 0, v
+    cdef uint32_t n = 0
     cdef int i
     cdef char text[46]
     if a.family == 4:
         for i in range(4):
-            v = a.ip[i]
-            if i:
-                out[n] = c'.'
-                n += 1
-            if v >= 100:
-                out[n] = <uint8_t>(c'0' + v // 100)
-                n += 1
-            if v >= 10:
-                out[n] = <uint8_t>(c'0' + v // 10 % 10)
-                n += 1
-            out[n] = <uint8_t>(c'0' + v % 10)
-            n += 1
-        return n
+            memcpy(out + n, _OCTETS[a.ip[i]], 4)
+            n += _OCTET_LENGTHS[a.ip[i]]
+        return n - 1
     if a.family != 6 or inet_ntop(AF_INET6, a.ip, text, 46) == NULL:
         return 0
     if brackets:

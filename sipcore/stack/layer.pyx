@@ -6,12 +6,13 @@ call one of the `on_*` methods where the core has to act. Nothing here makes a P
 Long because matching, answering and what is done about messages that cannot be delivered are one text.
 """
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memset
 from sipcore.base.address cimport (
     SCOPE_FLOW, TRANSPORT_TCP, TRANSPORT_TLS, TRANSPORT_UDP, Address, address_from, address_host, is_secure,
     is_websocket, parse_ip,
     transport_name, transport_number,
 )
+from sipcore.base.mix cimport mix_text
 from sipcore.base.slice cimport Slice, slice_bytes, slice_empty, slice_from, slice_of
 from sipcore.stack.build cimport RESPONSE_STORED, plan_response, plan_sibling
 from sipcore.stack.clienttx cimport client_on_response, client_on_timer
@@ -52,33 +53,16 @@ STORED_LIMITS.headers = MAX_HEADERS
 STORED_LIMITS.line = MAX_MESSAGE
 
 
-cdef inline uint64_t _mix(uint64_t h, uint64_t word) noexcept nogil:
-    h = (h ^ word) * <uint64_t>0x9E3779B97F4A7C15
-    return h ^ h >> 32
-
-
 cdef inline uint32_t _call_of(const Msg* m) noexcept nogil:
     """A hash of the Call-ID, never 0; 0 where there is none.
 
     Not keyed: who makes two calls alike only keeps them in order among each other.
     """
     cdef Slice text
-    cdef uint64_t h, word = 0
-    cdef uint32_t at = 0, n
     if not msg_has(m, H_CALL_ID):
         return 0
     text = header_value(m, m.first[<int>H_CALL_ID])
-    h = text.n
-    n = min(text.n, <uint32_t>CALL_ID_MIXED)
-    while at + 8 <= n:
-        memcpy(&word, text.p + at, 8)
-        h = _mix(h, word)
-        at += 8
-    if at < n:
-        word = 0
-        memcpy(&word, text.p + at, n - at)
-        h = _mix(h, word)
-    return <uint32_t>h or 1
+    return <uint32_t>mix_text(0, text.p, min(text.n, <uint32_t>CALL_ID_MIXED)) or 1
 
 
 cdef class Layer(Transactions):

@@ -2,10 +2,8 @@
 
 Needs a Msg whose Via, From, To and CSeq were parsed.
 """
-from libc.stdint cimport uint8_t, uint32_t
-from sipcore.base.siphash cimport (
-    SipKey, SipState, siphash_final, siphash_init, siphash_update, siphash_update_word,
-)
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from sipcore.base.mix cimport mix, mix_text
 from sipcore.base.slice cimport Slice
 from sipcore.stack.identity cimport BRANCH_TEXT, BranchParts, Identity
 from sipcore.wire.index cimport NO_HEADER, Msg, header_value, msg_value
@@ -13,26 +11,27 @@ from sipcore.wire.tables cimport H_CALL_ID, H_PROXY_AUTHORIZATION, H_PROXY_REQUI
 from sipcore.wire.via cimport Via, parse_via
 
 
-cdef inline void _hash_header(SipState* s, const Msg* m, uint8_t id) noexcept nogil:
+cdef inline uint64_t _mix_header(uint64_t h, const Msg* m, uint8_t id) noexcept nogil:
     cdef uint32_t i = m.first[id]
     while i != NO_HEADER:
-        siphash_update(s, header_value(m, i).p, header_value(m, i).n)
+        h = mix_text(h, m.base + m.headers[i].value, m.headers[i].value_n)
         i = m.headers[i].next
+    return mix(h, id)
 
 
-cdef uint32_t loop_hash(const SipKey* key, const Msg* m) noexcept nogil:
-    """RFC 5393 4.2: what decides on a request's way, so that a loop repeats it and a spiral does not."""
-    cdef SipState s
-    siphash_init(&s, key)
-    siphash_update(&s, m.uri_text.p, m.uri_text.n)
-    siphash_update(&s, m.from_.tag.p, m.from_.tag.n)
-    siphash_update(&s, m.to.tag.p, m.to.tag.n)
-    siphash_update(&s, msg_value(m, H_CALL_ID).p, msg_value(m, H_CALL_ID).n)
-    siphash_update_word(&s, m.cseq)
-    _hash_header(&s, m, H_ROUTE)
-    _hash_header(&s, m, H_PROXY_REQUIRE)
-    _hash_header(&s, m, H_PROXY_AUTHORIZATION)
-    return <uint32_t>siphash_final(&s)
+cdef uint32_t loop_hash(const Msg* m) noexcept nogil:
+    """RFC 5393 4.2: what decides on a request's way, so that a loop repeats it and a spiral does not.
+
+    Not keyed: who makes two requests alike, and brings the branch of one to the other, has this one refused alone.
+    """
+    cdef Slice call_id = msg_value(m, H_CALL_ID)
+    cdef uint64_t h = mix_text(m.cseq, m.uri_text.p, m.uri_text.n)
+    h = mix_text(h, m.from_.tag.p, m.from_.tag.n)
+    h = mix_text(h, m.to.tag.p, m.to.tag.n)
+    h = mix_text(h, call_id.p, call_id.n)
+    h = _mix_header(h, m, H_ROUTE)
+    h = _mix_header(h, m, H_PROXY_REQUIRE)
+    return <uint32_t>_mix_header(h, m, H_PROXY_AUTHORIZATION)
 
 
 cdef bint has_looped(Identity identity, const Msg* m, uint32_t loop) noexcept nogil:

@@ -206,7 +206,7 @@ cdef class Proxy(Forwarding):
             values = b", ".join(self._proxy_require())
             self._refuse(listener, source, 420, b"", b"Unsupported: " + values + b"\r\n")
             return
-        loop = loop_hash(&self.identity.table_key, m)
+        loop = loop_hash(m)
         if has_looped(self.identity, m, loop):
             self.counters[C_LOOPS] += 1
             self._refuse(listener, source, 482, b"", b"")

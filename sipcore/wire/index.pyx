@@ -222,13 +222,19 @@ cdef inline int _index(Msg* m, const uint8_t* data, uint32_t n, const Limits* li
         m.n = n
         m.body = n
         first_fault = FAULT_MESSAGE_LONG
-    end = _line_end(data, pos, n, &odd)
-    if end == n:
-        m.fault_at = n
-        return FAULT_NO_END
-    if end == pos or data[end - 1] != 13:
-        m.fault_at = end
-        return FAULT_LINE_END
+    controls_from(&controls, data, n, pos)
+    end = controls_next(&controls)
+    if end + 1 < n and data[end] == 13 and data[end + 1] == 10:
+        end = controls_next(&controls)
+    else:
+        end = _line_end(data, pos, n, &odd)
+        if end == n:
+            m.fault_at = n
+            return FAULT_NO_END
+        if end == pos or data[end - 1] != 13:
+            m.fault_at = end
+            return FAULT_LINE_END
+        controls_from(&controls, data, n, end + 1)
     fault = _start_line(m, data, pos, end - 1)
     if fault == 0 and end - pos > longest:
         m.fault_at = pos
@@ -239,7 +245,6 @@ cdef inline int _index(Msg* m, const uint8_t* data, uint32_t n, const Limits* li
         first_fault = fault
     pos = end + 1
     m.start_end = pos
-    controls_from(&controls, data, n, pos)
     while True:
         line.fault_at = n
         fault = FAULT_NO_END
