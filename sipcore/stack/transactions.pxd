@@ -8,6 +8,7 @@ from sipcore.base.slice cimport Slice
 from sipcore.base.wheel cimport Wheel
 from sipcore.stack.counters cimport C_COUNT
 from sipcore.stack.identity cimport Identity
+from sipcore.stack.keytable cimport KeyTable
 from sipcore.stack.tx cimport TimerValues, Tx
 from sipcore.wire.edit cimport Edit
 from sipcore.wire.index cimport Msg
@@ -20,8 +21,7 @@ cdef class Transactions:
     cdef readonly Pool pool
     cdef readonly Outbox outbox
     cdef Tx* slab
-    cdef uint64_t* buckets              # chains of server transactions, by key (Bucket)
-    cdef uint32_t mask
+    cdef KeyTable table                 # server transactions
     cdef readonly uint32_t capacity     # transactions
     cdef readonly uint32_t live
     cdef uint32_t fresh                 # heads from here on were never used
@@ -43,7 +43,6 @@ cdef class Transactions:
     cdef void remember(self, uint32_t slot, uint64_t key) noexcept nogil
     cdef void expect(self, uint64_t key) noexcept nogil
     cdef uint32_t find(self, uint64_t key) noexcept nogil
-    cdef void _forget(self, uint32_t slot) noexcept nogil
     cdef uint32_t find_branch(self, Slice branch) noexcept nogil
     cdef void on_free(self, uint32_t slot) noexcept
 

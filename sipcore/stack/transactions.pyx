@@ -10,7 +10,7 @@ from cpython.ref cimport PyObject, Py_XDECREF
 from sipcore.base.address cimport Address
 from sipcore.base.linger cimport Linger
 from sipcore.base.outbox cimport Outbox
-from sipcore.base.pages cimport PAGES_AHEAD, pages_fetch, pages_give, pages_take, pages_take_huge
+from sipcore.base.pages cimport PAGES_AHEAD, pages_fetch, pages_give, pages_take
 from sipcore.base.pool cimport POOL_MEDIUM, POOL_SMALL, Buffer, Pool
 from sipcore.base.siphash cimport SipState, siphash_final, siphash_init, siphash_update, siphash_update_word
 from sipcore.base.slice cimport Slice
@@ -18,6 +18,9 @@ from sipcore.base.wheel cimport Wheel
 from sipcore.stack.clienttx cimport client_on_send
 from sipcore.stack.counters cimport C_BUFFERS_FULL, C_OUTBOX_FULL, C_TRANSACTIONS_FULL
 from sipcore.stack.identity cimport BranchParts, Identity
+from sipcore.stack.keytable cimport (
+    keytable_enter, keytable_expect, keytable_find, keytable_free, keytable_leave, keytable_make,
+)
 from sipcore.stack.tx cimport (
     CLIENT_COMPLETED, CLIENT_NONE, NO_RECORD, NO_TX, ROLE_CANCEL, ROLE_FREE, SERVER_COMPLETED, SERVER_CONFIRMED,
     SERVER_NONE, TX_HASHED, TX_LARGE_REQUEST, TX_LARGE_RESPONSE, Tx,
@@ -30,21 +33,8 @@ from sipcore.wire.values cimport msg_cseq, msg_from
 import os
 import struct
 
-cdef extern from * nogil:
-    void __builtin_prefetch(const void* address)
-
 cdef enum:
-    NO_NEXT = 0             # chains hold slot + 1, so that zeroed memory is an empty chain
-
-# The low half of a bucket, 0 where it is empty. The high half is that of the first one's key, so that another key is
-# told from it without a look at the slab, which would be far away.
-cdef enum Bucket:
-    BUCKET_FIRST = 0x7FFFFFFF       # slot + 1 of the first head of the chain
-    BUCKET_MORE = 0x80000000        # whether there are others
-
-
-cdef inline uint64_t _bucket(uint64_t key, uint32_t slot, bint more) noexcept nogil:
-    return key >> 32 << 32 | <uint64_t>(BUCKET_MORE if more else 0) | slot + 1
+    NO_FREE = 0             # the list of free heads holds slot + 1
 
 
 cdef inline Buffer _buffer(uint8_t* p, uint32_t n, bint large) noexcept nogil:
@@ -66,19 +56,14 @@ cdef class Transactions:
 
     def __cinit__(self, Identity identity=None, *, uint32_t transactions=1 << 20, uint64_t memory=1 << 30,
                   uint32_t t1=500, uint32_t t2=4000, uint32_t t4=5000, uint32_t timer_c=180_000, **_):
-        cdef uint32_t size = 1024
         if not 16 <= transactions < 0x0FFFFFFF:
             raise ValueError(f"transactions must be 16 to {0x0FFFFFFE}, not {transactions}")
         if not 10 <= t1 <= 10_000 or not t1 <= t2 <= 32_000:
             raise ValueError("T1 must be 10..10000 ms and T2 from T1 to 32000 ms")
         self.identity = identity if identity is not None else Identity()
-        while size < transactions:
-            size *= 2
         self.capacity = transactions
-        self.mask = size - 1
         self.slab = <Tx*>pages_take(transactions * sizeof(Tx))
-        self.buckets = <uint64_t*>pages_take_huge(size * sizeof(uint64_t))
-        if self.slab == NULL or self.buckets == NULL:
+        if self.slab == NULL or keytable_make(&self.table, transactions) != 0:
             raise MemoryError
         self.wheel = Wheel(transactions)
         self.linger = Linger(transactions, 64 * t1)
@@ -93,7 +78,7 @@ cdef class Transactions:
 
     def __dealloc__(self):
         pages_give(self.slab, self.capacity * sizeof(Tx))
-        pages_give(self.buckets, (<size_t>self.mask + 1) * sizeof(uint64_t))
+        keytable_free(&self.table)
 
     cdef void on_free(self, uint32_t slot) noexcept:
         pass
@@ -102,7 +87,7 @@ cdef class Transactions:
         """A cleared head; NO_TX (and a count) where all are in use."""
         cdef uint32_t slot, generation
         cdef Tx* tx
-        if self.free_head != NO_NEXT:
+        if self.free_head != NO_FREE:
             slot = self.free_head - 1
             tx = &self.slab[slot]
             self.free_head = tx.hash_next
@@ -138,7 +123,7 @@ cdef class Transactions:
         self.drop_request(tx)
         self.drop_response(tx)
         if tx.flags & TX_HASHED:
-            self._forget(slot)
+            keytable_leave(&self.table, self.slab, slot)
         if tx.context != NULL:
             Py_XDECREF(<PyObject*>tx.context)
             tx.context = NULL
@@ -209,46 +194,16 @@ cdef class Transactions:
 
     cdef void remember(self, uint32_t slot, uint64_t key) noexcept nogil:
         """Enter a server transaction into the table, so that what belongs to it is found by its key."""
-        cdef Tx* tx = &self.slab[slot]
-        cdef uint64_t* bucket = &self.buckets[key & self.mask]
-        tx.key = key
-        tx.hash_next = <uint32_t>(bucket[0] & BUCKET_FIRST)
-        tx.flags |= TX_HASHED
-        bucket[0] = _bucket(key, slot, bucket[0] != 0)
-
-    cdef void _forget(self, uint32_t slot) noexcept nogil:
-        """Take a server transaction out of the table."""
-        cdef Tx* tx = &self.slab[slot]
-        cdef uint64_t* bucket = &self.buckets[tx.key & self.mask]
-        cdef Tx* before = &self.slab[(bucket[0] & BUCKET_FIRST) - 1]
-        cdef Tx* after
-        if before != tx:
-            while before.hash_next != slot + 1:
-                before = &self.slab[before.hash_next - 1]
-            before.hash_next = tx.hash_next
-            if self.slab[(bucket[0] & BUCKET_FIRST) - 1].hash_next == NO_NEXT:
-                bucket[0] &= ~<uint64_t>BUCKET_MORE
-        elif tx.hash_next == NO_NEXT:
-            bucket[0] = 0
-        else:
-            after = &self.slab[tx.hash_next - 1]
-            bucket[0] = _bucket(after.key, tx.hash_next - 1, after.hash_next != NO_NEXT)
+        self.slab[slot].key = key
+        keytable_enter(&self.table, self.slab, slot)
 
     cdef void expect(self, uint64_t key) noexcept nogil:
-        """Begin to fetch what `find` will look at: the table is too large for the cache."""
-        __builtin_prefetch(&self.buckets[key & self.mask])
+        """Begin to fetch what `find` will look at."""
+        keytable_expect(&self.table, key)
 
     cdef uint32_t find(self, uint64_t key) noexcept nogil:
         """The server transaction with that key, or NO_TX."""
-        cdef uint64_t head = self.buckets[key & self.mask]
-        cdef uint32_t at = <uint32_t>(head & BUCKET_FIRST)
-        if (head ^ key) >> 32 and not head & BUCKET_MORE:
-            return NO_TX
-        while at != NO_NEXT:
-            if self.slab[at - 1].key == key:
-                return at - 1
-            at = self.slab[at - 1].hash_next
-        return NO_TX
+        return keytable_find(&self.table, self.slab, key)
 
     cdef uint32_t find_branch(self, Slice branch) noexcept nogil:
         """The transaction whose branch this is, or NO_TX: not ours, forged, or gone."""
