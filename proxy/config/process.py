@@ -13,8 +13,8 @@ class Limits(Table, frozen=True, kw_only=True):
     header_count: Annotated[int, Meta(ge=16, le=200), doc("Most header lines in a message.")] = 128
     line_length: Annotated[int, Meta(ge=256, le=65535), doc("Longest line in bytes, folded lines joined.")] = 8192
     transactions: Annotated[int, Meta(ge=16, le=100_000_000), doc(
-        "Most transactions at a time in a worker, about 160 bytes each; above, requests get 503. A finished one lingers "
-        "for 64 times T1 (RFC 3261 17), so this is about 64 times the calls per second.")] = 1_000_000
+        "Most transactions at a time in a worker, about 160 bytes each; above, requests get 503. A finished one "
+        "lingers for 64 times T1 (RFC 3261 17), so this is about 64 times the calls per second.")] = 1_000_000
     dialogs: Annotated[int, Meta(ge=16, le=100_000_000), doc(
         "Most forwarded calls at a time in a worker, 256 bytes each; above, calls get 503.")] = 250_000
     calls: Annotated[Count, doc(
