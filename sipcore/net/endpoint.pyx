@@ -229,7 +229,8 @@ cdef class Endpoint:
         while True:
             now = _clock(CLOCK_MONOTONIC)
             n = sock.receive(now, self.trace)
-            if n == 0 and total and self.busy and self.pause.tv_nsec == 0 and looks < LOOKS and not sock.shaken:
+            if n == 0 and total and looks < LOOKS and self.busy and self.pause.tv_nsec == 0 \
+                    and sock.backlog.count == 0 and not sock.shaken:
                 looks += 1
                 _stay_awake(LOOK_NS)
                 continue
