@@ -198,7 +198,7 @@ def _load() -> None:
         _header_names.slots[_slot(i + 1)] = <uint8_t>(i + 1)
 
 
-cdef uint32_t _slot(int key):
+cdef uint32_t _slot(int key) noexcept:
     return header_hash(_header_names.keys[key].low, _header_names.keys[key].high)
 
 
