@@ -34,21 +34,10 @@ cdef enum:
     ENOUGH = 12                 # packets that a pause waits for
     LEAST_PAUSE = 50            # us; the kernel adds its timer slack, 50 us. Where enough come sooner, none is made
     MOST_PAUSE = 250
-    LOOKS = 20                  # times that one wake-up looks again, awake, where packets come faster than a pause ends
-    LOOK_NS = 10_000            # after so long each
     WINDOW_MS = 10
     WINDOW_PACKETS = 120        # of one window from which on the edge is busy: 12,000 packets/s
     MOST_LAG = 60_000_000       # us
     PIPE_CHUNK = 4096           # what a pipe that polls as writable takes without blocking
-
-
-cdef inline void _stay_awake(uint64_t ns) noexcept nogil:
-    """Let so long pass without the kernel's scheduler, which may take as long to wake somebody."""
-    cdef timespec start, t
-    clock_gettime(CLOCK_MONOTONIC, &start)
-    t = start
-    while <uint64_t>(t.tv_sec - start.tv_sec) * 1_000_000_000 + t.tv_nsec - start.tv_nsec < ns:
-        clock_gettime(CLOCK_MONOTONIC, &t)
 
 
 cdef inline uint64_t _clock(int which) noexcept nogil:
@@ -223,17 +212,12 @@ cdef class Endpoint:
 
     cdef void pump(self, UdpSocket sock) noexcept:
         """A socket is readable: batches, each one answered before the next is taken."""
-        cdef int n, done = 0, total = 0, looks = 0
+        cdef int n, done = 0, total = 0
         cdef uint64_t now = 0
         cdef bint shaken = False
         while True:
             now = _clock(CLOCK_MONOTONIC)
             n = sock.receive(now, self.trace)
-            if n == 0 and total and looks < LOOKS and self.busy and self.pause.tv_nsec == 0 \
-                    and sock.backlog.count == 0 and not sock.shaken:
-                looks += 1
-                _stay_awake(LOOK_NS)
-                continue
             done += 1
             total += n
             if sock.shaken or (done == 1 and (n == 0 or self.sender.shaken[sock.listener])):
