@@ -19,10 +19,6 @@ from .scan cimport (CH_ALPHA, CH_DIGIT, CH_HEX, CH_OPAQUE, CH_PASSWORD, CH_PHONE
                     CH_URI_PARAM, CH_USER, is_class, is_escape, scan_port, skip_class)
 
 
-cdef enum:
-    NAMES_KEPT = 4          # of parameters, to be compared without a second walk
-
-
 cdef inline int32_t _scan_part(Slice s, uint32_t i, uint32_t stop, uint16_t kind) noexcept nogil:
     """The first index from i on, before stop, that is neither of class kind nor an escape."""
     i = skip_class(s.p, i, stop, kind)
@@ -83,20 +79,12 @@ cdef int _keep_param(Slice name, Slice value, Uri* out) noexcept nogil:
 
 
 cdef bint _repeats(const Slice* names, uint32_t count, Slice params) noexcept nogil:
-    """Whether a name stands twice among the parameters; names: the first count of them, the others are in params."""
-    cdef Slice name, other, value, later
+    """Whether one of the names of params stands there twice."""
     cdef uint32_t i, k
     cdef bint plain = run_to_byte(params.p, 0, params.n, c'%') == params.n
-    if count <= NAMES_KEPT:
-        for i in range(1, count):
-            for k in range(i):
-                if slice_iequal(names[i], names[k]) or not plain and same_unescaped(names[i], names[k], True):
-                    return True
-        return False
-    while next_uri_part(&params, c';', &name, &value):
-        later = params
-        while next_uri_part(&later, c';', &other, &value):
-            if slice_iequal(name, other) or not plain and same_unescaped(name, other, True):
+    for i in range(1, count):
+        for k in range(i):
+            if slice_iequal(names[i], names[k]) or not plain and same_unescaped(names[i], names[k], True):
                 return True
     return False
 
@@ -104,7 +92,7 @@ cdef bint _repeats(const Slice* names, uint32_t count, Slice params) noexcept no
 cdef int32_t _scan_params(Slice s, uint32_t i, Uri* out, bint* repeats) noexcept nogil:
     """uri-parameters = *( ";" pname [ "=" pvalue ] ) from i on; the index after them. repeats: a name stands twice."""
     cdef uint32_t first = i + 1, start, count = 0
-    cdef Slice names[NAMES_KEPT]
+    cdef Slice names[URI_MAX_PARTS]
     cdef int32_t after
     cdef Slice name, value
     cdef int code
@@ -130,7 +118,7 @@ cdef int32_t _scan_params(Slice s, uint32_t i, Uri* out, bint* repeats) noexcept
         code = _keep_param(name, value, out)
         if code != 0:
             return code
-        if count < NAMES_KEPT:
+        if count < URI_MAX_PARTS:
             names[count] = name
         count += 1
     if count > URI_MAX_PARTS:
