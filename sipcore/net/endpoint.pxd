@@ -25,6 +25,7 @@ cdef class Endpoint:
     cdef readonly bint running
     cdef uint64_t window                    # ms, when the packets of `arrived` began to be counted
     cdef uint32_t arrived
+    cdef uint64_t worked                    # ns of the thread's time by then
     cdef timespec pause                     # while busy
     cdef bint busy
 

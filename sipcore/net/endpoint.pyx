@@ -6,7 +6,8 @@ moved only when something earlier turns up. What a send of the Sender has met (a
 taken up here, where the sockets are watched.
 """
 from libc.stdint cimport uint32_t, uint64_t
-from posix.time cimport CLOCK_MONOTONIC, CLOCK_REALTIME, clock_gettime, nanosleep, timespec
+from posix.time cimport (CLOCK_MONOTONIC, CLOCK_REALTIME, CLOCK_THREAD_CPUTIME_ID, clock_gettime, nanosleep,
+                         timespec)
 from posix.unistd cimport write
 from sipcore.net.sender cimport Failed, Sender
 from sipcore.net.stream cimport Streams
@@ -34,6 +35,7 @@ cdef enum:
     ENOUGH = 12                 # packets that a pause waits for
     LEAST_PAUSE = 50            # us; the kernel adds its timer slack, 50 us. Where enough come sooner, none is made
     MOST_PAUSE = 250
+    MOST_WORK = 700_000         # ns of each ms; who works for longer makes no pause: each is a loss of calls then
     WINDOW_MS = 10
     WINDOW_PACKETS = 120        # of one window from which on the edge is busy: 12,000 packets/s
     MOST_LAG = 60_000_000       # us
@@ -259,14 +261,22 @@ cdef class Endpoint:
         """Whether messages come so fast that the next batch is looked for at once, after a moment where few came.
 
         A pass through the loop costs as much as handling several packets, and while a batch was handled others have
-        come. Below 12,000 messages/s nothing ever waits; above, the longer the fewer come, as network cards do it.
+        come. Below 12,000 messages/s nothing ever waits; above, the longer the fewer come, as network cards do it. A
+        thread that works most of the time does not rest: what came meanwhile fills its batches anyway.
         """
         cdef uint32_t us
+        cdef uint64_t worked
+        cdef timespec t
         if now - self.window >= WINDOW_MS:
+            clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t)
+            worked = <uint64_t>t.tv_sec * 1_000_000_000 + <uint64_t>t.tv_nsec
             self.busy = self.arrived > WINDOW_PACKETS and now - self.window < 2 * WINDOW_MS
             if self.busy:
                 us = 1000 * ENOUGH * WINDOW_MS // self.arrived
-                self.pause.tv_nsec = 1000 * min(us, <uint32_t>MOST_PAUSE) if us >= LEAST_PAUSE else 0
+                if us < LEAST_PAUSE or worked - self.worked > MOST_WORK * (now - self.window):
+                    us = 0
+                self.pause.tv_nsec = 1000 * min(us, <uint32_t>MOST_PAUSE)
+            self.worked = worked
             self.window = now
             self.arrived = 0
         self.arrived += <uint32_t>n
