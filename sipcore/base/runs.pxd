@@ -11,3 +11,4 @@ cdef extern from "runs.h" nogil:
         pass
     void controls_from(Controls* c, const uint8_t* p, uint32_t n, uint32_t i)
     uint32_t controls_next(Controls* c)     # the next control character, or n
+    void controls_skip(Controls* c)         # the next one, which is there

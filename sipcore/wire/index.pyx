@@ -11,7 +11,7 @@ Cost: 0.2 us for an INVITE of 866 bytes; a Msg takes 4 KiB, and the hot path reu
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
 from sipcore.base.runs cimport (
-    Controls, controls_from, controls_next, run_of_plain, run_to_byte, run_to_colon, run_to_control,
+    Controls, controls_from, controls_next, controls_skip, run_of_plain, run_to_byte, run_to_colon, run_to_control,
 )
 from sipcore.base.slice cimport Slice, slice_iequal, slice_of
 from sipcore.wire.cseq cimport parse_uint
@@ -187,12 +187,12 @@ cdef inline bint _is_plain_end(const uint8_t* p, uint32_t i, uint32_t n) noexcep
 
 
 cdef inline int _index(Msg* m, const uint8_t* data, uint32_t n, const Limits* limits) noexcept nogil:
-    cdef uint32_t pos = 0, end, stop, i, count = 0, length
+    cdef uint32_t pos = 0, name_end, colon, end, stop, i, count = 0, length, fault_at
     cdef uint32_t most = min(limits.headers, <uint32_t>MAX_HEADERS), longest = limits.line
     cdef uint64_t low, high
     cdef bint odd = False, plain
     cdef Header* h = m.headers
-    cdef uint8_t id
+    cdef uint8_t id, form
     cdef int fault = 0, first_fault = 0
     cdef Controls controls
     cdef Line line
@@ -225,7 +225,8 @@ cdef inline int _index(Msg* m, const uint8_t* data, uint32_t n, const Limits* li
     controls_from(&controls, data, n, pos)
     end = controls_next(&controls)
     if end + 1 < n and data[end] == 13 and data[end + 1] == 10:
-        end = controls_next(&controls)
+        controls_skip(&controls)
+        end += 1
     else:
         end = _line_end(data, pos, n, &odd)
         if end == n:
@@ -246,7 +247,7 @@ cdef inline int _index(Msg* m, const uint8_t* data, uint32_t n, const Limits* li
     pos = end + 1
     m.start_end = pos
     while True:
-        line.fault_at = n
+        fault_at = n
         fault = FAULT_NO_END
         if pos >= n:
             break
@@ -254,33 +255,38 @@ cdef inline int _index(Msg* m, const uint8_t* data, uint32_t n, const Limits* li
             m.body = pos + 2
             fault = 0
             break
-        line.fault_at = pos
+        fault_at = pos
         fault = FAULT_HEADERS_MANY
         if count >= most:
             break
         end = controls_next(&controls)
-        i = run_to_colon(data + pos, &low, &high) if pos + 16 <= n else 16
-        plain = i < 16 and pos + i < end and _is_plain_end(data, end, n)
+        colon = run_to_colon(data + pos, &low, &high) if pos + 16 <= n else 16
+        plain = colon < 16 and pos + colon < end and _is_plain_end(data, end, n)
         if plain:
             id = header_of_key(low, high)
-            plain = id != H_OTHER or (i > 0 and run_of_plain(data, pos, pos + i) == pos + i)
+            plain = id != H_OTHER or (colon > 0 and run_of_plain(data, pos, pos + colon) == pos + colon)
         if plain:
-            controls_next(&controls)
-            line.name_end = line.colon = pos + i
-            line.end = end + 1
-            line.form = 0
+            controls_skip(&controls)
+            colon += pos
+            name_end = colon
+            end += 1
+            form = 0
         else:
             fault = _read_line(data, pos, n, &line, &odd)
             if fault:
+                fault_at = line.fault_at
                 break
-            controls_from(&controls, data, n, line.end + 1)
-            id = header_id(data + pos, line.name_end - pos)
-        line.fault_at = pos
+            name_end = line.name_end
+            colon = line.colon
+            end = line.end
+            form = line.form
+            controls_from(&controls, data, n, end + 1)
+            id = header_id(data + pos, name_end - pos)
         fault = FAULT_LINE_LONG
-        if line.end - pos > longest:
+        if end - pos > longest:
             break
-        i = line.colon + 1
-        stop = line.end - 1
+        i = colon + 1
+        stop = end - 1
         if data[i] == c' ':
             i += 1
         if data[i] <= c' ':
@@ -289,14 +295,14 @@ cdef inline int _index(Msg* m, const uint8_t* data, uint32_t n, const Limits* li
         while stop > i and (data[stop - 1] == c' ' or data[stop - 1] == c'\t'):
             stop -= 1
         h.name = <uint16_t>pos
-        h.name_n = <uint16_t>(line.name_end - pos)
+        h.name_n = <uint16_t>(name_end - pos)
         h.value = <uint16_t>i
         h.value_n = <uint16_t>(stop - i)
-        h.end = <uint16_t>(line.end + 1)
-        h.form = line.form
+        h.end = <uint16_t>(end + 1)
+        h.form = form
         h.next = NO_HEADER
         h.id = id
-        m.forms |= line.form
+        m.forms |= form
         if m.first[id] == NO_HEADER:
             m.first[id] = <uint8_t>count
         else:
@@ -308,9 +314,9 @@ cdef inline int _index(Msg* m, const uint8_t* data, uint32_t n, const Limits* li
         h += 1
         count += 1
         m.count = <uint16_t>count
-        pos = line.end + 1
+        pos = end + 1
     if first_fault == 0 and fault:
-        m.fault_at = line.fault_at
+        m.fault_at = fault_at
         first_fault = fault
     if first_fault == 0 and odd:
         first_fault = _check_controls(m)
