@@ -109,7 +109,7 @@ static inline uint64_t controls_at(const Controls *c) {
     return found;
 }
 
-/* The four are always inlined, so that what they share stays in registers. */
+/* Always inlined, so that what these share stays in registers. */
 #define CONTROLS_INLINE static inline __attribute__((always_inline))
 
 /* Begin at index i, not above n. */
