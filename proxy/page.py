@@ -35,7 +35,7 @@ COPIED = (
     "dns_asked", "dns_cached", "dns_failed", "dns_stale", "dns_refused", "dns_late",
     "webhook_delivered", "webhook_given_up", "webhook_dropped", "audio_silent", "audio_heard_again",
     "probes_sent", "probes_failed", "probes_unsent", "target_changes", "calls_retries_refused", "overload_entered",
-    "deferred", "deferred_dropped", "bans_earned",
+    "deferred", "deferred_dropped", "bans_earned", "gauges_renewed",
 )
 """Counters that the worker copies into the page once a second; the other COUNTERS are counted in it directly."""
 

@@ -102,6 +102,7 @@ class Worker:
         self._watch_messages()
         self.wrong_told_at = 0
         self.wrong_told: dict[tuple[int, int], int] = {}
+        self.renewed = 0
         self.ending = asyncio.Event()
 
     async def run(self) -> None:
@@ -290,7 +291,8 @@ class Worker:
 
     def _write_page(self) -> None:
         self._set_wall()
-        found = self.endpoint.statistics()
+        self.renewed += 1
+        found = self.endpoint.statistics() | {"gauges_renewed": self.renewed}
         if self.audio is not None:
             found |= self.audio.statistics()
             self._tell_wrong_sources(self.audio)

@@ -140,8 +140,9 @@ class EdgeProcess:
 
     def wait_stats(self, condition: Callable[[dict[str, int]], object], what: str,
                    seconds: float = WAIT_SECONDS) -> dict[str, int]:
-        """The counters as soon as a condition holds for them."""
-        wait_until(lambda: condition(self.stats()), what, seconds)
+        """The counters as soon as a condition holds for them, the gauges too renewed since the call (one worker)."""
+        before = self.stats()["gauges_renewed"]
+        wait_until(lambda: (found := self.stats())["gauges_renewed"] > before and condition(found), what, seconds)
         return self.stats()
 
     @property
