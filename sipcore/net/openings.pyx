@@ -16,8 +16,8 @@ from sipcore.net.connection cimport CAME_IN, LISTED, STATE_CONNECTING, Connectio
 from sipcore.net.connections cimport NO_CONNECTION, source_key, target_key
 from sipcore.net.epoll cimport EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLLIN, EPOLLOUT, epoll_set
 from sipcore.net.outlet cimport address_text
-from sipcore.net.peers cimport Peers
-from sipcore.stack.admission cimport ADMIT_LISTED, ADMIT_UNLISTED
+from sipcore.net.peers cimport Peers, is_heard
+from sipcore.stack.admission cimport ADMIT_LISTED
 from sipcore.stack.listener cimport MAX_LISTENERS
 
 cdef extern from "sockets.h" nogil:
@@ -103,7 +103,7 @@ cdef class Openings(Peers):
         """Whether one more connection of that source is taken; makes room for it."""
         cdef uint32_t other
         cdef int admittance = self._admit(listener, source)
-        if admittance != ADMIT_LISTED and admittance != ADMIT_UNLISTED:
+        if not is_heard(admittance):
             return False
         listed[0] = admittance == ADMIT_LISTED
         if not listed[0] and self.layer.is_banned(source, now):

@@ -2,6 +2,12 @@
 from libc.stdint cimport uint16_t, uint32_t, uint64_t
 from sipcore.base.address cimport Address
 from sipcore.net.inlet cimport Inlet
+from sipcore.stack.admission cimport ADMIT_LISTED, ADMIT_UNLISTED
+
+
+cdef inline bint is_heard(int admittance) noexcept nogil:
+    """Whether anything of an address with that Admittance is let in."""
+    return admittance == ADMIT_LISTED or admittance == ADMIT_UNLISTED
 
 
 cdef frozenset named_authorities(contexts)

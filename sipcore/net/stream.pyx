@@ -25,7 +25,7 @@ from sipcore.net.epoll cimport (
 )
 from sipcore.net.openings cimport LISTENER, Openings
 from sipcore.net.outlet cimport StreamCounters
-from sipcore.net.peers cimport named_authorities
+from sipcore.net.peers cimport is_heard, named_authorities
 
 cdef enum:
     HANDSHAKES = 2              # steps that cost a signature, in a wake-up
@@ -50,7 +50,7 @@ cdef class Streams(Openings):
                   uint32_t unlisted=1000, uint32_t queue=262144, uint64_t idle=900_000, uint64_t unlisted_idle=32_000,
                   uint64_t handshake=5000, uint64_t message=5000, uint64_t write=10_000, uint64_t connect=3000,
                   uint64_t keepalive=0):
-        """What holds from now on; connections stay, and those that are idle longer than they may end.
+        """What holds from now on; connections stay, but those that are idle longer than they may, or denied now, end.
 
         tls: by listener, contexts for connections that come in and for those that we open, or None. origins: by
         listener, web pages that may connect. groups: the number of a group by a name that a certificate proves.
@@ -74,9 +74,13 @@ cdef class Streams(Openings):
         self.limits.keepalive = keepalive
         for slot in range(self.table.fresh):
             c = &self.table.slab[slot]
-            if c.state != STATE_FREE and c.state != STATE_ENDED:
-                self._judge(slot, before[c.listener])
-                self._arm(slot)
+            if c.state == STATE_FREE or c.state == STATE_ENDED:
+                continue
+            if c.flags & CAME_IN and not is_heard(self._admit(c.listener, &c.peer)):
+                self._end(slot, "denied now")
+                continue
+            self._judge(slot, before[c.listener])
+            self._arm(slot)
 
     def start(self):
         """Accept connections from now on."""

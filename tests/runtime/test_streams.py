@@ -209,6 +209,20 @@ def test_who_is_taken_off_the_access_list_is_counted_among_the_others(alone):
     edge.wait_stats(lambda stats: stats["connections_unlisted"] == 0, "it is a phone's again")
 
 
+def test_who_is_denied_loses_its_connection(alone):
+    edge, phone = alone
+    edge.file.write_text(f'{edge.file.read_text()}\n[[group]]\nname = "denied"\naction = "deny"\n'
+                         'addresses = ["127.0.0.0/31"]\n')
+    reload(edge)
+    assert edge.wait_stats(lambda stats: stats["connections_accepted"] == 1, "it is looked at")["connections"] == 1
+    edge.file.write_text(edge.file.read_text().replace('["127.0.0.0/31"]', '["127.0.0.1"]').replace(
+        'addresses = ["127.0.0.1"]', 'addresses = ["192.0.2.1"]', 1))
+    reload(edge)
+    phone.settimeout(20)  # who is in no group at all may be silent for 32 s
+    assert phone.recv(1) == b""
+    assert edge.wait_stats(lambda stats: not stats["connections"], "nobody is left")["connections_unlisted"] == 0
+
+
 def test_an_authority_that_is_taken_out_of_its_file_vouches_for_nobody_any_more(edge, authority, ports, tmp_path):
     to = f"sip:127.0.0.1:{ports['tls']};transport=tls"
     named = authority.certificate.read_bytes()
