@@ -40,7 +40,7 @@ class Script:
         self._steps: list[str] = []
         self._variables: list[str] = []
         self._cseq = 0
-        self._invites: list[int] = []
+        self._invited_step = self._invited_cseq = 0     # of the last INVITE
         self._invited_uri = "sip:[service]@[remote_ip]:[remote_port]"
 
     # --- what both sides can do
@@ -81,7 +81,7 @@ class Script:
         """
         self._cseq += 1
         if method == "INVITE":
-            self._invites.append(len(self._steps))
+            self._invited_step, self._invited_cseq = len(self._steps), self._cseq
             self._invited_uri = "[next_url]"
         return self._send(f"{method} [next_url] SIP/2.0", [
             "Via: SIP/2.0/UDP [local_ip]:[local_port];branch=[branch]", "[routes]", "Max-Forwards: 70", *self._parties,
@@ -89,12 +89,12 @@ class Script:
 
     def ack(self, body: str = "", failed: bool = False) -> Self:
         """ACK of the last INVITE; failed: to a refusal, which has its branch."""
-        branch = f"[branch-{len(self._steps) - self._invites[-1]}]" if failed else "[branch]"
+        branch = f"[branch-{len(self._steps) - self._invited_step}]" if failed else "[branch]"
         to = [] if failed else ["[routes]"]
         parties = ["[last_From:]", "[last_To:]"] if failed else self._parties
         return self._send(f"ACK {self._invited_uri if failed else '[next_url]'} SIP/2.0", [
             f"Via: SIP/2.0/UDP [local_ip]:[local_port];branch={branch}", *to, "Max-Forwards: 70", *parties,
-            "Call-ID: [call_id]", f"CSeq: {self._cseq} ACK", self._contact], body)
+            "Call-ID: [call_id]", f"CSeq: {self._invited_cseq} ACK", self._contact], body)
 
     def answer(self, method: str) -> Self:
         """Expect a request and answer it with 200 at once."""
@@ -154,7 +154,7 @@ class Calling(Script):
 
     def invite(self, *headers: str, body: str = "") -> Self:
         self._cseq += 1
-        self._invites.append(len(self._steps))
+        self._invited_step, self._invited_cseq = len(self._steps), self._cseq
         self._send("INVITE sip:[service]@[remote_ip]:[remote_port] SIP/2.0", [
             "Via: SIP/2.0/UDP [local_ip]:[local_port];branch=[branch]", "Max-Forwards: 70", self._parties[0],
             self._parties[1].removesuffix("[peer_tag_param]"), "Call-ID: [call_id]", f"CSeq: {self._cseq} INVITE",
@@ -163,11 +163,11 @@ class Calling(Script):
 
     def cancel(self) -> Self:
         """CANCEL of the INVITE."""
-        branch = f"[branch-{len(self._steps) - self._invites[-1]}]"
+        branch = f"[branch-{len(self._steps) - self._invited_step}]"
         self._send("CANCEL sip:[service]@[remote_ip]:[remote_port] SIP/2.0", [
             f"Via: SIP/2.0/UDP [local_ip]:[local_port];branch={branch}", "Max-Forwards: 70", self._parties[0],
-            self._parties[1].removesuffix("[peer_tag_param]"), "Call-ID: [call_id]", f"CSeq: {self._cseq} CANCEL"],
-            "", repeat=True)
+            self._parties[1].removesuffix("[peer_tag_param]"), "Call-ID: [call_id]",
+            f"CSeq: {self._invited_cseq} CANCEL"], "", repeat=True)
         return self
 
     def ringing(self) -> Self:
