@@ -292,11 +292,12 @@ class Worker:
     def _write_page(self) -> None:
         self._set_wall()
         self.renewed += 1
-        found = self.endpoint.statistics() | {"gauges_renewed": self.renewed}
+        found = self.endpoint.statistics()
         if self.audio is not None:
             found |= self.audio.statistics()
             self._tell_wrong_sources(self.audio)
         found |= self.calls.statistics() | self.services.statistics() | self.resolver.statistics()
+        found["gauges_renewed"] = self.renewed
         found["log_lost"] = self.log.lost
         found["kept_alive"] = len(self.proxy.flows) if self.proxy.flows is not None else 0
         found |= {name.replace(".", "_"): count for name, count in self.decisions.items()}

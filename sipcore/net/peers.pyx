@@ -157,7 +157,7 @@ cdef class Peers(Inlet):
         return next((self.groups[name] for name in names if name in self.groups), -1)
 
     cdef void _judge(self, uint32_t slot, frozenset before) except *:
-        """What an address and a certificate open by the configuration of now.
+        """What an address and a certificate open by the configuration of now; who is denied loses his connection.
 
         before: the authorities that were named for targets when it was checked last.
         Where whoever has vouched for a peer is not trusted any more, its connection stays for what is under way, and is
@@ -165,9 +165,14 @@ cdef class Peers(Inlet):
         """
         cdef Connection* c = &self.table.slab[slot]
         cdef bint vouched = self._is_vouched(slot)
+        cdef int admittance
         c.group = self._proven(slot)
         if c.flags & CAME_IN:
-            self._enlist(slot, self._admit(c.listener, &c.peer) == ADMIT_LISTED or c.group >= 0)
+            admittance = self._admit(c.listener, &c.peer)
+            if not is_heard(admittance):
+                self._end(slot, "denied now")
+                return
+            self._enlist(slot, admittance == ADMIT_LISTED or c.group >= 0)
         if slot in self.peers:
             c.flags &= <uint16_t>~PROVEN
             if vouched and c.transport == TRANSPORT_TLS:

@@ -25,7 +25,7 @@ from sipcore.net.epoll cimport (
 )
 from sipcore.net.openings cimport LISTENER, Openings
 from sipcore.net.outlet cimport StreamCounters
-from sipcore.net.peers cimport is_heard, named_authorities
+from sipcore.net.peers cimport named_authorities
 
 cdef enum:
     HANDSHAKES = 2              # steps that cost a signature, in a wake-up
@@ -74,13 +74,10 @@ cdef class Streams(Openings):
         self.limits.keepalive = keepalive
         for slot in range(self.table.fresh):
             c = &self.table.slab[slot]
-            if c.state == STATE_FREE or c.state == STATE_ENDED:
-                continue
-            if c.flags & CAME_IN and not is_heard(self._admit(c.listener, &c.peer)):
-                self._end(slot, "denied now")
-                continue
-            self._judge(slot, before[c.listener])
-            self._arm(slot)
+            if c.state != STATE_FREE and c.state != STATE_ENDED:
+                self._judge(slot, before[c.listener])
+                if c.state != STATE_ENDED:
+                    self._arm(slot)
 
     def start(self):
         """Accept connections from now on."""
