@@ -3,8 +3,9 @@ import os
 import signal
 import time
 
-import httpx
 import pytest
+
+from tests.api import http_client
 
 from .edge import WAIT, RunningEdge, SocketPhone
 from .test_services import free_tcp_port, services_pid
@@ -36,7 +37,7 @@ class Guarded:
         self.edge.__enter__()
         self.stranger = SocketPhone("stranger", HOST, self.edge.address)
         self.pid = services_pid(self.edge)
-        self.http = httpx.Client(base_url=f"http://{self.base}", timeout=WAIT, trust_env=False)
+        self.http = http_client(f"http://{self.base}")
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -5,9 +5,8 @@ import signal
 import socket
 import threading
 
-import httpx
-
 from sipcore.wire.message import Message
+from tests.api import http_client
 
 from .edge import NETWORK, WAIT, RunningEdge, free_port
 from .test_run import run_edge, worker_pid
@@ -112,8 +111,7 @@ def test_a_drained_edge_begins_nothing_until_it_is_resumed(tmp_path):
 def test_the_api_bans_and_drains_as_the_command_line_does(tmp_path):
     port = free_port(f"{NETWORK}.1")
     more = f'[api]\nbind = "127.0.0.1:{port}"\n'
-    with edge_of(tmp_path, health="", more=more) as edge, httpx.Client(
-            base_url=f"http://127.0.0.1:{port}", timeout=WAIT, trust_env=False) as http:
+    with edge_of(tmp_path, health="", more=more) as edge, http_client(f"http://127.0.0.1:{port}") as http:
         edge.event("services ready")
         host, target = f"{NETWORK}.2", f"{NETWORK}.3:{edge.pbx.number}"
         assert http.post("/v1/bans", json={"address": host, "seconds": 60}).status_code == 201

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
-import httpx
+from tests.api import http_client
 
 from .edge import NETWORK, WAIT, RunningEdge
 from .test_controlled import ControllingEdge
@@ -139,8 +139,7 @@ def test_a_call_is_handed_over_through_the_api_and_everybody_is_told(tmp_path):
     api = free_tcp_port()
     more = CONTROLLED.format(network=NETWORK, port=5060, hook=hook.server_port, api=api)
     try:
-        with RunningEdge(tmp_path, more=more) as edge, httpx.Client(
-                base_url=f"http://127.0.0.1:{api}", trust_env=False, timeout=WAIT) as http:
+        with RunningEdge(tmp_path, more=more) as edge, http_client(f"http://127.0.0.1:{api}") as http:
             services_pid(edge)
             edge.call()
             (call,) = until(lambda: [one for one in http.get("/v1/calls").json()["calls"] if one["state"] == "up"])
@@ -216,8 +215,7 @@ def test_a_services_process_that_dies_in_the_middle_of_a_transfer_loses_neither_
     more = CONTROLLED.format(network=NETWORK, port=5060, hook=9, api=api)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         more += WAITING.format(silent=silent.getsockname()[1], network=NETWORK)
-        with RunningEdge(tmp_path, more=more) as edge, httpx.Client(
-                base_url=f"http://127.0.0.1:{api}", trust_env=False, timeout=WAIT) as http:
+        with RunningEdge(tmp_path, more=more) as edge, http_client(f"http://127.0.0.1:{api}") as http:
             pid = services_pid(edge)
             edge.call()
             (call,) = until(lambda: [one for one in http.get("/v1/calls").json()["calls"] if one["state"] == "up"])

@@ -14,7 +14,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import httpx
 import msgspec
 
 from proxy.config import Config, decode
@@ -59,6 +58,7 @@ from proxy.messages import (
 from proxy.page import Page
 from proxy.policy.entries import Entry
 from proxy.services_link import ServicesLink
+from tests.api import http_client
 
 ROOT = Path(__file__).parents[2]
 WAIT = 60.0
@@ -222,7 +222,7 @@ class Stage:
         self.listener.bind(("127.0.0.1", 0))
         self.listener.listen(128)
         self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
-        self.http = httpx.Client(base_url=self.url, timeout=WAIT, trust_env=False)
+        self.http = http_client(self.url)
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self._run_loop)
         self.thread.start()
