@@ -24,8 +24,10 @@ setup: .venv/.built
 run: .venv/.built .venv/.run-packages
 	$(BIN)/sipedge run --demo
 
-# Paths of sockets have at most 107 bytes: what the tests keep stands in a folder with a short name.
+# Paths of sockets have at most 107 bytes: what the tests keep stands in a folder with a short name. Tests start hundreds of
+# processes, which would compile the same modules again where Python is told to keep no compiled ones.
 test: .venv/.built .venv/.test-packages .venv/.jssip
+	$(BIN)/python -m compileall -q proxy sipcore benchmarks tests
 	folder=$$(mktemp -d /tmp/sipedge-XXXX); $(BIN)/python -m pytest $(PARALLEL) --basetemp $$folder; \
 		status=$$?; rm -rf $$folder; exit $$status
 
