@@ -155,12 +155,12 @@ def test_second_speaker_waits_until_the_first_is_silent() -> None:
             phones[1].send(rtp(1, ssrc=1), where[1])
             assert phones[0].receive() == rtp(1, ssrc=1)
             phones[2].send(rtp(50, ssrc=2), where[2])
-            stage.counted(session, 2, packets=1)
+            _settled(stage, session, phones[3], where[3])
             first, second = (stage.relay.side_counters(session, side) for side in (1, 2))
             soon = second["heard_us"] - first["heard_us"] < 60_000
             assert second["unheard"] == soon
             if soon:
-                until(lambda: _send_and_see(stage, session, phones[2], where[2]), "the second speaker is heard")
+                until(lambda: _send_and_see(stage, session, phones, where), "the second speaker is heard")
                 assert stage.relay.side_counters(session, 2)["heard_us"] - first["heard_us"] >= 60_000
             assert numbers(phones[0].receive())[::2] == (2, 1, True)
             stage.end(session)
@@ -169,11 +169,20 @@ def test_second_speaker_waits_until_the_first_is_silent() -> None:
         until(waits, "the second one speaks soon after the first")
 
 
-def _send_and_see(stage: Stage, session: int, phone: Phone, where: tuple[str, int]) -> bool:
+def _send_and_see(stage: Stage, session: int, phones: list[Phone], where: list[tuple[str, int]]) -> bool:
     before = stage.relay.side_counters(session, 2)
-    phone.send(rtp(before["packets"] + 50, ssrc=2), where)
-    stage.counted(session, 2, packets=before["packets"] + 1)
-    return stage.relay.side_counters(session, 2)["unheard"] == before["unheard"]
+    phones[2].send(rtp(before["packets"] + 50, ssrc=2), where[2])
+    _settled(stage, session, phones[3], where[3])
+    after = stage.relay.side_counters(session, 2)
+    assert after["packets"] == before["packets"] + 1
+    return after["unheard"] == before["unheard"]
+
+
+def _settled(stage: Stage, session: int, phone: Phone, where: tuple[str, int]) -> None:
+    """Wait until the thread is done with what came before: a packet is counted first, and what becomes of it later."""
+    before = stage.relay.side_counters(session, 3)["packets"]
+    phone.send(rtp(before + 1, ssrc=3), where)
+    stage.counted(session, 3, packets=before + 1)
 
 
 def test_payload_types_are_replaced() -> None:
