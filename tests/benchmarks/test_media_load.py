@@ -52,10 +52,11 @@ def test_ten_calls_without_a_proxy() -> None:
 
 def test_packets_that_come_out_at_the_wrong_place(sockets: list[socket.socket]) -> None:
     found = streams(sockets, [1, 0, 0, 1]).run(0.2, 0.01)
-    # Flows 0 and 1 arrive where they should, 2 and 3 come back to their senders. Time may be up amid a round.
-    assert found["received"] + found["misrouted"] == found["sent"]
-    assert found["misrouted"] > 0
-    assert 0 <= found["received"] - found["misrouted"] <= 2
+    # One after the other; time may be up amid a round.
+    rounds, begun = divmod(found["sent"], 4)
+    assert rounds > 0
+    assert found["received"] == 2 * rounds + min(begun, 2), "flows 0 and 1 arrive where they should"
+    assert found["misrouted"] == 2 * rounds + max(begun - 2, 0), "flows 2 and 3 come back to their senders"
 
 
 def test_packets_from_another_call_s_port(sockets: list[socket.socket]) -> None:

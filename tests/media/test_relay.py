@@ -157,6 +157,7 @@ def test_second_speaker_waits_until_the_first_is_silent() -> None:
             phones[2].send(rtp(50, ssrc=2), where[2])
             _settled(stage, session, phones[3], where[3])
             first, second = (stage.relay.side_counters(session, side) for side in (1, 2))
+            assert second["packets"] == 1
             soon = second["heard_us"] - first["heard_us"] < 60_000
             assert second["unheard"] == soon
             if soon:
