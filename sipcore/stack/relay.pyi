@@ -1,9 +1,5 @@
-from sipcore.stack.admission import Admission
-from sipcore.stack.anchoring import Anchoring
+from sipcore.stack.failover import Failover
 from sipcore.stack.flows import Flows
 
-class Search: ...
-
-class Relay(Anchoring):
-    admission: Admission
+class Relay(Failover):
     flows: Flows | None

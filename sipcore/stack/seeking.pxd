@@ -2,8 +2,9 @@
 from libc.stdint cimport uint32_t
 from sipcore.base.address cimport Address
 from sipcore.base.slice cimport Slice
+from sipcore.stack.failover cimport Search
 from sipcore.stack.naming cimport Pending
-from sipcore.stack.relay cimport Relay, Search
+from sipcore.stack.relay cimport Relay
 from sipcore.stack.tx cimport Tx
 from sipcore.stack.verdict cimport Target, Verdict
 from sipcore.wire.index cimport Msg

@@ -14,8 +14,9 @@ from cpython.ref cimport Py_INCREF, PyObject
 from sipcore.base.address cimport Address
 from sipcore.base.slice cimport Slice, slice_bytes, slice_of
 from sipcore.stack.counters cimport C_UNROUTABLE
+from sipcore.stack.failover cimport Search
 from sipcore.stack.naming cimport Pending, place_of
-from sipcore.stack.relay cimport Relay, Search
+from sipcore.stack.relay cimport Relay
 from sipcore.stack.tx cimport (
     NO_RECORD, NO_TX, ROLE_PROXY, SERVER_PROCEEDING, SERVER_TRYING, TX_CANCELLED, Tx,
 )

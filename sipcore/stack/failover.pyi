@@ -1,0 +1,7 @@
+from sipcore.stack.admission import Admission
+from sipcore.stack.anchoring import Anchoring
+
+class Search: ...
+
+class Failover(Anchoring):
+    admission: Admission
