@@ -163,7 +163,12 @@ cdef class Bookkeeper(UserAgent):
         if m.method != METHOD_BYE and m.method != METHOD_REFER and m.method != METHOD_NOTIFY:
             return
         by_caller = self._tag_hash(m.from_.tag) == r.caller_tag
-        if m.method == METHOD_BYE:
+        if m.method == METHOD_BYE and r.state < RECORD_UP:
+            # RFC 3261 15: the caller leaves an early dialog. Others may be answered yet: the INVITE's end is the call's.
+            if by_caller:
+                r.ended_by = ENDED_CALLER
+                r.callee_tag = self._tag_hash(m.to.tag)
+        elif m.method == METHOD_BYE:
             if r.callee_tag and self._tag_hash(m.to.tag if by_caller else m.from_.tag) != r.callee_tag:
                 # RFC 3261 13.2.2.4: a fork whose 2xx came second is told goodbye, the call goes on.
                 return
@@ -215,19 +220,27 @@ cdef class Bookkeeper(UserAgent):
         cdef Tx* tx = &self.slab[slot]
         cdef Record* r
         cdef Refer* refer
+        cdef bint left
         if tx.record == NO_RECORD or not tx.flags & (TX_BEGINS | TX_ENDS | TX_REFER):
             return
         r = &self.records.slab[tx.record]
         if tx.flags & TX_BEGINS:
+            left = status == 487 and r.ended_by == ENDED_CALLER
             if 200 <= status < 300 and r.state < RECORD_UP and msg_to(&self.msg) == 0:
+                # Was it the dialog that the caller has left? Then its answer only crossed the BYE.
+                left = r.ended_by == ENDED_CALLER and r.callee_tag == self._tag_hash(self.msg.to.tag)
+                r.ended_by = ENDED_NOT
                 r.callee_tag = self._tag_hash(self.msg.to.tag)
-            self._note_begun(tx.record, status, tx.flags & TX_CANCELLED)
+            self._note_begun(tx.record, status, left or tx.flags & TX_CANCELLED)
+            if left and status < 300:
+                self.counters[C_CALLS_ENDED] += 1
+                self._end_call(tx.record, ENDED_CALLER, status)
         elif status >= 200 and tx.flags & TX_ENDS:
             if r.state != RECORD_ENDING:
                 return
             if status == 401 or status == 407:
                 # The BYE will come again with credentials; until then the call is up.
-                r.state = RECORD_UP if r.answered else RECORD_RINGING
+                r.state = RECORD_UP
                 r.ended_by = ENDED_NOT
                 return
             self.counters[C_CALLS_ENDED] += 1

@@ -265,8 +265,32 @@ def test_a_repeated_200_tells_nothing_to_the_next_calls_record():
     assert [(line["call_id"], line["ended"]) for line in lines(bench)] == [("c1", "caller"), ("next", "refused")]
 
 
-def test_a_failure_after_an_early_bye_tells_nothing_to_the_next_calls_record():
-    bench = Bench(dialogs=16)
+@pytest.mark.parametrize("answer", [200, 486, 487])
+def test_a_bye_in_one_early_dialog_leaves_the_call_to_the_others(answer):
+    """RFC 3261 15: the caller leaves one early dialog of a forked call; the INVITE goes on."""
+    bench = Bench()
+    alice, bob = pair(bench)
+    alice.request("INVITE", bob.uri)
+    bench.run()
+    invite = bob.take("INVITE")
+    bob.answer(invite, 183, tag="left")
+    bob.answer(invite, 180, tag="stays")
+    bench.run()
+    bye(alice.caller_dialog(alice.received()[1]), bob.callee_dialog(invite, "left"))
+    assert lines(bench) == []
+    assert bench.count("dialogs") == 1
+    bob.answer(invite, answer, tag="stays")
+    bench.run()
+    if answer == 200:
+        one, other = alice.caller_dialog(alice.received()[-1]), bob.callee_dialog(invite, "stays")
+        assert (bench.count("calls_up"), bench.count("dialogs")) == (1, 1)
+        bye(other, one)
+    assert [line["ended"] for line in lines(bench)] == [{200: "callee", 486: "refused", 487: "caller"}[answer]]
+    assert (bench.count("calls_up"), bench.count("dialogs")) == (0, 0)
+
+
+def test_a_200_that_crosses_the_bye_of_its_early_dialog_ends_the_call():
+    bench = Bench()
     alice, bob = pair(bench)
     alice.request("INVITE", bob.uri)
     bench.run()
@@ -275,17 +299,13 @@ def test_a_failure_after_an_early_bye_tells_nothing_to_the_next_calls_record():
     bench.run()
     early = alice.caller_dialog(alice.take("100", "180"))
     bye(early, bob.callee_dialog(invite))
-    alice.request("INVITE", bob.uri, call_id="next")
+    bob.answer(invite, 200)
     bench.run()
-    following = bob.take("INVITE")
-    bob.answer(invite, 487)
-    bench.run()
-    bob.take("ACK")
-    assert [line["call_id"] for line in lines(bench)] == ["c1"]
-    bob.answer(following, 200)
-    bench.run()
-    assert bench.count("calls_answered") == 1
-    assert bench.count("dialogs") == 1
+    alice.take("200")
+    (line,) = lines(bench)
+    assert (line["ended"], line["status"]) == ("caller", 200)
+    assert (bench.count("calls_answered"), bench.count("calls_ended"), bench.count("dialogs")) == (1, 1, 0)
+    bench.empty()
 
 
 def test_in_dialog_requests_pass_after_the_record_is_gone():
