@@ -8,7 +8,9 @@ from libc.string cimport memcpy
 from sipcore.base.address cimport Address
 from sipcore.base.slice cimport Slice, slice_of
 from sipcore.stack.plan cimport plan_normal_form, plan_via_source
-from sipcore.wire.edit cimport Edit, edit_begin, edit_delete, edit_insert, edit_replace, edit_room, edit_text
+from sipcore.wire.edit cimport (
+    MAX_PATCHES, Edit, edit_begin, edit_delete, edit_insert, edit_replace, edit_room, edit_text,
+)
 from sipcore.wire.index cimport FORM_REFUSED, NO_HEADER, Header, Msg, header_value
 from sipcore.wire.tables cimport (
     H_CALL_ID, H_CSEQ, H_FROM, H_MAX_FORWARDS, H_RECORD_ROUTE, H_ROUTE, H_TIMESTAMP, H_TO, H_VIA, HEADER_SINGLE,
@@ -24,24 +26,31 @@ cdef inline uint64_t _bit(int id) noexcept nogil:
     return <uint64_t>1 << id
 
 
-cdef inline bint _surplus(const Msg* m, uint32_t i) noexcept nogil:
-    """Whether header i repeats one that stands once: that may be why the message was refused."""
-    return (m.forms & FORM_REFUSED and header_flags(m.headers[i].id) & HEADER_SINGLE
-            and m.first[m.headers[i].id] != i)
+cdef inline bint _stays(const Msg* m, uint32_t i, uint64_t ids) noexcept nogil:
+    """Whether header i is among the ids, and does not repeat one that stands once: that may be why the message was
+    refused."""
+    cdef uint8_t id = m.headers[i].id
+    return id < 64 and ids >> id & 1 and not (
+        m.forms & FORM_REFUSED and header_flags(id) & HEADER_SINGLE and m.first[id] != i)
 
 
-cdef void _blank_controls(Edit* e, const Msg* m) noexcept nogil:
-    """Put a space in place of each run of control characters (folds, too) in the headers of a refused message:
-    what made it ambiguous does not go back into the network."""
+cdef void _blank_controls(Edit* e, const Msg* m, uint64_t ids) noexcept nogil:
+    """Put a space in place of each run of control characters (folds, too) in what stays of a refused message: what made
+    it ambiguous does not go back into the network. Where there are too many of them, their header ends there."""
     cdef uint32_t i, at, begin, end
     cdef const uint8_t* p = m.base
     for i in range(m.count):
+        if not _stays(m, i, ids):
+            continue
         at = m.headers[i].name + m.headers[i].name_n
         end = m.headers[i].end - 2
         while at < end:
             begin = at
             while at < end and (p[at] < 32 or p[at] == 127):
                 at += 1
+            if at > begin and e.count > MAX_PATCHES // 2:
+                edit_delete(e, begin, end - begin)
+                break
             if at > begin:
                 edit_replace(e, begin, at - begin, _SPACE)
             at += 1
@@ -52,7 +61,7 @@ cdef void _keep_headers(Edit* e, const Msg* m, uint64_t ids, Slice headers) noex
     cdef uint32_t i, begin = 0
     cdef bint gap = False
     for i in range(m.count):
-        if m.headers[i].id < 64 and ids >> m.headers[i].id & 1 and not _surplus(m, i):
+        if _stays(m, i, ids):
             if gap:
                 edit_delete(e, begin, m.headers[i].name - begin)
                 gap = False
@@ -112,9 +121,9 @@ cdef void plan_response(Edit* e, Msg* m, uint32_t status, Slice reason, Slice he
             edit_insert(e, <uint32_t>m.headers[m.first[H_TO]].value + m.headers[m.first[H_TO]].value_n,
                         edit_text(e, room, room + 5 + tag.n))
     if m.forms & FORM_REFUSED:
-        _blank_controls(e, m)
+        _blank_controls(e, m, ids)
     else:
-        plan_normal_form(e, m)
+        plan_normal_form(e, m, ids)
     _keep_headers(e, m, ids, headers)
 
 

@@ -21,6 +21,7 @@ cdef class Search:
     cdef int next                   # index of the target that is tried next
     cdef list attempts              # heads of the targets tried so far; one that is over may be another's by now
     cdef uint16_t status            # of the best final response so far, 0: none
+    cdef bytes best                 # that response, None where it was none that came
     cdef bint settled               # a final response went upstream
     cdef bint by_tcp                # the target that is next is being tried by TCP, because the request is too big
     cdef uint16_t refused           # what the last target refused an offer with, which was then told in another way
@@ -36,7 +37,7 @@ cdef class Search:
     cdef object why                 # Unresolved of the last target that leads nowhere, None for none
 
 
-cdef void keep_best(Search search, uint32_t status) noexcept
+cdef void keep_best(Search search, const Msg* m) noexcept
 
 
 cdef class Failover(Anchoring):

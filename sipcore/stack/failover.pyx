@@ -32,10 +32,15 @@ cdef class Search:
     pass
 
 
-cdef void keep_best(Search search, uint32_t status) noexcept:
+cdef bint _is_better(Search search, uint32_t status) noexcept:
+    return search.status == 0 or status < search.status < 600 or status >= 600
+
+
+cdef void keep_best(Search search, const Msg* m) noexcept:
     """16.7 step 6: which final response counts where none of the targets takes the request."""
-    if search.status == 0 or status < search.status < 600 or status >= 600:
-        search.status = <uint16_t>status
+    if _is_better(search, m.status):
+        search.status = m.status
+        search.best = slice_bytes(slice_of(m.base + m.start, m.n - m.start))
 
 
 cdef class Failover(Anchoring):
@@ -248,7 +253,9 @@ cdef class Failover(Anchoring):
                         or plan_routing(&self.stored, &self.routing, self.listeners, self.listener_count) != 0):
                     raise ValueError("the stored request does not parse")
                 if self.stored.uri.scheme == SCHEME_SIPS and not is_secure(to.transport):
-                    raise ValueError("sips needs TLS on every hop")
+                    self._trouble("a target without TLS is passed over: sips needs it on every hop")
+                    self.close(slot)
+                    continue
                 status = self._plan(&self.stored, slot, search.loop, tx.listener_in, <uint32_t>out, &tx.source, &to,
                                     search.verdict, target, self._record_of(owner, search),
                                     self.stored.to.tag.n > 0 and not tx.flags & TX_BEGINS)
@@ -282,7 +289,9 @@ cdef class Failover(Anchoring):
     cdef void _leave_refused(self, uint32_t owner, Search search) noexcept:
         """Another target has not refused anything yet: it is offered what the first one was."""
         cdef uint32_t record = self.slab[owner].record
-        keep_best(search, search.refused)
+        if _is_better(search, search.refused):
+            search.status = search.refused
+            search.best = None
         search.refused = 0
         if record != NO_RECORD and self.records.slab[record].media:
             self.media.on_other_target(self.records.slab[record].media)

@@ -478,7 +478,7 @@ cdef class Layer(Transactions):
         plan_response(&self.edit, &self.stored, status, reason, headers, slice_of(tag, TAG_TEXT), &tx.source,
                       RESPONSE_STORED if tx.client != CLIENT_NONE else 0)
         room = self.render(tx.listener_in, &tx.source, &n)
-        if room != NULL and status > 100:
+        if room != NULL and (status > 100 or tx.method != METHOD_INVITE):
             self.keep_response(tx, room, n)
         if status >= 200:
             self.counters[<int>C_ANSWERED] += 1

@@ -19,13 +19,14 @@ cdef inline uint64_t _mix_header(uint64_t h, const Msg* m, uint8_t id) noexcept 
     return mix(h, id)
 
 
-cdef uint32_t loop_hash(const Msg* m) noexcept nogil:
+cdef uint32_t loop_hash(const Msg* m, uint32_t origin) noexcept nogil:
     """RFC 5393 4.2: what decides on a request's way, so that a loop repeats it and a spiral does not.
 
+    origin: what else decides, of where the request came from (the group of its source, the listener).
     Not keyed: who makes two requests alike, and brings the branch of one to the other, has this one refused alone.
     """
     cdef Slice call_id = msg_value(m, H_CALL_ID)
-    cdef uint64_t h = mix_text(m.cseq, m.uri_text.p, m.uri_text.n)
+    cdef uint64_t h = mix_text(<uint64_t>origin << 32 | m.cseq, m.uri_text.p, m.uri_text.n)
     h = mix_text(h, m.from_.tag.p, m.from_.tag.n)
     h = mix_text(h, m.to.tag.p, m.to.tag.n)
     h = mix_text(h, call_id.p, call_id.n)

@@ -1,5 +1,5 @@
 """How a request is changed on its way through: one plan of patches, whose size is known before it is rendered."""
-from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from sipcore.base.address cimport Address
 from sipcore.base.slice cimport Slice
 from sipcore.stack.listener cimport Listener
@@ -43,5 +43,5 @@ cdef int plan_routing(Msg* m, Routing* r, const Listener* listeners, uint32_t co
 cdef int plan_request(Edit* e, Msg* m, const Routing* r, const Passage* passage, Verdict verdict,
                       Target target) except -1
 cdef void plan_body(Edit* e, const Msg* m, Slice body) noexcept nogil
-cdef void plan_normal_form(Edit* e, const Msg* m) noexcept nogil
+cdef void plan_normal_form(Edit* e, const Msg* m, uint64_t ids=*) noexcept nogil
 cdef void plan_via_source(Edit* e, Msg* m, const Address* source) noexcept nogil

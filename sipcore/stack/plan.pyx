@@ -4,7 +4,7 @@ What is done to every request: our Via on top, received and rport on the sender'
 own Route values taken off, folds and space before a colon brought to the plain form. What a verdict adds:
 Record-Route, another request URI, headers put in, replaced and taken out, short names, another body.
 """
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 from sipcore.base.address cimport (
     ADDRESS_TEXT, Address, address_from, address_same_host, render_ip, transport_number,
@@ -17,7 +17,9 @@ from sipcore.wire.edit cimport (
     Edit, edit_begin, edit_delete, edit_insert, edit_number, edit_replace, edit_room, edit_size, edit_text,
 )
 from sipcore.wire.fault cimport FAULT_HEADERS_MANY, FAULT_URI_HEADERS
-from sipcore.wire.index cimport FORM_FOLDED, FORM_SPACED, NO_HEADER, Header, Msg, header_value, msg_find, msg_has
+from sipcore.wire.index cimport (
+    FORM_FOLDED, FORM_SPACED, FORM_VERSION, KIND_RESPONSE, NO_HEADER, Header, Msg, header_value, msg_find, msg_has,
+)
 from sipcore.wire.nameaddr cimport NameAddr, next_value, parse_name_addr
 from sipcore.wire.host cimport host_address
 from sipcore.wire.tables cimport (
@@ -177,15 +179,21 @@ cdef void plan_via_source(Edit* e, Msg* m, const Address* source) noexcept nogil
         edit_replace(e, <uint32_t>(m.via.rport_text.p - m.base), m.via.rport_text.n, text)
 
 
-cdef void plan_normal_form(Edit* e, const Msg* m) noexcept nogil:
-    """Folds become one space and space before a colon goes: no next hop can read them in another way."""
+cdef void plan_normal_form(Edit* e, const Msg* m, uint64_t ids=0) noexcept nogil:
+    """Folds become one space, space before a colon goes, and the version is in upper case (RFC 3261 7.1): no next hop
+    can read them in another way. ids: a bit for each id (all below 64) of the headers that go out, 0: all do."""
     cdef uint32_t i, at, end, begin
     cdef const uint8_t* p = m.base
     cdef const Header* h
     if not m.forms:
         return
+    if m.forms & FORM_VERSION:
+        at = m.start if m.kind == KIND_RESPONSE else m.start_end - 9
+        edit_replace(e, at, 3, slice_of(<const uint8_t*>b"SIP", 3))
     for i in range(m.count):
         h = &m.headers[i]
+        if ids and (h.id >= 64 or not ids >> h.id & 1):
+            continue
         if h.form & FORM_SPACED:
             begin = h.name + h.name_n
             at = begin
@@ -259,7 +267,7 @@ cdef int plan_request(Edit* e, Msg* m, const Routing* r, const Passage* passage,
     The values that the plan needs (request URI, top Via) must parse; callers have checked that. The texts that
     patches point to belong to the message, the passage, the verdict and the edit itself.
     """
-    cdef uint32_t at, i
+    cdef uint32_t at, i, gone
     cdef uint8_t* room
     cdef uint8_t* o
     cdef Slice text, uri
@@ -311,13 +319,15 @@ cdef int plan_request(Edit* e, Msg* m, const Routing* r, const Passage* passage,
     else:
         edit_insert(e, at, slice_of(<const uint8_t*>b"Max-Forwards: 70\r\n", 18))
 
-    if r.own:
-        _delete_routes(e, m, r, 0, r.own)
-    if r.to_uri:
+    # What adjoins goes in one piece: a patch that begins inside another one's cut is void.
+    gone = r.own + (1 if r.strict else 0)
+    if r.to_uri and gone < r.count:
         _delete_routes(e, m, r, r.count, r.count + 1)
+    elif r.to_uri:
+        gone += 1
+    _delete_routes(e, m, r, 0, gone)
     if r.strict:
         # 16.6 step 6: the next hop takes the place of the request URI, which goes to the end of the route set.
-        _delete_routes(e, m, r, r.own, r.own + 1)
         room = edit_room(e, uri.n + 12)
         if room != NULL:
             o = room

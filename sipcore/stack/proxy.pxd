@@ -7,6 +7,8 @@ from sipcore.wire.index cimport Msg
 
 
 cdef class Proxy(Forwarding):
+    cdef uint64_t inside            # key of the message being handled, an INVITE inside a dialog; 0 for any other
+
     cdef void _forbid(self, uint32_t listener, const Address* source, const uint8_t* data, uint32_t n) noexcept
     cdef void _end_hops(self, uint32_t listener, const Address* source) noexcept
     cdef bint _offers(self, const Msg* m) noexcept nogil

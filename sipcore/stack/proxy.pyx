@@ -6,7 +6,7 @@ the listener, group and method where the policy read nothing else.
 """
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from sipcore.base.address cimport Address, TRANSPORT_TLS, TRANSPORT_UDP, address_from
-from sipcore.base.slice cimport Slice, slice_bytes
+from sipcore.base.slice cimport Slice, slice_bytes, slice_from
 from sipcore.stack.admission cimport ADMIT_FORBID, ADMIT_LISTED, ADMIT_SILENT, Admission
 from sipcore.stack.counters cimport *
 from sipcore.stack.forward cimport Forwarding
@@ -20,7 +20,7 @@ from sipcore.stack.plan cimport plan_routing
 from sipcore.stack.realmfilter cimport RealmFilter
 from sipcore.stack.record cimport Records
 from sipcore.stack.targettable cimport TargetTable
-from sipcore.stack.tx cimport NO_RECORD
+from sipcore.stack.tx cimport NO_RECORD, NO_TX, ROLE_PROXY, SERVER_TRYING, Tx
 from sipcore.stack.useragent cimport UserAgent
 from sipcore.stack.verdict cimport ACTION_FORWARD, ACTION_LOCAL, ACTION_REJECT, Request, Verdict
 from sipcore.wire.fault cimport FAULT_VERSION, fault_text
@@ -111,6 +111,7 @@ cdef class Proxy(Forwarding):
         cdef bint looked = False
         cdef uint64_t moved = self.moved
         self.now = now
+        self.inside = 0
         self.counters[C_DATAGRAMS_IN] += 1
         if self.proven_group >= 0:
             # What a certificate proved goes before the address.
@@ -184,6 +185,7 @@ cdef class Proxy(Forwarding):
         if self.routing.token.n:
             if self.identity.get_token(self.routing.token, msg_value(m, H_CALL_ID), &parts):
                 proven = m.to.tag.n > 0
+                self.inside = key if proven and m.method == METHOD_INVITE else 0
                 if parts.worker == self.identity.worker and self.records.get(parts.slot, parts.generation) != NULL:
                     record_slot = parts.slot
             else:
@@ -204,9 +206,10 @@ cdef class Proxy(Forwarding):
         if msg_has(m, H_PROXY_REQUIRE):
             # 16.3 step 5: there is no option tag that this proxy understands.
             values = b", ".join(self._proxy_require())
-            self._refuse(listener, source, 420, b"", b"Unsupported: " + values + b"\r\n")
-            return
-        loop = loop_hash(m)
+            if values:
+                self._refuse(listener, source, 420, b"", b"Unsupported: " + values + b"\r\n")
+                return
+        loop = loop_hash(m, <uint32_t>(self.group + 1) << 8 | listener)
         if has_looped(self.identity, m, loop):
             self.counters[C_LOOPS] += 1
             self._refuse(listener, source, 482, b"", b"")
@@ -227,6 +230,27 @@ cdef class Proxy(Forwarding):
                         True)
         else:
             self._forward(listener, source, key, loop, None, record_slot, True)
+
+    cdef void _refuse(self, uint32_t listener, const Address* source, uint32_t status, bytes reason,
+                      bytes headers) noexcept:
+        """Refuse self.msg. An INVITE inside a dialog gets a transaction for it, where its ACK ends (RFC 3261 17.2.1): that
+        one carries the dialog's token too, and would pass as the ACK to a 2xx."""
+        cdef Tx* tx
+        cdef uint32_t slot = self.open(ROLE_PROXY, METHOD_INVITE) if self.inside and status >= 300 else NO_TX
+        if slot == NO_TX or not self.keep_request(&self.slab[slot], self.msg.base + self.msg.start,
+                                                  self.msg.n - self.msg.start):
+            if slot != NO_TX:
+                self.close(slot)
+            Forwarding._refuse(self, listener, source, status, reason, headers)
+            return
+        tx = &self.slab[slot]
+        tx.listener_in = <uint8_t>listener
+        self.reply_address(source, &tx.source)
+        tx.server = SERVER_TRYING
+        self.remember(slot, self.inside)
+        self.respond(slot, status, slice_from(reason), slice_from(headers))
+        self.settle(slot)
+        self.rearm(slot)
 
     cdef void _end_hops(self, uint32_t listener, const Address* source) noexcept:
         self.counters[C_TOO_MANY_HOPS] += 1

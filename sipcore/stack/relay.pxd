@@ -10,5 +10,7 @@ cdef class Relay(Failover):
     cdef void _note_flow(self, uint32_t owner) noexcept
     cdef Slice _reason_lines(self) noexcept nogil
     cdef bint _relay(self, uint32_t slot, uint32_t status, bint keep, const Slice* body) noexcept
+    cdef void _pass_failure(self, uint32_t owner, Search search, bint overtime) noexcept
+    cdef void _end_with_best(self, uint32_t owner, Search search, bint overtime) noexcept
     cdef bint _retell(self, uint32_t slot, uint32_t owner, Search search) noexcept
     cdef void _finish(self, uint32_t slot, uint32_t status, bytes reason, bytes headers) noexcept

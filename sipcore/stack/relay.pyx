@@ -14,8 +14,9 @@ from sipcore.stack.tx cimport (
     TX_SENT_100, Tx,
 )
 from sipcore.wire.edit cimport edit_begin, edit_delete, edit_replace
-from sipcore.wire.index cimport NO_HEADER, Msg, msg_value
+from sipcore.wire.index cimport NO_HEADER, Msg, index_message, msg_value
 from sipcore.wire.tables cimport H_CALL_ID, H_REASON, H_VIA, METHOD_INVITE, METHOD_REGISTER
+from sipcore.wire.values cimport msg_check
 
 cdef tuple _RETOLD = (415, 488, 606)    # what may be said of an offer's profile
 
@@ -98,29 +99,27 @@ cdef class Relay(Failover):
                 self._pass_tcp(search)
                 if status in _RETOLD and self._retell(slot, owner, search):
                     return
-                keep_best(search, status)
+                keep_best(search, &self.msg)
                 if search.refused and status == 482:
                     # Whoever it reached by UDP behind the target takes our second INVITE for the first (8.2.2.2).
                     self._finish(owner, search.refused, b"", b"")
                     return
+                if status >= 600:
+                    # 16.7 step 5: nobody else is asked.
+                    search.next = <int>len(search.targets)
+                    self._cancel_all(owner, slot, slice_empty())
                 if status == 503 and not tx.flags & TX_GAVE_UP and not self.slab[owner].flags & TX_CANCELLED \
                         and self._try_next(owner):
                     return
                 # 16.7 step 4: not before the others are done, but nobody waits for a target that never said a word.
-                if self._still_trying(owner, slot, tx.flags & TX_GAVE_UP):
+                if self._still_trying(owner, slot, tx.flags & TX_GAVE_UP and search.status < 600):
                     return
-                if search.status >= 600 and status < 600:
-                    self._finish(owner, search.status, b"", b"")
-                    return
-            if status == 408 and self.slab[owner].method != METHOD_INVITE:
-                # RFC 4320 4.2: no 408 ever goes back for a request that is no INVITE.
-                self._finish(owner, 0, b"", b"")
+                self._cancel_all(owner, slot, slice_empty())
+                self._end_with_best(owner, search, tx.flags & TX_OVERTIME)
                 return
-            if tx.flags & TX_OVERTIME and status == 487:
-                # We cancelled for Timer C; the caller did not, and hears that nobody answered.
-                self._finish(owner, 408, b"", b"")
-                return
-        elif self.media is not None:
+            self._pass_failure(owner, search, tx.flags & TX_OVERTIME)
+            return
+        if self.media is not None:
             outcome = self._anchor_response(slot, owner, &body)
             if outcome > HOOK_REPLACE:
                 # The far end does not hear that its answer was of no use; without an ACK it gives up (13.3.1.4).
@@ -133,25 +132,57 @@ cdef class Relay(Failover):
         if step & STEP_PASS:
             if search is not None:
                 search.settled = True
-                if status < 300 and self.slab[owner].record != NO_RECORD and self.slab[owner].flags & TX_BEGINS:
+                if self.slab[owner].record != NO_RECORD and self.slab[owner].flags & TX_BEGINS:
                     self.records.slab[self.slab[owner].record].callee = tx.target
                     self._count_at(self.slab[owner].record, &tx.target)
-            if status >= 300 and self.slab[owner].flags & TX_MEDIA:
-                self._void_offer(owner)
-                outcome = self._refusal_body(&body)
-            self._relay(owner, 500 if status == 503 else status,
-                        status >= 300 or self.slab[owner].method != METHOD_INVITE,
+            self._relay(owner, status, self.slab[owner].method != METHOD_INVITE,
                         &body if outcome == HOOK_REPLACE else NULL)
             self._note_response(owner, status)
-            if status < 300 and self.flows is not None and self.slab[owner].method == METHOD_REGISTER:
+            if self.flows is not None and self.slab[owner].method == METHOD_REGISTER:
                 self._note_flow(owner)
             if slot != owner:
                 self.settle(owner)
                 self.rearm(owner)
-        elif status < 300 and self.slab[owner].method == METHOD_INVITE:
+        elif self.slab[owner].method == METHOD_INVITE:
             # 16.7 step 5: a 2xx always goes upstream, also after another final response did.
             self.counters[C_LATE_ANSWERS] += 1
             self._relay(owner, status, False, &body if outcome == HOOK_REPLACE else NULL)
+
+    cdef void _pass_failure(self, uint32_t owner, Search search, bint overtime) noexcept:
+        """self.msg, a final response of 300-699, ends the request. overtime: of a target that Timer C has given up."""
+        cdef Tx* tx = &self.slab[owner]
+        cdef uint32_t status = self.msg.status
+        cdef Slice body
+        cdef int outcome = HOOK_LEAVE
+        if status == 408 and tx.method != METHOD_INVITE:
+            # RFC 4320 4.2: no 408 ever goes back for a request that is no INVITE.
+            self._finish(owner, 0, b"", b"")
+            return
+        if overtime and status == 487:
+            # We cancelled for Timer C; the caller did not, and hears that nobody answered.
+            self._finish(owner, 408, b"", b"")
+            return
+        if not server_on_response(tx, status, self.now, &self.timers) & STEP_PASS:
+            return
+        if search is not None:
+            search.settled = True
+        if tx.flags & TX_MEDIA:
+            self._void_offer(owner)
+            outcome = self._refusal_body(&body)
+        self._relay(owner, 500 if status == 503 else status, True, &body if outcome == HOOK_REPLACE else NULL)
+        self._note_response(owner, status)
+        self.settle(owner)
+        self.rearm(owner)
+
+    cdef void _end_with_best(self, uint32_t owner, Search search, bint overtime) noexcept:
+        """No target has taken the request: the best of their answers goes back (16.7 step 6)."""
+        if search.best is None:
+            self._finish(owner, 500 if search.status == 503 else search.status, b"", b"")
+            return
+        # Copied from what was indexed before.
+        index_message(&self.msg, slice_from(search.best).p, <uint32_t>len(search.best), &self.limits)
+        msg_check(&self.msg)
+        self._pass_failure(owner, search, overtime)
 
     cdef bint _retell(self, uint32_t slot, uint32_t owner, Search search) noexcept:
         """Send the INVITE that a target has refused there once more, where the media hook can tell its offer in another
@@ -258,7 +289,7 @@ cdef class Relay(Failover):
             self._finish(owner, <uint32_t>search.refusal.status, search.refusal.reason.encode("ascii", "replace"),
                          search.refusal.headers)
         elif search is not None and search.status:
-            self._finish(owner, 500 if search.status == 503 else search.status, b"", b"")
+            self._end_with_best(owner, search, False)
         elif transport and tx.target.transport != TRANSPORT_UDP and tx.target.scope & SCOPE_FLOW:
             # Whoever keeps a way to us over it may forget it (RFC 5626 5.3.1).
             self._finish(owner, 430, b"Flow Failed - its connection is gone", b"")

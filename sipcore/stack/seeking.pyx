@@ -184,7 +184,7 @@ cdef class Seeking(Relay):
                          search.refusal.headers)
             return
         if search.status:
-            self._finish(slot, 500 if search.status == 503 else search.status, b"", b"")
+            self._end_with_best(slot, search, False)
             return
         self.counters[<int>C_UNROUTABLE] += 1
         if search.why is None:

@@ -51,7 +51,7 @@ cdef int server_on_response(Tx* tx, uint32_t status, uint64_t now, const TimerVa
     """A response is about to be sent. STEP_PASS: send it; STEP_NONE: too late, it must not be sent."""
     if tx.server == SERVER_TRYING or tx.server == SERVER_PROCEEDING:
         if status < 200:
-            if status > 100:
+            if status > 100 or tx.method != METHOD_INVITE:
                 tx.server = SERVER_PROCEEDING
             return STEP_PASS
         if tx.method != METHOD_INVITE:

@@ -20,6 +20,7 @@ cdef enum HeaderForm:
     FORM_FOLDED = 1             # continued on following lines (RFC 3261 7.3.1)
     FORM_SPACED = 2             # white space between name and colon
     FORM_REFUSED = 4            # of a message: index_message found a fault, so that its headers may hold anything
+    FORM_VERSION = 8            # of a message: "SIP" of its start line is not upper case
 
 cdef enum MessageKind:
     KIND_NONE = 0               # nothing but CRLF: a keepalive
@@ -38,7 +39,7 @@ cdef struct Header:
 
 cdef struct Limits:
     uint32_t message            # bytes
-    uint32_t headers            # number of header lines
+    uint32_t headers            # number of header lines, continuation lines counted
     uint32_t line               # bytes of one header with its continuation lines, and of the start line
 
 cdef struct Msg:

@@ -34,6 +34,7 @@ cdef struct Line:
     uint32_t colon
     uint32_t end            # offset of the last LF, behind continuation lines
     uint32_t fault_at
+    uint32_t folds          # continuation lines
     uint8_t form            # HeaderForm bits
 
 
@@ -60,6 +61,7 @@ cdef int _read_line(const uint8_t* p, uint32_t pos, uint32_t n, Line* line, bint
     cdef uint32_t end = _line_end(p, i, n, odd)
     line.name_end = i
     line.form = 0
+    line.folds = 0
     line.fault_at = n
     if end == n:
         return FAULT_NO_END
@@ -82,6 +84,7 @@ cdef int _read_line(const uint8_t* p, uint32_t pos, uint32_t n, Line* line, bint
         if p[i] == 13:
             return FAULT_LINE_END
         line.form |= FORM_FOLDED
+        line.folds += 1
     line.end = line.fault_at = end
     return 0 if p[end - 1] == 13 else FAULT_LINE_END
 
@@ -124,6 +127,7 @@ cdef int _start_line(Msg* m, const uint8_t* p, uint32_t at, uint32_t end) noexce
         m.kind = KIND_RESPONSE
         if p[at + 4] != c'2' or p[at + 5] != c'.' or p[at + 6] != c'0' or p[at + 7] != c' ':
             return FAULT_VERSION
+        _note_version(m, p + at)
         m.fault_at = at + 8
         if end - at < 11:
             return FAULT_STATUS
@@ -160,7 +164,13 @@ cdef int _start_line(Msg* m, const uint8_t* p, uint32_t at, uint32_t end) noexce
             if p[a] != c'.' and not c'0' <= p[a] <= c'9':
                 return FAULT_START_LINE
         return FAULT_VERSION
+    _note_version(m, p + i)
     return 0
+
+
+cdef inline void _note_version(Msg* m, const uint8_t* p) noexcept nogil:
+    if p[0] != c'S' or p[1] != c'I' or p[2] != c'P':
+        m.forms |= FORM_VERSION
 
 
 cdef inline bint _is_sip(const uint8_t* p) noexcept nogil:
@@ -276,6 +286,10 @@ cdef inline int _index(Msg* m, const uint8_t* data, uint32_t n, const Limits* li
             if fault:
                 fault_at = line.fault_at
                 break
+            fault = FAULT_HEADERS_MANY
+            if line.folds >= most - count:
+                break
+            most -= line.folds
             name_end = line.name_end
             colon = line.colon
             end = line.end

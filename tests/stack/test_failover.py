@@ -224,6 +224,71 @@ def test_6xx_decides_over_a_later_failure():
     bench.empty()
 
 
+def test_6xx_asks_nobody_else_and_cancels_who_rings():
+    """RFC 3261 16.7 step 5."""
+    bench, alice, one, two, three = bench_of(3)
+    alice.request("INVITE", "sip:7@example.com")
+    bench.run(2_000)
+    late, ringing = one.received()[0], two.take("INVITE")
+    two.answer(ringing, 180)
+    one.answer(late, 603)
+    bench.run()
+    two.take("CANCEL")
+    assert alice.names() == ["100", "180"]
+    two.answer(ringing, 503)
+    bench.run()
+    assert alice.names() == ["603"]
+    assert three.names() == []
+    bench.empty()
+
+
+def test_6xx_does_not_wait_for_who_has_said_nothing():
+    bench, alice, one, two, three = bench_of(3)
+    alice.request("INVITE", "sip:7@example.com")
+    bench.run(2_000)
+    one.answer(one.received()[0], 603)
+    bench.run()
+    assert alice.names() == ["100", "603"]
+    bench.run(60_000)
+    assert set(two.names()) == {"INVITE"}
+    assert three.names() == []
+    bench.empty()
+
+
+@pytest.mark.parametrize("later", [503, None])
+@pytest.mark.parametrize(("status", "name", "value"), [
+    (407, "Proxy-Authenticate", 'Digest realm="x", nonce="y"'), (302, "Contact", "<sip:new@127.0.0.9>"),
+    (486, "X-Why", "busy"),
+])  # fmt: skip
+def test_the_best_answer_goes_back_as_it_came(status, name, value, later):
+    """RFC 3261 16.7 step 6: of a target that was given up, too, when the others do no better."""
+    bench, alice, one, two = bench_of()
+    alice.request("INVITE", "sip:7@example.com")
+    bench.run(2_000)
+    late, other = one.received()[0], two.take("INVITE")
+    if later:
+        two.answer(other, 180)
+        bench.run()
+    one.answer(late, status, headers=[(name, value)], tag="first", reason="As It Came")
+    bench.run()
+    if later:
+        two.answer(other, later)
+    bench.run(40_000)
+    final = [one for one in alice.received() if one.message.status >= 200]
+    assert {(one.name, one.message.reason, one.header(name), one.message.to_tag) for one in final} == {
+        (str(status), "As It Came", value, "first")}
+    bench.empty()
+
+
+def test_a_target_without_tls_is_passed_over_for_sips():
+    verdict = Verdict(targets=(Target("127.0.0.11", 5060), Target("127.0.0.12", 5060)))
+    bench = Bench(verdict)
+    alice = bench.phone("alice", "127.0.0.2")
+    alice.request("INVITE", "sips:7@example.com")
+    bench.run()
+    assert alice.names() == ["480"]
+
+
 def test_a_late_503_of_an_abandoned_target_starts_no_further_one():
     bench, alice, one, two, three = bench_of(3)
     alice.request("INVITE", "sip:7@example.com")

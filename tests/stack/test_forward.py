@@ -3,8 +3,10 @@ import re
 
 import pytest
 
+from sipcore.base.trie import Trie
+from sipcore.stack.admission import Admission
 from sipcore.stack.verdict import Request, Target, Verdict
-from tests.endpoints import Bench, Phone
+from tests.endpoints import METHODS, Bench, Phone
 
 
 def test_a_forwarded_request_differs_in_these_lines_only(bench, alice, bob):
@@ -187,6 +189,39 @@ def test_a_spiral_passes(bench, alice, bob):
     bench.empty()
 
 
+def _two_groups():
+    admission = Admission([Trie([("127.0.0.2/32", 0), ("127.0.0.3/32", 1)])])
+    for _ in range(2):
+        admission.add_group("allow", METHODS)
+    return admission
+
+
+def test_a_spiral_passes_where_the_source_decides():
+    """RFC 5393 4.2.1: whatever the way depends on belongs to the loop's hash. A PBX sends the call back as it came."""
+    ways = ("127.0.0.3", "127.0.0.4")
+    bench = Bench(admission=_two_groups(), decide=lambda request: Verdict(targets=(Target(ways[request.group]),)))
+    alice, pbx, trunk = (bench.phone(name, f"127.0.0.{i}") for i, name in enumerate(("alice", "pbx", "trunk"), 2))
+    alice.request("INVITE", "sip:100@example.com")
+    bench.run()
+    back = pbx.take("INVITE").data.replace(b"Via: ", b"Via: SIP/2.0/UDP 127.0.0.3;branch=z9hG4bKback\r\nVia: ", 1)
+    pbx.send(back)
+    bench.run()
+    assert trunk.names() == ["INVITE"]
+    assert pbx.names() == ["100"]
+
+
+def test_a_loop_is_found_on_its_second_turn_where_the_source_decides():
+    bench = Bench(Verdict(targets=(Target("127.0.0.3"),)), admission=_two_groups())
+    alice, pbx = bench.phone("alice", "127.0.0.2"), bench.phone("pbx", "127.0.0.3")
+    alice.request("INVITE", "sip:100@example.com")
+    bench.run()
+    for turn in (b"one", b"two"):
+        data = next(one.data for one in pbx.received() if one.name == "INVITE")
+        pbx.send(data.replace(b"Via: ", b"Via: SIP/2.0/UDP 127.0.0.3;branch=z9hG4bK" + turn + b"\r\nVia: ", 1))
+        bench.run()
+    assert pbx.names() == ["482"]
+
+
 def test_merged_requests_pass_a_proxy(bench, alice, bob):
     """RFC 3261 8.2.2.2 is for user agents: the same request on two ways is forwarded twice."""
     one = alice.request("INVITE", bob.uri, branch="z9hG4bK-way-1")
@@ -214,6 +249,26 @@ def test_proxy_require_gets_420(bench, alice, bob):
     bench.run()
     assert alice.take("420").headers("Unsupported") == ["one", "two", "three", "four"]
     assert bob.names() == []
+
+
+def test_the_version_leaves_in_upper_case(bench, alice, bob):
+    """RFC 3261 7.1."""
+    alice.send(alice.build("OPTIONS", bob.uri).replace(b" SIP/2.0\r\n", b" sip/2.0\r\n", 1))
+    bench.run()
+    received = bob.take("OPTIONS")
+    assert received.data.startswith(f"OPTIONS {bob.uri} SIP/2.0\r\n".encode())
+    sent = []
+    bob.send, send = lambda data, to=None: sent.append((data, to)), bob.send
+    bob.answer(received, 200, reason="sip/2.0")
+    send(sent[0][0].replace(b"SIP/2.0", b"sIp/2.0", 1), sent[0][1])
+    bench.run()
+    assert alice.take("200").data.startswith(b"SIP/2.0 200 sip/2.0\r\n")
+
+
+def test_an_empty_proxy_require_asks_for_nothing(bench, alice, bob):
+    alice.request("OPTIONS", bob.uri, headers=[("Proxy-Require", "")])
+    bench.run()
+    bob.take("OPTIONS")
 
 
 def test_closed_methods_get_405_with_allow():

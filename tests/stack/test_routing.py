@@ -1,4 +1,6 @@
 """Where requests inside a dialog go: Record-Route on one or two listeners, loose and strict routers."""
+import itertools
+
 import pytest
 
 from sipcore.stack.verdict import Target, Verdict
@@ -203,3 +205,32 @@ def test_an_advertised_address_stands_in_via_and_record_route():
     alice.send(one.request("BYE"))
     bench.run()
     assert bob.take("BYE").header("Route") is None
+
+
+OWN, STRICT, LOOSE, CONTACT = "<sip:127.0.0.1;lr>", "<sip:127.0.0.4>", "<sip:127.0.0.4;lr>", "<sip:bob@127.0.0.3>"
+
+
+@pytest.mark.parametrize(("uri", "values", "expected"), [
+    (CONTACT, [OWN, STRICT], ("sip:127.0.0.4", [CONTACT])),
+    (CONTACT, [OWN, STRICT, "<sip:127.0.0.9;lr>"], ("sip:127.0.0.4", ["<sip:127.0.0.9;lr>", CONTACT])),
+    (CONTACT, [OWN, OWN, STRICT], ("sip:127.0.0.4", [CONTACT])),
+    (CONTACT, [OWN, LOOSE], ("sip:bob@127.0.0.3", [LOOSE])),
+    (OWN, [CONTACT], ("sip:bob@127.0.0.3", [])),
+    (OWN, [OWN, CONTACT], ("sip:bob@127.0.0.3", [])),
+    (OWN, [OWN, LOOSE, CONTACT], ("sip:bob@127.0.0.3", [LOOSE])),
+    (OWN, [OWN, STRICT, CONTACT], ("sip:127.0.0.4", [CONTACT])),
+    (OWN, [STRICT, CONTACT], ("sip:127.0.0.4", [CONTACT])),
+])  # fmt: skip
+def test_route_values_are_the_same_however_they_stand_in_lines(uri, values, expected):
+    """RFC 3261 7.3.1: a comma list is the same as lines of their own; strict routers on either side (16.4, 16.6)."""
+    for joins in itertools.product((False, True), repeat=len(values) - 1):
+        bench = Bench()
+        alice = bench.phone("alice", "127.0.0.2")
+        hops = bench.phone("next", "127.0.0.4"), bench.phone("bob", "127.0.0.3")
+        lines = values[:1]
+        for value, joined in zip(values[1:], joins, strict=True):
+            lines = [*lines[:-1], f"{lines[-1]}, {value}"] if joined else [*lines, value]
+        alice.request("INVITE", uri.strip("<>"), routes=lines)
+        bench.run()
+        (received,) = hops[0].received() + hops[1].received()
+        assert (received.message.uri, received.headers("Route")) == expected, lines

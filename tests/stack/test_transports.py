@@ -268,7 +268,7 @@ def test_sips_never_fails_over_to_a_target_without_tls():
     scene.proxy.unreachable(data, scene.now)
     (listener, host, _, answer), = scene.proxy.drain()
     assert (listener, host, Message(answer).status) == (TLS, ALICE, 503)
-    assert scene.proxy.take_troubles() == ["no failover: ValueError: sips needs TLS on every hop"]
+    assert scene.proxy.take_troubles() == ["a target without TLS is passed over: sips needs it on every hop"]
 
 
 def test_a_target_by_tls_alone_is_refused_where_there_is_no_listener_for_it():

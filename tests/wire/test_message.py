@@ -90,7 +90,8 @@ def test_only_the_case_of_letters_may_differ_in_a_name(name):
 
 
 @pytest.mark.parametrize(("lines", "code"), [
-    (b"X: " + b"a" * 9000 + b"\r\n", -44), (b"X:" + b"\r\n a" * 3000 + b"\r\n", -44), (b"X-A: 1\r\n" * 130, -45),
+    (b"X: " + b"a" * 9000 + b"\r\n", -44), (b"X:" + (b"\r\n " + b"a" * 100) * 90 + b"\r\n", -44),
+    (b"X-A: 1\r\n" * 130, -45), (b"X:" + b"\r\n a" * 130 + b"\r\n", -45),
     (b"X\x01: 1\r\n", -47), (b"X\x7f: 1\r\n", -47), (b": 1\r\n", -47), (b"X Y: 1\r\n", -47), (b"X\r\n", -47),
     (b"\xc3\xa4: 1\r\n", -47), (b"X@: 1\r\n", -47), (b"X: \0\r\n", -48), (b"X: \x7f\r\n", -48),
     (b"X: \"\x01\"\r\n", -48), (b"X: \\\x01\r\n", -48), (b"X: a\nY: b\r\n", -49), (b"X: a\rb\r\n", -49),
