@@ -105,8 +105,10 @@ def test_a_response_with_a_forged_branch_finds_nothing(ground, forge):
 
 
 def test_what_comes_back_goes_no_second_round(ground):
-    """The PBX sends the INVITE back with only Max-Forwards changed. Its group has no way out: 404. (Where it had one, that
-    would be a spiral: RFC 5393 4.2.1.)"""
+    """The PBX sends the INVITE back with only Max-Forwards changed, and its group has no way out: 404.
+
+    Where it had one, that would be a spiral (RFC 5393 4.2.1).
+    """
     unique = fresh()
     ground.peer.send(request(unique=unique))
     invite = ground.pbx.expect(b"INVITE", unique.encode())
