@@ -12,7 +12,7 @@ from proxy.calls.attended import start_attended
 from proxy.calls.carried import lines_of, named, replaced
 from proxy.calls.starting import promised, start_transfer
 from proxy.policy.context import BadVariable
-from proxy.policy.headers import escape, unescape
+from proxy.policy.headers import Patterns, escape, unescape
 from proxy.policy.refer_to import ReferTo
 from proxy.policy.refusals import Refused
 from proxy.policy.targets import referred
@@ -76,8 +76,9 @@ def _pass_on(call: "Call", other: "Leg", referral: "Referral", rule: "Rule", req
     verdict = rule.draft(request, _across(call, target)).verdict()
     value = next((text.decode("utf-8", "surrogateescape") for name, text in verdict.replace if name == "Refer-To"),
                  referral.target)
-    headers = [(name, text) for name, text in _carried(referral.request.items())
-               if not any(_matches(name, pattern) for pattern in verdict.remove)]
+    inside = () if call.calls.trusted(call.group_of(other)) else call.calls.internal.patterns
+    removed = Patterns((*verdict.remove, *inside))
+    headers = [(name, text) for name, text in _carried(referral.request.items()) if not removed.match(name)]
     headers += lines_of(verdict.insert)
     token = other.refer(value, headers, wait_ms=call.calls.refer_ms)
     if token is None:
@@ -89,11 +90,6 @@ def _carried(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
     """What of a REFER crosses: context, and nothing that belongs to the dialog or the hop."""
     return [(name, value) for name, value in headers
             if name.lower().startswith("x-") or name.lower() in ("user-to-user", "referred-by", "refer-sub", "subject")]
-
-
-def _matches(name: str, pattern: str) -> bool:
-    name, pattern = name.lower(), pattern.lower()
-    return name.startswith(pattern[:-1]) if pattern.endswith("*") else name == pattern
 
 
 def on_refer_progress(call: "Call", token: Any, kind: str, status: int, reason: str) -> bool:

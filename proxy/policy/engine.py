@@ -227,10 +227,12 @@ class GroupRules:
         config = engine.config
         self._engine = engine
         self.transfers = Transfers(config, group, engine.peers, engine.internal)
-        self._dialog = Draft(
-            {**engine.peers[REQUEST_URI].verdict, "remove": engine.internal.patterns},
-            Injection((), "INVITE", engine.peers[REQUEST_URI].settings, engine.internal, from_trusted=False,
-                      to_trusted=False), [], [])
+        # Where a request inside a dialog ends is known when it leaves: the core takes out there what must not reach
+        # that peer.
+        trusted = group != UNLISTED and config.groups[group].trusted
+        injection = Injection((), "INVITE", engine.peers[REQUEST_URI].settings, engine.internal, from_trusted=trusted,
+                              to_trusted=True)
+        self._dialog = Draft({**engine.peers[REQUEST_URI].verdict, "remove": injection.remove}, injection, [], [])
         self._forwarded = {peer.budget.limit: self._dialog.verdict().changed(budget=peer.budget.limit)
                            for peer in engine.peers.values()}
         self.methods: dict[str, Verdict | Callable[[Request], Verdict]] = {}

@@ -37,8 +37,9 @@ class Rule:
         peer = peers[rule.upstream or REQUEST_URI]
         sets = [one for one in config.headers if one.name in rule.headers]
         addresses = frozenset(address for name in rule.targets for address in peers[name].addresses)
-        # Where a REFER inside a dialog ends is the dialog's business: nobody there is taken for trusted.
-        injection = Injection(sets, "REFER", peer.settings, internal, from_trusted=from_trusted, to_trusted=False)
+        # Where a REFER inside a dialog ends is known when it leaves: the core takes out there what must not reach that
+        # peer.
+        injection = Injection(sets, "REFER", peer.settings, internal, from_trusted=from_trusted, to_trusted=True)
         return cls(Condition(rule), addresses if rule.targets else None, rule.action, rule.transfer, peer,
                    bool(rule.upstream), injection, internal)
 

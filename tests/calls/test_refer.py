@@ -7,7 +7,7 @@ from proxy.policy.headers import escape
 from sipcore.wire.message import Message
 
 from .referring import BY_REFER, TO, agent_refers, both_end, passed_on, referred, sipfrag_of
-from .scene import BLIND, FORWARD, ROUTE, RUN_BLIND, Scene, notify
+from .scene import BLIND, CONFIG, FORWARD, ROUTE, RUN_BLIND, Scene, notify
 
 
 class TestByTheAgentsRefer:
@@ -257,6 +257,22 @@ class TestPassedThrough:
         scene.caller.answer(scene.caller.take("REFER"), 488, reason="Rather Not")
         scene.run()
         assert scene.agent.take("488").message.reason == "Rather Not"
+        one.send("BYE")
+        scene.over()
+
+    @pytest.mark.parametrize(("agent", "caller", "kept"), [
+        (True, True, True), (True, False, False), (False, True, False), (False, False, False)])
+    def test_row_10_internal_headers_pass_between_trusted_peers_alone(self, agent, caller, kept):
+        base = CONFIG
+        for trusted, host in ((caller, "127.0.0.2"), (agent, "127.0.0.3")):
+            listed = f'addresses = ["{host}"]\n'
+            base = base.replace(listed, f"{listed}trusted = {str(trusted).lower()}\n")
+        scene = Scene(ROUTE + FORWARD, base=base)
+        one, other = scene.up()
+        agent_refers(scene, other, "<sip:9@192.0.2.9?X-Internal-Key=k&X-A=1>", headers=[("X-INTERNAL-Key", "s")])
+        refer = scene.caller.take("REFER")
+        assert (refer.header("X-Internal-Key") == "s") is kept
+        assert refer.header("Refer-To") == "<sip:9@192.0.2.9?X-A=1>"
         one.send("BYE")
         scene.over()
 

@@ -36,8 +36,8 @@ ROUTE = '[[route]]\nto = "agents"\n'
 class Edge(Bench):
     """A bench whose decisions are a policy's, with a caller and an agent."""
 
-    def __init__(self, text: str) -> None:
-        self.policy = policy(text, base=EDGE)
+    def __init__(self, text: str, base: str = EDGE) -> None:
+        self.policy = policy(text, base=base)
         config = self.policy.config
         super().__init__(decide=self.policy.decide, admission=admission(config), oversize=self.policy.oversize,
                          internal=config.internal.headers)
@@ -163,6 +163,32 @@ class TestInternal:
         edge.agent = edge.phone("pbx", "127.0.0.4")
         assert names_of(edge.invite(*self.FORGED[:1], caller=edge.phone("t", "127.0.0.5")).data)[-2:] == [
             b"X-Internal-Id", b"Content-Length"]
+
+
+    @pytest.mark.parametrize("size", [0, 1400])
+    @pytest.mark.parametrize("method", ["INFO", "UPDATE", "FOO", "REFER"])
+    @pytest.mark.parametrize(("asks", "gets", "kept"), [
+        ("127.0.0.5", "127.0.0.4", True), ("127.0.0.5", "127.0.0.3", False), ("127.0.0.2", "127.0.0.3", False),
+    ])
+    def test_inside_a_dialog_they_pass_between_trusted_peers_alone(self, asks, gets, kept, method, size):
+        """Of whatever size the request is, and whether the policy was asked about it or not."""
+        open_methods = 'dialog_methods = ["INVITE", "ACK", "BYE", "INFO", "UPDATE", "FOO", "REFER"]\n'
+        edge = Edge(AGENTS.replace("127.0.0.3", gets) + ROUTE + "[[refer]]\n", base=EDGE.replace(
+            "[[group]]\n", "[[group]]\n" + open_methods))
+        edge.agent = edge.phone("callee", gets)
+        caller, _ = edge.call(edge.phone("asking", asks), edge.agent)
+        caller.send(method, headers=[("X-Pad", "p" * size), ("Refer-To", "<sip:2001@127.0.0.1>"), *self.FORGED])
+        edge.run()
+        assert (b"X-Internal-Id: 7" in (data := edge.agent.take(method).data)) is kept
+        assert (b"internal" in data.lower()) is kept
+
+    def test_inside_refer_to_they_never_leave(self):
+        edge = Edge(AGENTS.replace("127.0.0.3", "127.0.0.4") + ROUTE + "[[refer]]\n")
+        edge.agent = edge.phone("callee", "127.0.0.4")
+        caller, _ = edge.call(edge.phone("asking", "127.0.0.5"), edge.agent)
+        caller.send("REFER", headers=[("Refer-To", "<sip:2001@127.0.0.4?X-Internal-Id=7&Subject=a>")])
+        edge.run()
+        assert edge.agent.take("REFER").header("Refer-To") == "<sip:2001@127.0.0.4?Subject=a>"
 
 
 class TestRefer:
