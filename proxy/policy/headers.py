@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote_to_bytes
 
+from sipcore.wire.tables import canonical_name
+
 if TYPE_CHECKING:
     from proxy.config import Header, HeaderSet, UserToUser
     from sipcore.stack.verdict import Request
@@ -177,15 +179,16 @@ def kept(headers: Sequence[Filled], keep: int | None, instead: Filled | None) ->
 
 
 class Patterns:
-    """Header names and `X-Internal-*` prefixes, matched in any case."""
+    """Header names and `X-Internal-*` prefixes, matched in any case and in compact form (RFC 3261 7.3.3)."""
 
     def __init__(self, patterns: Iterable[str]):
         self.patterns = tuple(patterns)
-        self._names = frozenset(pattern.lower() for pattern in self.patterns if not pattern.endswith("*"))
+        self._names = frozenset(canonical_name(pattern).lower() for pattern in self.patterns
+                                if not pattern.endswith("*"))
         self._prefixes = tuple(pattern[:-1].lower() for pattern in self.patterns if pattern.endswith("*"))
 
     def match(self, name: str) -> bool:
-        name = name.lower()
+        name = canonical_name(name).lower()
         return name in self._names or name.startswith(self._prefixes)
 
 

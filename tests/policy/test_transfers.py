@@ -201,6 +201,15 @@ class TestDelivery:
         assert verdict.replace == (("Refer-To", b"<sip:1@h?Subject=a%20b>"),)
         assert delivered('["header"]', "<sip:1@h?X-Internal-Id=7>").replace == (("Refer-To", b"<sip:1@h>"),)
 
+    @pytest.mark.parametrize(("pattern", "header"), [
+        ("Subject", "s=x"), ("Subject", "S=x"), ("Subject", "%73=x"), ("s", "subject=x"), ("Sub*", "s=x"),
+        ("Subject", "sUBJECT=x"),
+    ])
+    def test_nor_in_compact_form(self, pattern, header):
+        edge = policy(f'[internal]\nheaders = ["{pattern}"]\n' + ANY)
+        verdict = edge.decide(refer(f"<sip:1@h?{header}&X-Ok=1>"))
+        assert verdict.replace == (("Refer-To", b"<sip:1@h?X-Ok=1>"),)
+
     @pytest.mark.parametrize("header", [
         "X-A=1%0D%0AX-Internal-Id:%207", "X-A=1%0a", "X-A=%00", "X-A%3A%201%0d%0aX-Internal-Id=7", "X-Secret%3a=7",
         "X-Secret%20=7", "X-%0dA=1",
