@@ -27,8 +27,13 @@ class Injection:
         self.placement = Placement(upstream, method)
         self.hidden = Patterns(()) if from_trusted else internal
         stripped = () if from_trusted and to_trusted else internal.patterns
-        self.remove = (*stripped, *(setter.name for setter in self.setters),
-                       *(("User-to-User",) if self.setters and self.placement.packs_header else ()))
+        names = tuple(setter.name for setter in self.setters)
+        placement = self.placement
+        self.remove = (*stripped, *names, *(("User-to-User",) if names and placement.packs_header else ()))
+        packs = placement.packs_header or placement.packs_uri
+        self.inside = Patterns((*names, *(("User-to-User",) if names and packs else ())))
+        """Headers of Refer-To that these take the place of, wherever they go themselves: what stands there becomes a
+        header of the new INVITE too."""
         self.constant = all(setter.template.constant for setter in self.setters)
         self._quick = self.placement.where == ("header",) and not any(
             self.hidden.match(variable) for setter in self.setters for _, variable, _ in setter.template.pieces)
@@ -92,13 +97,16 @@ class Draft:
         insert, left_out = self.injection.lines(headers)
         notes = self.notes
         replace: tuple[tuple[str, bytes], ...] = ()
-        if self.refer_to is not None:
+        refer_to = self.refer_to
+        if refer_to is not None:
+            if instead is not None:
+                refer_to = refer_to.without(Patterns((instead.name,)))
             text, more = self.injection.placement.uri_headers(headers)
-            if text and self.refer_to.has_replaces:
+            if text and refer_to.has_replaces:
                 # transfers.md 7.20: on proxied calls a Refer-To with Replaces passes as it came.
                 notes = [*notes, "Refer-To has Replaces: no headers put inside"]
                 text, more = "", []
-            value = self.refer_to.render(text)
+            value = refer_to.render(text)
             if value is not None:
                 replace = (("Refer-To", value),)
             left_out = [*left_out, *(name for name in more if name not in left_out)]

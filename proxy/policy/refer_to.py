@@ -50,14 +50,14 @@ class ReferTo:
         """The same value around another URI, which has no headers of its own."""
         return replace(self, uri=uri, scheme=uri.partition(":")[0], header_names=(), changed=True, maddr="")
 
-    def without(self, internal: Patterns) -> "ReferTo":
-        """Take internal headers out of the URI, and such as would become several headers in the request that is made
-        of it; all else, escapes included, stays as written."""
+    def without(self, names: Patterns) -> "ReferTo":
+        """Take headers of these names out of the URI, and such as would become several headers in the request that is
+        made of it; all else, escapes included, stays as written."""
         if not self.header_names:
             return self
         start = _query(self.uri)
         parts = self.uri[start + 1:].split("&")
-        kept = [part for part in parts if _is_one(part) and not internal.match(unescape(part.partition("=")[0]))]
+        kept = [part for part in parts if _is_one(part) and not names.match(unescape(part.partition("=")[0]))]
         if len(kept) == len(parts):
             return self
         return replace(self, uri=self.uri[:start] + (f"?{'&'.join(kept)}" if kept else ""), changed=True,

@@ -64,9 +64,12 @@ class Rule:
         cleaned = target.without(self.internal)
         if cleaned is not target:
             notes.append("refer: internal or broken headers taken out of Refer-To")
+        replaced = cleaned.without(self.injection.inside)
+        if replaced is not cleaned:
+            notes.append("refer: headers of Refer-To replaced by those that are set")
         filled, left_out = self.injection.fill(request)
         fields = {**self.peer.verdict, "remove": self.injection.remove}
-        return Draft(fields, self.injection, filled, notes + left_out, refer_to=cleaned)
+        return Draft(fields, self.injection, filled, notes + left_out, refer_to=replaced)
 
 
 class Transfers:

@@ -196,6 +196,15 @@ def test_packed_into_user_to_user_it_comes_first(packing, packed):
     assert shelf.kept[token] == VALUES
 
 
+def test_inside_refer_to_it_takes_the_place_of_a_received_one():
+    shelf, message = Shelf(), refer("<sip:2001@h?X-Context-Ref=no&Subject=a&x%2Dcontext-ref=no>", group=AGENTS)
+    tight = policy(blind(600, 'refer_headers = ["refer-to"]\n', "fragment"), keeper=shelf)
+    assert tight.decide(message).replace[0][1].startswith(b"<sip:2001@h?X-Context-Ref=no&Subject=a&x%2Dcontext-ref=no&")
+    ((_, value),) = tight.oversize(message, tight.decide(message), 1000).replace
+    (token,) = shelf.kept
+    assert value.decode() == f"<sip:2001@h?Subject=a&X-Context-Ref={token}>"
+
+
 def test_a_refer_with_replaces_has_no_place_for_it():
     shelf, message = Shelf(), refer("<sip:2001@h?Replaces=a%3Bto-tag%3Db%3Bfrom-tag%3Dc>", group=AGENTS)
     tight = policy(blind(600, 'refer_headers = ["refer-to"]\n', "fragment"), keeper=shelf)

@@ -196,6 +196,35 @@ class TestDelivery:
     def test_a_full_uri_is_not(self):
         assert delivered('["header"]', "<sip:+1202555@provider.com;user=phone>").replace == ()
 
+    @pytest.mark.parametrize("forged", ["X-Caller=no", "x-caller=no", "X%2dCaller=no", "X-Caller=no&X-CALLER=no",
+                                        "X-Intent=no"])
+    def test_a_received_one_of_that_name_gives_way(self, forged):
+        target = f"<sip:1@h?{forged}&Subject=a%20b>"
+        verdict = delivered('["refer-to"]', target)
+        assert verdict.replace == (("Refer-To", b"<sip:1@h?Subject=a%20b&X-Caller=Ann%20%26%20Bob%3D100%25"
+                                                b"&X-Intent=make%20a%20claim>"),)
+        assert verdict.note == "refer: headers of Refer-To replaced by those that are set"
+        verdict = delivered('["header"]', target)
+        assert verdict.replace == (("Refer-To", b"<sip:1@h?Subject=a%20b>"),)
+
+    def test_also_where_ours_has_no_value(self):
+        edge = policy(PBX + 'refer_headers = ["refer-to"]\n' + SET + '[[refer]]\nheaders = ["crm"]\nupstream = "pbx"\n')
+        verdict = edge.decide(refer("<sip:1@h?X-Caller=no>"))
+        assert verdict.replace == (("Refer-To", b"<sip:1@h?X-Intent=make%20a%20claim>"),)
+
+    @pytest.mark.parametrize("name", ["User-to-User", "user-TO-user", "User%2dto-User"])
+    def test_a_received_user_to_user_gives_way_where_ours_is_packed(self, name):
+        target = f"<sip:1@h?{name}=00&X-B=1>"
+        ((_, value),) = delivered('["user-to-user"]', target).replace
+        assert value.startswith(b"<sip:1@h?X-B=1&User-to-User=")
+        ((_, value),) = delivered('["user-to-user"]', target, more='user_to_user = {where = ["header"]}\n').replace
+        assert value == b"<sip:1@h?X-B=1>"
+        assert delivered('["header"]', target).replace == ()
+
+    def test_beside_a_replaces_too(self):
+        verdict = delivered('["refer-to"]', "<sip:1@h?Replaces=a%40b%3Bx&X-Intent=no>")
+        assert verdict.replace == (("Refer-To", b"<sip:1@h?Replaces=a%40b%3Bx>"),)
+
     def test_internal_headers_do_not_leave_inside_refer_to(self):
         verdict = delivered('["header"]', "<sip:1@h?X-Internal-Id=7&Subject=a%20b&x-internal-b=1>")
         assert verdict.replace == (("Refer-To", b"<sip:1@h?Subject=a%20b>"),)
