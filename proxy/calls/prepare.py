@@ -143,7 +143,7 @@ class Preparation:
         # The caller's server resolves the target itself; a loop back to the edge is refused here all the same.
         destination = targets.resolve(target, upstream=transfer.action.upstream, custom=call.custom, referee=referee,
                                       reach=False, call_id=call.request.call_id)
-        plan = self._plan(referee, "REFER", call.calls.trusted(call.group_of(caller)))
+        plan = self._plan(referee, "REFER", call.calls.trusted(call.group_of(caller))).towards(destination.uri)
         self._carry(Load(plan, referee, destination.uri))
         return plan.refer_to(destination.uri), plan.headers()
 

@@ -102,9 +102,8 @@ class Draft:
             if instead is not None:
                 refer_to = refer_to.without(Patterns((instead.name,)))
             text, more = self.injection.placement.uri_headers(headers)
-            if text and refer_to.has_replaces:
-                # transfers.md 7.20: on proxied calls a Refer-To with Replaces passes as it came.
-                notes = [*notes, "Refer-To has Replaces: no headers put inside"]
+            if text and refer_to.closed:
+                notes = [*notes, f"{refer_to.closed}: no headers put inside"]
                 text, more = "", []
             value = refer_to.render(text)
             if value is not None:

@@ -3,7 +3,8 @@
 One Placement serves verdicts on forwarded requests and requests that the edge itself sends.
 """
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from proxy.config import Action, Extractor, Upstream, UserToUser
@@ -27,6 +28,17 @@ class Placement:
         packs = "user-to-user" in self.where
         self.packs_header = packs and (not refer or "header" in self.packing.where)
         self.packs_uri = packs and refer and "refer-to" in self.packing.where
+        self.nowhere = "User-to-User has no room or no place for it"
+        """Why a header stands in none of the places."""
+
+    def outside(self) -> "Placement":
+        """The same places but for Refer-To: RFC 3966 knows no headers in a tel: URI."""
+        placement = copy(self)
+        placement.where = tuple(place for place in self.where if place != "refer-to")
+        placement.packs_uri = False
+        if not placement.packs_header:
+            placement.nowhere = "a tel: URI has no headers"
+        return placement
 
     def lines(self, headers: list[Filled]) -> tuple[list[tuple[str, str]], list[str]]:
         """Header lines of the request, and the names that did not fit into User-to-User."""
@@ -73,6 +85,14 @@ class Plan:
         """For a request that carries nothing of its own, and may still be too big."""
         return cls(method, (), (), Placement(upstream, method))
 
+    def towards(self, target: str) -> "Plan":
+        """What of it a REFER can carry whose Refer-To is about that URI."""
+        if target[:4].lower() != "tel:":
+            return self
+        placement = self.placement.outside()
+        left_out = tuple(Sent(name, "left out", placement.nowhere) for name, _ in self.extra)
+        return replace(self, placement=placement, left_out=(*self.left_out, *left_out), extra=())
+
     @property
     def names(self) -> list[str]:
         return [header.name for header in self.filled]
@@ -109,7 +129,7 @@ class Plan:
             if header.name in packed:
                 places.append("user-to-user")
             found += [Sent(header.name, place) for place in places] or [
-                Sent(header.name, "left out", "User-to-User has no room or no place for it")]
+                Sent(header.name, "left out", self.placement.nowhere)]
         where: tuple[Where, str] = ("left out", "dropped for the size")
         if instead is not None:
             where = "reference", f"by the token in {instead.name}"

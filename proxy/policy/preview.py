@@ -99,6 +99,8 @@ def _preview(config: Config, action: Action, variables: Variables, targets: Targ
                  for one in action.extractors}
     plan = plan_headers(action, filled, extracted, peer.settings, method, internal=Patterns(config.internal.headers),
                         trusted=peer.trusted)
+    if method == "REFER":
+        plan = plan.towards(destination.uri)
     # A name may lead to any.
     listener = max(destination.hops[0].listener, 0) if destination.hops else 0
     out = _request(action, plan, destination, peer)

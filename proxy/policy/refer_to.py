@@ -38,6 +38,15 @@ class ReferTo:
         return any(name.lower() == "replaces" for name in self.header_names)
 
     @property
+    def closed(self) -> str:
+        """Why no headers are put inside, empty where they may be."""
+        if self.scheme == "tel":
+            # RFC 3966 3: such a URI has no headers.
+            return "Refer-To is a tel: URI"
+        # transfers.md 7.20: on proxied calls a Refer-To with Replaces passes as it came.
+        return "Refer-To has Replaces" if self.has_replaces else ""
+
+    @property
     def hosts(self) -> tuple[str, ...]:
         """All that it says of where the target is: each has to be allowed."""
         return (self.host, self.maddr) if self.maddr else (self.host,)

@@ -141,6 +141,15 @@ class TestSection2:
         assert scene.caller.take("REFER").header("Refer-To") == told
         close(scene, one)
 
+    def test_a_tel_uri_by_refer_takes_no_headers(self):
+        """RFC 3966 3."""
+        scene = Scene(base=CONFIG + CARRIER + 'uri = "tel:{user}"\nrefer_headers = ["refer-to"]\n')
+        one, _ = scene.up()
+        action = blind(targets=("tel:+1234567890",), headers=(ActionHeader(name="X-A", value="1"),))
+        assert scene.start(action).status == 202
+        assert scene.caller.take("REFER").header("Refer-To") == "<tel:+1234567890>"
+        close(scene, one)
+
 
 class TestSection3:
     def test_the_pre_call_webhook_is_asked_first_and_its_answer_is_a_variable(self):

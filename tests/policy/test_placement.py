@@ -144,6 +144,19 @@ class TestPlaces:
         made = plan(self.BOTH, method="REFER", upstream=Upstream(name="u", refer_headers=("refer-to",)))
         assert made.refer_to("sip:b@h?Replaces=a", 1) == "<sip:b@h?Replaces=a&X-B=3>"
 
+    def test_nothing_goes_inside_a_tel_uri(self):
+        """RFC 3966 3: it has no headers."""
+        up = Upstream(name="u", refer_headers=("refer-to",))
+        made = plan(self.BOTH, method="REFER", upstream=up, carried=[("User-to-User", "00")]).towards("tel:+12")
+        assert on_wire(made, "tel:+12").header("Refer-To") == "<tel:+12>"
+        assert made.sent() == tuple(Sent(name, "left out", "a tel: URI has no headers")
+                                    for name in ("X-B", "X-A", "User-to-User"))
+        up = Upstream(name="u", refer_headers=("refer-to", "header", "user-to-user"))
+        made = plan(self.BOTH, method="REFER", upstream=up).towards("TEL:+12")
+        message = on_wire(made, "TEL:+12")
+        assert message.header("Refer-To") == "<TEL:+12>"
+        assert made.sent() == (Sent("X-B", "header"), Sent("X-A", "header"))
+
     def test_dropped_ones_are_named(self):
         assert plan(self.BOTH).sent(1) == (Sent("X-B", "header"), Sent("X-A", "left out", "dropped for the size"))
         assert plan(self.BOTH).headers(0) == ()

@@ -72,6 +72,12 @@ def test_blind_is_a_refer_and_its_fallback_an_invite():
     assert refer.size < invite.size
 
 
+def test_a_tel_target_carries_no_headers_inside():
+    refer, _ = previews({**WARM, "mode": "blind"}, edge('uri = "tel:{user}"\nrefer_headers = ["refer-to"]\n'),
+                        headers=HEADERS, on_failure="bridge", targets=["tel:+1234567890"])
+    assert {(one.where, one.why) for one in refer.sent} == {("left out", "a tel: URI has no headers")}
+
+
 @pytest.mark.parametrize("target", ["sip:2001@127.0.0.4:5070", "internal-1", "tel:+1234567890", "sip:a@domain.com"])
 def test_every_kind_of_target(target):
     assert preview(WARM, targets=[target]).target == target

@@ -193,6 +193,16 @@ class TestDelivery:
         ((_, value),) = delivered('["header"]', "<tel:+1-202-555>").replace
         assert value == b"<sip:+1202555@127.0.0.4:5070>"
 
+    @pytest.mark.parametrize("template", ['uri = ""\n', 'uri = "tel:{user}"\n'])
+    @pytest.mark.parametrize("target", ["<tel:+1-202>", "TEL:+1-202", "<tel:+1-202;phone-context=x>;p=1"])
+    def test_a_tel_uri_that_stays_one_has_no_headers(self, template, target):
+        """RFC 3966 3."""
+        for where, note in (('["refer-to"]', True), ('["user-to-user"]', True), ('["header"]', False)):
+            verdict = delivered(where, target, more=template)
+            assert verdict.replace == ()
+            assert verdict.note == ("Refer-To is a tel: URI: no headers put inside" if note else "")
+        assert delivered('["header", "refer-to"]', target, more=template).insert.startswith(b"X-Caller:")
+
     def test_a_full_uri_is_not(self):
         assert delivered('["header"]', "<sip:+1202555@provider.com;user=phone>").replace == ()
 
