@@ -103,6 +103,7 @@ def parse_refer_to(values: list[str]) -> ReferTo:
         raise Refused(400, "Exactly One Refer-To Is Needed", f"Refer-To: {len(values)} values")
     value = values[0].strip()
     before, text, after = _split(value)
+    behind = {} if before else _parameters(after)
     if RAW.fullmatch(text):
         if len(text) > _MAX_RAW:
             raise Refused(400, "Malformed Refer-To", "Refer-To: raw target too long")
@@ -114,7 +115,8 @@ def parse_refer_to(values: list[str]) -> ReferTo:
         raise Refused(400, "Malformed Refer-To", "Refer-To: malformed") from None
     if uri.scheme not in ("sip", "sips", "tel"):
         raise Refused(416, "Unsupported URI Scheme", "Refer-To: scheme")
-    if uri.params.get("method", "INVITE") != "INVITE":
+    params = uri.params | behind
+    if params.get("method", "INVITE") != "INVITE":
         raise Refused(603, "Decline", "Refer-To: method")
     names = tuple(name for name, _ in uri.header_list)
     if uri.scheme == "tel":
@@ -122,7 +124,21 @@ def parse_refer_to(values: list[str]) -> ReferTo:
     user = text.partition(":")[2].rpartition("@")[0].partition(":")[0]
     return ReferTo(before, text, after, "sip", user, uri.host.lower().strip("[]"),
                    uri.port or (5061 if uri.scheme == "sips" else 0), names,
-                   maddr=(uri.params.get("maddr") or "").lower().strip("[]"))
+                   maddr=(params.get("maddr") or "").lower().strip("[]"))
+
+
+def _parameters(text: str) -> dict[str, str]:
+    """Parameters behind a URI without brackets. They are the header's (RFC 3261 20), but some peers take them for the
+    URI's, whose `method` and `maddr` say what is sent and where. Raises Refused where such a peer would read more than
+    parameters, or one of them could be read in two ways."""
+    found: dict[str, str] = {}
+    for part in text.split(";")[1:]:
+        name, _, value = part.partition("=")
+        name = unescape(name.strip()).lower()
+        if "?" in part or "@" in part or name in found:
+            raise Refused(400, "Malformed Refer-To", "Refer-To: a URI with ; and ? needs brackets")
+        found[name] = unescape(value.strip())
+    return found
 
 
 def _split(value: str) -> tuple[str, str, str]:

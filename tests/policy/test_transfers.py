@@ -64,6 +64,28 @@ class TestTargetFormats:
         status, reason = outcome(ANY, refer(target))
         assert (status, reason) == (400, "Malformed Refer-To") or status == 416
 
+    @pytest.mark.parametrize("target", [
+        "sip:1@h;x=1?X-Internal-A=1", "sip:1@h;x?X-A=1", "sip:1@h;transport=udp?Replaces=a", "sip:1@h;x=y@z",
+        "sip:h;x@evil", "tel:+12;x=1?X-A=1", "sip:1@h;maddr=h;m%61ddr=evil", "sip:1@h;x=1;x=2", 'sip:1@h;x="?"',
+        "ext-1;x=1?X-A=1",
+    ])
+    def test_without_brackets_nothing_but_parameters_may_follow(self, target):
+        """RFC 3261 20: with a question mark they are needed; what a peer may read as headers of the URI is none."""
+        assert outcome(ANY, refer(target)) == (400, "Malformed Refer-To")
+
+    @pytest.mark.parametrize(("target", "allowed"), [
+        ("sip:1@h;method=BYE", False), ("sip:1@h; METHOD = BYE", False), ("sip:1@h;m%65thod=BYE", False),
+        ("sip:1@h;method=INVITE", True), ("tel:+12;method=BYE", False), ("sip:1@h;maddr=evil", False),
+        ("sip:1@h;x=1 ;MADDR= evil", False), ("sip:1@h;m%61ddr=evil", False), ("sip:1@h;maddr=h", True),
+        ("sip:1@h;transport=tcp", True), ("sip:1@h;tag=5;x", True),
+    ])
+    def test_without_brackets_parameters_are_heeded_in_either_reading(self, target, allowed):
+        rule = '[[refer]]\ndomains = ["h"]\n' if target.startswith("sip") else ANY
+        verdict = policy(rule).decide(refer(target))
+        assert (verdict.action == Verdict.FORWARD) is allowed
+        assert allowed or verdict.status == 603
+        assert verdict.replace == ()
+
     def test_none(self):
         assert outcome(ANY, refer()) == (400, "Exactly One Refer-To Is Needed")
 
