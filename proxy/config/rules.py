@@ -21,7 +21,8 @@ class Route(Table, frozen=True, kw_only=True):
     users: Annotated[tuple[str, ...], doc(
         "Patterns for the user part of the request URI: `*`, `?`, `[0-9]`.")] = ()
     domains: Annotated[tuple[str, ...], doc(
-        "Hosts of the request URI: `example.com`, `*.example.com`, `192.0.2.1`.")] = ()
+        "Hosts of the request URI: `example.com`, `*.example.com`, `192.0.2.1`; in any case, IPv6 addresses in any "
+        "spelling.")] = ()
     auth: Annotated[str, doc(
         "Realm (`[[realm]]`) whose users alone may take it, where the group's `auth` has not asked already; empty "
         "asks nobody.")] = ""
@@ -95,7 +96,7 @@ class Refer(Table, frozen=True, kw_only=True):
         "Who may send it; empty means all groups whose action is `allow`. `unlisted` names peers in no group.")] = ()
     prefixes: Annotated[tuple[str, ...], doc("Beginnings of the target's number.")] = ()
     users: Annotated[tuple[str, ...], doc("Patterns for the target's user part.")] = ()
-    domains: Annotated[tuple[str, ...], doc("Hosts of the target.")] = ()
+    domains: Annotated[tuple[str, ...], doc("Hosts of the target, as in `route`.")] = ()
     targets: Annotated[Names, doc("Upstreams: the target's host and port must be one of their addresses.")] = ()
     action: Annotated[Literal["forward", "refuse", "run"], doc(
         "Pass it on, answer 603, or (`run`, on controlled calls) let the edge carry it out by `transfer`.")] = "forward"

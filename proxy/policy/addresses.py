@@ -44,6 +44,19 @@ class Address:
         return self.transport if self.place is None else self.place.transport
 
 
+def same_host(text: str) -> str:
+    """A host in the one spelling that all of its spellings share: a name in lower case and without a dot at its end, an
+    address without brackets and as `ipaddress` writes it; IPv4-mapped IPv6 is IPv4, as one peer has one address."""
+    host = text.removeprefix("[").removesuffix("]").lower().removesuffix(".")
+    if ":" not in host:
+        return host
+    try:
+        ip = IPv6Address(host)
+    except ValueError:
+        return host
+    return str(ip.ipv4_mapped or ip)
+
+
 def parse_address(text: str, port: int = 5060) -> Address:
     """`192.0.2.1:5060`, `[2001:db8::1]:5060`, or without a port; ValueError says what was expected."""
     match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]+)(?::([0-9]{1,5}))?", text, re.ASCII)

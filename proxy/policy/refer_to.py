@@ -1,10 +1,14 @@
 """Refer-To: the target formats of transfers.md section 2, and changes that leave the rest byte for byte."""
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from ipaddress import ip_address
 
+from sipcore.base.place import valid_host
 from sipcore.wire.nameaddr import NameAddress
 from sipcore.wire.uri import URI
 
+from .addresses import same_host
 from .headers import Patterns, unescape
 from .refusals import Refused
 from .routing import number_of
@@ -48,7 +52,7 @@ class ReferTo:
 
     @property
     def hosts(self) -> tuple[str, ...]:
-        """All that it says of where the target is: each has to be allowed."""
+        """All that it says of where the target is: each has to be allowed, and none refused."""
         return (self.host, self.maddr) if self.maddr else (self.host,)
 
     @property
@@ -122,9 +126,9 @@ def parse_refer_to(values: list[str]) -> ReferTo:
     if uri.scheme == "tel":
         return ReferTo(before, text, after, "tel", text[4:].partition(";")[0], "", 0, names)
     user = text.partition(":")[2].rpartition("@")[0].partition(":")[0]
-    return ReferTo(before, text, after, "sip", user, uri.host.lower().strip("[]"),
+    return ReferTo(before, text, after, "sip", user, same_host(uri.host),
                    uri.port or (5061 if uri.scheme == "sips" else 0), names,
-                   maddr=(params.get("maddr") or "").lower().strip("[]"))
+                   maddr=_maddr(params))
 
 
 def _parameters(text: str) -> dict[str, str]:
@@ -139,6 +143,19 @@ def _parameters(text: str) -> dict[str, str]:
             raise Refused(400, "Malformed Refer-To", "Refer-To: a URI with ; and ? needs brackets")
         found[name] = unescape(value.strip())
     return found
+
+
+def _maddr(params: Mapping[str, str | None]) -> str:
+    """The host that `maddr` names, empty for none. Raises Refused where it is no host (RFC 3261 25.1: maddr-param)."""
+    if "maddr" not in params:
+        return ""
+    host = same_host(params["maddr"] or "")
+    try:
+        ip_address(host)
+    except ValueError:
+        if not valid_host(host):
+            raise Refused(400, "Malformed Refer-To", "Refer-To: maddr") from None
+    return host
 
 
 def _split(value: str) -> tuple[str, str, str]:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Generic, Protocol, TypeVar
 
+from .addresses import same_host
 from .headers import unescape
 
 REQUEST_URI, LOCAL = "request-uri", "local"
@@ -65,8 +66,8 @@ class Condition:
         names: tuple[str, ...] = getattr(source, "auth_users", ())
         self._names = re.compile("|".join(fnmatch.translate(pattern) for pattern in names)) if names else None
         self._users = re.compile("|".join(fnmatch.translate(pattern) for pattern in source.users))
-        self._hosts = frozenset(_host(domain) for domain in source.domains if not domain.startswith("*."))
-        self._suffixes = tuple(domain[1:].lower() for domain in source.domains if domain.startswith("*."))
+        self._hosts = frozenset(same_host(domain) for domain in source.domains if not domain.startswith("*."))
+        self._suffixes = tuple(same_host(domain[1:]) for domain in source.domains if domain.startswith("*."))
 
     @property
     def always(self) -> bool:
@@ -83,19 +84,16 @@ class Condition:
         """User pattern and domain, and the name that was proven; user is still escaped."""
         if self._names is not None and not (name and self._names.match(name)):
             return False
-        if self.reads_user and not self._users.match(unescape(user) if "%" in user else user):
-            return False
-        return self.matches_host(host)
+        return self.matches_user(user) and self.matches_host(host)
+
+    def matches_user(self, user: str) -> bool:
+        return not self.reads_user or self._users.match(unescape(user) if "%" in user else user) is not None
 
     def matches_host(self, host: str) -> bool:
         if not self.reads_host:
             return True
-        host = _host(host)
+        host = same_host(host)
         return host in self._hosts or (bool(self._suffixes) and host.endswith(self._suffixes))
-
-
-def _host(host: str) -> str:
-    return host.strip("[]").lower()
 
 
 class HasCondition(Protocol):

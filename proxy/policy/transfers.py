@@ -44,14 +44,13 @@ class Rule:
                    bool(rule.upstream), injection, internal)
 
     def matches(self, target: ReferTo) -> bool:
-        if not all(self._leads(host, target.port or SIP_PORT) for host in target.hosts):
+        leads = [self._leads(host, target.port or SIP_PORT) for host in target.hosts]
+        if not (any(leads) if self.action == "refuse" else all(leads)):
             return False
-        if self.condition.prefix_length(target.number) < 0:
-            return False
-        return self.condition.matches_rest(target.user, target.host)
+        return self.condition.prefix_length(target.number) >= 0 and self.condition.matches_user(target.user)
 
     def _leads(self, host: str, port: int) -> bool:
-        """Whether the target may be there."""
+        """Whether that is where the rule's targets are."""
         return self.condition.matches_host(host) and (self.addresses is None or Address(host, port) in self.addresses)
 
     def draft(self, request: Request, target: ReferTo) -> Draft:

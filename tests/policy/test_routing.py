@@ -45,6 +45,14 @@ def test_the_longest_prefix_wins_whatever_the_order(uri, expected):
     assert taken(routes, uri) == expected
 
 
+@pytest.mark.parametrize(("domain", "uri"), [
+    ("::1", "sip:1@[0:0:0:0:0:0:0:1]"), ("2001:DB8:0::1", "sip:1@[2001:db8::1]"), ("x.example", "sip:1@X.example."),
+    ("*.example", "sip:1@a.example."), ("192.0.2.1", "sip:1@[::ffff:192.0.2.1]"),
+])
+def test_a_host_is_the_same_in_every_spelling(domain, uri):
+    assert taken(route("a", f'domains = ["{domain}"]') + route("b"), uri) == "a"
+
+
 def test_a_prefix_beats_what_stands_before_it_and_equals_go_by_order():
     routes = route("a") + route("b", 'prefixes = ["+49"]') + route("c", 'prefixes = ["+49"]')
     assert taken(routes, "sip:+491@h") == "b"

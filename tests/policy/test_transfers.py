@@ -122,6 +122,44 @@ class TestRules:
     def test_conditions(self, condition, target, allowed):
         assert passes(f"{PBX}[[refer]]\n{condition}\n", refer(target)) is allowed
 
+    @pytest.mark.parametrize("target", [
+        "<sip:1@evil.example>", "<sip:1@EVIL.example>", "<sip:1@evil.example.>", "<sip:1@h;maddr=evil.example>",
+        "<sip:1@evil.example;maddr=h>", "<sip:1@h;maddr=evil.example.>", "<sip:1@h;maddr=%65vil.example>",
+        "sip:1@h;maddr=evil.example", "<sip:1@[2001:DB8::0BAD]>", "<sip:1@[2001:db8:0:0:0:0:0:bad]>",
+        "<sip:1@h;maddr=[2001:db8::0:bad]>", "<sip:1@192.0.2.66>", "<sip:1@[::ffff:192.0.2.66]>",
+        "<sip:1@[::ffff:c000:242]>", "<sip:1@h;maddr=::ffff:192.0.2.66>", "<sip:1@h;maddr=192.0.2.66:5060>",
+        "<sip:1@h;maddr=192.0.2.66,h>", "<sip:1@h;maddr=[192.0.2.66]>",
+    ])
+    @pytest.mark.parametrize("domains", ['"evil.example", "2001:db8::bad", "192.0.2.66"',
+                                         '"*.example", "[2001:db8:0::bad]", "::ffff:c000:0242"'])
+    def test_nothing_goes_past_a_rule_that_refuses_a_host(self, domains, target):
+        """Whatever its spelling, and whichever of URI and maddr names it."""
+        rules = f'[[refer]]\naction = "refuse"\ndomains = [{domains}]\n' + ANY
+        assert outcome(rules, refer(target))[0] in (400, 603)
+        assert passes(rules, refer("<sip:1@h;maddr=h>"))
+
+    def test_nor_past_one_that_refuses_an_upstream(self):
+        rules = f'{PBX}[[refer]]\naction = "refuse"\ntargets = ["pbx"]\n' + ANY
+        for target in ("<sip:1@127.0.0.4:5070>", "<sip:1@h:5070;maddr=127.0.0.4>", "<sip:1@[::ffff:7f00:4]:5070>",
+                       "<sip:1@127.0.0.4:5070;maddr=h>"):
+            assert outcome(rules, refer(target))[0] == 603
+        assert passes(rules, refer("<sip:1@127.0.0.4>"))
+
+    @pytest.mark.parametrize(("condition", "target"), [
+        ('domains = ["::1"]', "<sip:1@[0:0:0:0:0:0:0:1]>"), ('domains = ["0::1"]', "<sip:1@[::1]>"),
+        ('domains = ["example.com"]', "<sip:1@Example.com.>"),
+        ('domains = ["*.example.com"]', "<sip:1@a.example.com.>"),
+        ('targets = ["six"]', "<sip:1@[0:0:0:0:0:0:0:1]:5070>"),
+        ('targets = ["six"]', "<sip:1@[0::1]:5070;maddr=[::1]>"),
+    ])
+    def test_an_allowed_host_is_allowed_in_every_spelling(self, condition, target):
+        six = '[[upstream]]\nname = "six"\ntargets = [{address = "[::1]:5070"}]\n'
+        assert passes(f"{six}[[refer]]\n{condition}\n", refer(target))
+
+    def test_a_maddr_that_is_no_host_is_malformed(self):
+        for maddr in ("maddr", "maddr=", "maddr=h%20", "maddr=h:1", "maddr=1.2", "maddr=h%00"):
+            assert outcome(ANY, refer(f"<sip:1@h;{maddr}>")) == (400, "Malformed Refer-To")
+
     def test_groups(self):
         text = '[[refer]]\ngroups = ["agents"]\n'
         assert passes(text, refer("<sip:1@h>", group=AGENTS))
