@@ -97,7 +97,9 @@ class Refer(Table, frozen=True, kw_only=True):
     prefixes: Annotated[tuple[str, ...], doc("Beginnings of the target's number.")] = ()
     users: Annotated[tuple[str, ...], doc("Patterns for the target's user part.")] = ()
     domains: Annotated[tuple[str, ...], doc("Hosts of the target, as in `route`.")] = ()
-    targets: Annotated[Names, doc("Upstreams: the target's host and port must be one of their addresses.")] = ()
+    targets: Annotated[Names, doc(
+        "Upstreams: the target's host and port must be one of their addresses, or a name that stands among their "
+        "targets.")] = ()
     action: Annotated[Literal["forward", "refuse", "run"], doc(
         "Pass it on, answer 603, or (`run`, on controlled calls) let the edge carry it out by `transfer`.")] = "forward"
     transfer: Annotated[str, doc(

@@ -35,6 +35,12 @@ class Address:
         return self.said or str(self)
 
     @property
+    def said_at(self) -> tuple[str, int]:
+        """The same apart; port 0 where a name stands without one."""
+        name, _, port = self.said.partition(":")
+        return (name.lower(), int(port or 0)) if name else (self.host, self.port)
+
+    @property
     def secure(self) -> bool:
         return self.transport == "tls"
 

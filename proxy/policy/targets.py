@@ -86,7 +86,7 @@ class Targets:
                 self._at.setdefault(address, peer)
                 self._hosts.setdefault(address.host, peer)
                 if address.said:
-                    self._said.setdefault(address.said.partition(":")[0].lower(), peer)
+                    self._said.setdefault(address.said_at[0], peer)
         self._own: set[Address] = set()
         self._everywhere: set[int] = set()
         self._listeners: dict[tuple[str, bool], int] = {}

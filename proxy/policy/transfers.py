@@ -1,11 +1,12 @@
 """REFER on forwarded calls: forwarded by rule or refused, with headers where the peer reads them."""
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from proxy.config import Config, Refer
 from sipcore.stack.verdict import Request
 
 from .acl import UNLISTED
-from .addresses import Address, transports
+from .addresses import Address, same_host, transports
 from .drafts import Draft, Injection
 from .headers import Patterns
 from .refer_to import ReferTo, parse_refer_to
@@ -13,7 +14,7 @@ from .refusals import Refused
 from .routing import REQUEST_URI, Condition
 from .upstreams import Peer
 
-SIP_PORT = 5060
+SIP_PORT, SIPS_PORT = 5060, 5061
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,8 @@ class Rule:
                  from_trusted: bool) -> "Rule":
         peer = peers[rule.upstream or REQUEST_URI]
         sets = [one for one in config.headers if one.name in rule.headers]
-        addresses = frozenset(address for name in rule.targets for address in peers[name].addresses)
+        addresses = frozenset(spot for name in rule.targets for address in peers[name].addresses
+                              for spot in _spots(address))
         # Where a REFER inside a dialog ends is known when it leaves: the core takes out there what must not reach that
         # peer.
         injection = Injection(sets, "REFER", peer.settings, internal, from_trusted=from_trusted, to_trusted=True)
@@ -114,8 +116,18 @@ class Transfers:
             return target, Refused(400, "A Raw Transfer Target Needs Custom Telephony", "refer: raw target")
         address = self.custom.members.addresses[0]
         changed = target.with_uri(f"sip:{target.user}@{address.uri_host}")
-        return ReferTo(changed.before, changed.uri, changed.after, "sip", target.user, address.host, address.port,
-                       changed=True), None
+        host, port = address.said_at
+        return ReferTo(changed.before, changed.uri, changed.after, "sip", target.user, host, port, changed=True), None
+
+
+def _spots(address: Address) -> Iterator[Address]:
+    """Where a target can say that it is, to be at an address of an upstream: there, or at the name that led there."""
+    if address.place is None:
+        yield Address(same_host(address.host), address.port)
+    if address.said:
+        host, port = address.said_at
+        # Without a port DNS says it (RFC 3263 4.2), of sip: and of sips:.
+        yield from (Address(same_host(host), one) for one in ((port,) if port else (SIP_PORT, SIPS_PORT)))
 
 
 def _applies(config: Config, rule: Refer, group: int) -> bool:

@@ -5,9 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.policy.engine import Policy
 from proxy.policy.headers import Patterns
+from proxy.policy.names import places
 from proxy.policy.refer_to import parse_refer_to
 from proxy.policy.refusals import Refused
+from sipcore.base.place import Reached
 from sipcore.stack.verdict import Verdict
 from sipcore.wire.nameaddr import NameAddress
 
@@ -159,6 +162,29 @@ class TestRules:
     def test_a_maddr_that_is_no_host_is_malformed(self):
         for maddr in ("maddr", "maddr=", "maddr=h%20", "maddr=h:1", "maddr=1.2", "maddr=h%00"):
             assert outcome(ANY, refer(f"<sip:1@h;{maddr}>")) == (400, "Malformed Refer-To")
+
+    @pytest.mark.parametrize("known", [True, False], ids=["looked up", "not yet"])
+    @pytest.mark.parametrize(("address", "target", "allowed"), [
+        ("pbx.example.com", "<sip:1@PBX.example.com.>", True),
+        ("pbx.example.com", "<sip:1@pbx.example.com:5060>", True),
+        ("pbx.example.com", "<sip:1@pbx.example.com:5071>", False), ("pbx.example.com", "<sip:1@example.com>", False),
+        ("pbx.example.com:5071", "<sip:1@pbx.example.com:5071>", True),
+        ("pbx.example.com:5071", "<sip:1@pbx.example.com>", False),
+        ("PBX.example.com", "<sip:1@pbx.example.com;maddr=pbx.example.com>", True),
+        ("pbx.example.com", "<sip:1@pbx.example.com;maddr=192.0.2.66>", False),
+        ("pbx.example.com", "internal-ext-1", True), ("pbx.example.com:5071", "<internal-ext-1>", True),
+    ])
+    def test_an_upstream_that_is_a_name(self, address, target, allowed, known):
+        base = BASE.replace('name = "agents"\n', 'name = "agents"\ncustom_telephony = "pbx"\n')
+        for condition in ('targets = ["pbx"]', 'targets = ["pbx"]\ndomains = ["pbx.example.com"]'):
+            config = policy(f"{PBX.replace('127.0.0.4:5070', address)}[[refer]]\n{condition}\n", base).config
+            (place,) = places(config)
+            found = {place: (Reached("127.0.0.4", place.port or 5062, "udp"),)}
+            edge = Policy(config, found=found if known else None)
+            assert (edge.decide(refer(target)).action == Verdict.FORWARD) is allowed
+            if "domains" not in condition:
+                by_address = edge.decide(refer(f"<sip:1@127.0.0.4:{place.port or 5062}>"))
+                assert (by_address.action == Verdict.FORWARD) is known
 
     def test_groups(self):
         text = '[[refer]]\ngroups = ["agents"]\n'
