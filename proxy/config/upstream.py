@@ -74,7 +74,8 @@ class Upstream(Table, frozen=True, kw_only=True):
         "see `[reference]`; at last `fragment` (send with a warning) or `refuse` (513).")] = (
             "compact", "drop", "codecs", "fragment")
     codecs: Annotated[Names, doc(
-        "Codecs that the step `codecs` keeps, by their SDP names: `PCMA`, `opus`. telephone-event always stays. "
+        "Codecs that the step `codecs` keeps, by their SDP names: `PCMA`, `opus`. telephone-event always stays, "
+        "red and rtx go with the codec that they are for, and where no codec would be left all stay. "
         "Empty: the step does nothing.")] = ()
     reference_header: Annotated[str, doc(
         "Header with the token of the step `reference`: `X-` and then letters, digits, `-` and `_`. It goes where the "

@@ -359,46 +359,72 @@ cdef class Sdp:
         )
 
 
+# What goes beside a codec: events, comfort noise, and redundancy for another payload type.
+_NO_CODECS = frozenset(("telephone-event", "cn", "red", "rtx", "ulpfec"))
+
+
 def keep_codecs(body: bytes, names: Sequence[str]) -> bytes:
-    """body with only the named encodings (any case) in its RTP audio sections; telephone-event always stays.
+    """body with only the named encodings (any case) in its RTP audio sections; telephone-event always stays, and red
+    or rtx for a payload type that goes never does.
 
     The payload types that go leave the m= line, and their rtpmap, fmtp and rtcp-fb lines go with them; all
     other bytes stay. A section that would keep no codec is left as it is. WireFault where body is malformed.
     """
     cdef SdpIndex index
-    cdef SdpCodec[SDP_MAX_FORMATS] codecs
-    cdef uint32_t i, k, n, position = 0
+    cdef uint32_t i, k, position = 0
     cdef int code = index_sdp(slice_from(body), &index)
-    cdef uint8_t[128] keep
     cdef Slice line, value
     cdef list parts = []
+    cdef object keep
     if code != 0:
         raise wire_fault(code, body)
     wanted = {name.lower() for name in names}
     for i in range(index.medias):
         if index.media[i].kind_id != MEDIA_AUDIO or not index.media[i].rtp:
             continue
-        n = section_codecs(&index, i, codecs)
-        memset(keep, 0, sizeof(keep))
-        kept, dropped = False, False
-        for k in range(n):
-            name = _text(codecs[k].name).lower()
-            keep[codecs[k].payload] = name in wanted or name == "telephone-event"
-            kept = kept or (name in wanted and name != "telephone-event")
-            dropped = dropped or not keep[codecs[k].payload]
-        if not kept or not dropped:
+        keep = _kept_payloads(&index, i, wanted)
+        if keep is None:
             continue
         for k in range(index.media[i].first_line, <uint32_t>index.media[i].first_line + index.media[i].line_count):
             line = sdp_line(&index, k)
             if k == index.media[i].first_line:
                 stop = <uint32_t>(index.media[i].formats.p - index.text.p)
-                formats = [word for word in slice_bytes(index.media[i].formats).split() if keep[int(word)]]
+                formats = [word for word in slice_bytes(index.media[i].formats).split() if int(word) in keep]
                 parts += [body[position:stop], b" ".join(formats)]
                 position = stop + index.media[i].formats.n
-            elif _names_payload(line, &value) and not keep[payload_of(&value)]:
+            elif _names_payload(line, &value) and payload_of(&value) not in keep:
                 parts.append(body[position:index.line[k].start])
                 position = index.line[k].stop
     return b"".join([*parts, body[position:]])
+
+
+cdef object _kept_payloads(const SdpIndex* index, uint32_t i, set wanted):
+    """The payload types of a section that stay; None where it is left as it is."""
+    cdef SdpCodec[SDP_MAX_FORMATS] codecs
+    cdef uint32_t k, n = section_codecs(index, i, codecs)
+    cdef Slice value
+    cdef dict names = {codecs[k].payload: _text(codecs[k].name).lower() for k in range(n)}
+    cdef dict needs = {}
+    cdef set keep = {payload for payload, name in names.items() if name in wanted or name == "telephone-event"}
+    for k in range(index.media[i].first_line, <uint32_t>index.media[i].first_line + index.media[i].line_count):
+        if sdp_attribute(sdp_line(index, k), b"fmtp", 4, &value):
+            payload = payload_of(&value)
+            needs[payload] = _redundancy(names.get(payload, ""), _text(value)) & names.keys()
+    while dangling := {payload for payload in keep if not needs.get(payload, keep) <= keep}:
+        keep -= dangling
+    codec_stays = any([names[payload] not in _NO_CODECS for payload in keep])
+    return keep if codec_stays and len(keep) < len(names) else None
+
+
+def _redundancy(name: str, parameters: str) -> set[int]:
+    """The payload types that an fmtp of red (RFC 2198 5) or rtx (RFC 4588 8.6) is for."""
+    found = []
+    if name == "red":
+        found = parameters.split("/")
+    elif name == "rtx":
+        pairs = [one.strip().partition("=") for one in parameters.split(";")]
+        found = [value for key, _, value in pairs if key.lower() == "apt"]
+    return {int(one) for one in found if len(one) < 9 and one.strip().isdecimal()}
 
 
 cdef bint _names_payload(Slice line, Slice* value) noexcept nogil:

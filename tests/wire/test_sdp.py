@@ -72,6 +72,40 @@ def test_a_section_is_never_emptied(names):
     assert keep_codecs(OFFER, names) == OFFER
 
 
+@pytest.mark.parametrize("beside", ["CN", "red", "rtx", "ulpfec", "telephone-event"])
+def test_what_goes_beside_a_codec_is_none(beside):
+    body = HEAD + b"m=audio 1 RTP/AVP 0 18 96\r\na=rtpmap:96 %b/8000\r\n" % beside.encode()
+    assert keep_codecs(body, ["PCMA", beside]) == body
+    assert keep_codecs(body, ["PCMU", beside]) == body.replace(b"0 18 96", b"0 96")
+    assert keep_codecs(HEAD + b"m=audio 1 RTP/AVP 0 13\r\n", ["CN"]).endswith(b"AVP 0 13\r\n")
+
+
+REDUNDANT = HEAD + (
+    b"m=audio 1 RTP/AVP 111 63 96 97 0 8\r\na=rtpmap:111 opus/48000/2\r\na=rtpmap:63 red/48000/2\r\n"
+    b"a=fmtp:63 111/111\r\na=rtpmap:96 rtx/48000\r\na=fmtp:96 rtx-time=3000; APT=111\r\na=rtpmap:97 rtx/48000\r\n"
+    b"a=fmtp:97 apt=63\r\na=rtpmap:0 PCMU/8000\r\n")
+
+
+@pytest.mark.parametrize(("names", "formats"), [
+    (["PCMU", "red", "rtx"], b"0"), (["opus", "red", "rtx"], b"111 63 96 97"), (["opus", "rtx"], b"111 96"),
+    (["opus", "red"], b"111 63"), (["PCMU", "PCMA", "opus"], b"111 0 8"), (["red", "rtx"], b"111 63 96 97 0 8"),
+])
+def test_redundancy_goes_with_the_codec_that_it_is_for(names, formats):
+    """RFC 2198 5, RFC 4588 8.6."""
+    kept = keep_codecs(REDUNDANT, names)
+    assert b"m=audio 1 RTP/AVP %b\r\n" % formats in kept
+    assert {line.partition(b":")[2].split()[0] for line in kept.splitlines() if line[:6] in (b"a=rtpm", b"a=fmtp")} \
+        <= set(formats.split())
+    assert keep_codecs(kept, names) == kept
+
+
+@pytest.mark.parametrize("fmtp", [b"", b"a=fmtp:63\r\n", b"a=fmtp:63 x/y\r\n", b"a=fmtp:63 77/78\r\n",
+                                  b"a=fmtp:63 0/0\r\n", b"a=fmtp:63 " + b"9" * 5000])
+def test_redundancy_that_names_nothing_that_goes_stays(fmtp):
+    body = HEAD + b"m=audio 1 RTP/AVP 0 63 8\r\na=rtpmap:63 red/8000\r\n" + fmtp
+    assert keep_codecs(body, ["PCMU", "red"]) == body.replace(b"0 63 8", b"0 63")
+
+
 def test_each_audio_section_is_judged_by_itself():
     body = HEAD + (b"m=audio 1 RTP/AVP 0 8\r\nm=audio 2 RTP/AVP 3\r\nm=audio 3 UDP/TLS/RTP/SAVPF 8 0\r\n"
                    b"m=audio 4 udp 0 8\r\n")
