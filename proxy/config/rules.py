@@ -63,7 +63,7 @@ class Header(Table, frozen=True, kw_only=True):
     value: Annotated[str, doc(
         "Text in which `{call_id}`, `{from_phone_number}`, `{to_phone_number}` and `{X-Name}` (a header of the "
         "received request) are replaced; `{{` and `}}` stand for braces. No control characters, neither here nor "
-        "after filling: a value that has them is left out and noted.")]
+        "after filling: a variable that has them counts as without a value.")]
     missing: Annotated[Literal["omit", "empty", "fail"], doc(
         "When a variable has no value: leave the header out, put empty text in the variable's place, or refuse "
         "the request (400).")] = "omit"

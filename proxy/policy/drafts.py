@@ -47,8 +47,8 @@ class Injection:
         try:
             return fill(self.setters, request, self.hidden)
         except MissingVariable as missing:
-            name, variable = missing.args
-            raise Refused(400, f"No Value for {name}", f"{name} has no {{{variable}}}") from None
+            name, why = missing.args
+            raise Refused(400, f"No Value for {name}", f"{name}: {why}") from None
 
     def quick_lines(self, request: Request) -> bytes | None:
         """The header lines of a request whose variables are all there, and all of printable characters; None

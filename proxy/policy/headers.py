@@ -28,7 +28,7 @@ Reader = Callable[[Any], str | None]
 
 
 class MissingVariable(Exception):
-    """A header whose `missing` is `fail` has a variable without a value; args: header name, variable."""
+    """A header whose `missing` is `fail` has a variable without a value; args: header name, why."""
 
 
 def valid_name(name: str) -> bool:
@@ -147,24 +147,25 @@ class Setter:
     def fill(self, request: "Request", hidden: "Patterns") -> tuple[Filled | None, str]:
         """The header for this request, or None and why it is left out.
 
-        hidden: received headers that this sender may not set, read as missing. Raises MissingVariable.
+        hidden: received headers that this sender may not set, read as missing. What may not be sent counts as missing
+        too: no sender can suppress a header that must be there. Raises MissingVariable.
         """
         text = ""
         for literal, variable, read in self.template.pieces:
             text += literal
             if read is None:
                 continue
-            value = None if hidden.match(variable) else read(request)
-            if value is None:
-                if self.missing == "fail":
-                    raise MissingVariable(self.name, variable)
-                if self.missing == "omit":
-                    return None, f"{self.name} left out: no {{{variable}}}"
-                continue
-            # A tab is white space between words (RFC 3261 25.1, LWS), which a space is as well.
-            text += value.replace("\t", " ")
-        if _FORBIDDEN.search(text):
-            return None, f"{self.name} left out: control character"
+            value, why = None if hidden.match(variable) else read(request), f"no {{{variable}}}"
+            if value is not None:
+                # A tab is white space between words (RFC 3261 25.1, LWS), which a space is as well.
+                value = value.replace("\t", " ")
+                if not valid_value(value):
+                    value, why = None, f"{{{variable}}} has a control character"
+            if value is None and self.missing == "fail":
+                raise MissingVariable(self.name, why)
+            if value is None and self.missing == "omit":
+                return None, f"{self.name} left out: {why}"
+            text += value or ""
         return Filled(self.name, text.strip(" "), self.priority), ""
 
 

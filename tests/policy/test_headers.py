@@ -101,7 +101,18 @@ def test_a_caller_without_a_number_has_none():
 def test_an_escaped_control_character_never_gets_out(escaped):
     verdict = decided("{from_phone_number}", request(caller=f"sip:a{escaped.replace(' ', '%20')}@192.0.2.1"))
     assert verdict.insert == b""
-    assert verdict.note == "X-A left out: control character"
+    assert verdict.note == "X-A left out: {from_phone_number} has a control character"
+
+
+@pytest.mark.parametrize("value", ["a\udcff", "a\u2028b", "a\x85"])
+def test_a_value_that_may_not_be_sent_counts_as_missing(value):
+    """So that no sender can suppress a header that has to be there."""
+    message = request("INVITE", "sip:1@a", f"X-B: {value}")
+    verdict = decided("<{X-B}>", message, "fail")
+    assert (verdict.status, verdict.reason) == (400, "No Value for X-A")
+    assert verdict.note == "X-A: {X-B} has a control character"
+    assert decided("<{X-B}>", message, "empty").insert == b"X-A: <>\r\n"
+    assert decided("<{X-B}>", message, "omit").note == "X-A left out: {X-B} has a control character"
 
 
 def test_an_inbound_header_of_the_same_name_is_replaced_in_every_spelling():
