@@ -109,6 +109,8 @@ class Draft:
             if value is not None:
                 replace = (("Refer-To", value),)
             left_out = [*left_out, *(name for name in more if name not in left_out)]
+            if unplaced := self.injection.placement.unplaced(headers):
+                notes = [*notes, f"User-to-User is not for {', '.join(unplaced)}: left out"]
         if left_out:
             notes = [*notes, f"User-to-User is full: left out {', '.join(left_out)}"]
         return Verdict(**fields, targets=self.targets, insert=insert, replace=replace, compact=compact, body=body,

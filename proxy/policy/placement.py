@@ -40,6 +40,12 @@ class Placement:
             placement.nowhere = "a tel: URI has no headers"
         return placement
 
+    def unplaced(self, headers: list[Filled]) -> list[str]:
+        """Names of those that go nowhere: packed alone, and not among what is packed."""
+        names = {name.lower() for name in self.packing.names}
+        return [header.name for header in headers
+                if names and set(self.where) == {"user-to-user"} and header.name.lower() not in names]
+
     def lines(self, headers: list[Filled]) -> tuple[list[tuple[str, str]], list[str]]:
         """Header lines of the request, and the names that did not fit into User-to-User."""
         lines = [(header.name, header.value) for header in headers] if "header" in self.where else []

@@ -62,6 +62,8 @@ class Rule:
             user = self.peer.uri.user("tel", target.user) or target.user
             target = target.with_uri(self.peer.uri.fill(user, self.peer.members.addresses[0]))
             notes.append("refer: tel: rewritten for the upstream")
+        if _has(request, self.injection.hidden):
+            notes.append("refer: internal headers taken out")
         cleaned = target.without(self.internal)
         if cleaned is not target:
             notes.append("refer: internal or broken headers taken out of Refer-To")
@@ -118,6 +120,12 @@ class Transfers:
         changed = target.with_uri(f"sip:{target.user}@{address.uri_host}")
         host, port = address.said_at
         return ReferTo(changed.before, changed.uri, changed.after, "sip", target.user, host, port, changed=True), None
+
+
+def _has(request: Request, names: Patterns) -> bool:
+    """Whether a request has one of these headers; of beginnings of names, those of X-headers are seen."""
+    return bool(names.patterns) and (any(names.match(name) for name in request.x_headers()) or any(
+        request.header(name) is not None for name in names.patterns if not name.endswith("*")))
 
 
 def _spots(address: Address) -> Iterator[Address]:

@@ -14,7 +14,7 @@ from sipcore.base.place import Reached
 from sipcore.stack.verdict import Verdict
 from sipcore.wire.nameaddr import NameAddress
 
-from .sample import AGENTS, BASE, CALLERS, PBX, UNLISTED, header_set, policy, refer, request
+from .sample import AGENTS, BASE, CALLERS, INSIDE, PBX, UNLISTED, header_set, policy, refer, request
 
 ANY = "[[refer]]\n"
 
@@ -274,6 +274,42 @@ class TestDelivery:
     def test_what_does_not_fit_is_noted(self):
         verdict = delivered('["user-to-user"]', more="user_to_user = {limit = 40}\n")
         assert verdict.note == "User-to-User is full: left out X-Intent"
+
+    @pytest.mark.parametrize(("where", "target", "lines", "more", "note"), [
+        ('["header"]', "<sip:1@h>", (), "", "X-Caller left out: no {X-Name}"),
+        ('["header"]', "<sip:1@h>", ("X-Name: a\u2028b",), "", "X-Caller left out: {X-Name} has a control character"),
+        ('["header"]', "<sip:1@h>", ("X-Name: a", "x-internal-a: 1"), "", "refer: internal headers taken out"),
+        ('["header"]', "<sip:1@h?x-internal-a=1>", ("X-Name: a", "s: 1"), "",
+         "refer: internal headers taken out; refer: internal or broken headers taken out of Refer-To"),
+        ('["refer-to"]', "<sip:1@h?Replaces=a>", ("Subject: 1",), "",
+         "refer: internal headers taken out; X-Caller left out: no {X-Name}; Refer-To has Replaces: no headers put "
+         "inside"),
+        ('["user-to-user"]', "<sip:1@h>", ("X-Name: a",), "user_to_user = {limit = 12}\n",
+         "User-to-User is full: left out X-Intent"),
+        ('["user-to-user"]', "<sip:1@h>", ("X-Name: a",), 'user_to_user = {names = ["X-Intent"]}\n',
+         "User-to-User is not for X-Caller: left out"),
+        ('["user-to-user", "header"]', "<sip:1@h>", ("X-Name: a",), 'user_to_user = {names = ["X-Intent"]}\n', ""),
+    ])
+    def test_the_note_says_all_that_was_left_out_or_taken_out(self, where, target, lines, more, note):
+        edge = policy(f'[internal]\nheaders = ["X-Internal-*", "Subject"]\n{PBX}refer_headers = {where}\n{more}{SET}'
+                      '[[refer]]\nheaders = ["crm"]\nupstream = "pbx"\n')
+        assert edge.decide(refer(target, lines=lines)).note == note
+        trusted = edge.decide(refer(target, lines=lines, group=INSIDE)).note
+        assert trusted == "; ".join(one for one in note.split("; ") if one != "refer: internal headers taken out")
+
+    @pytest.mark.parametrize(("text", "message", "note"), [
+        ("", refer("<sip:1@h>"), "refer: no rule for this target"),
+        ('[[refer]]\naction = "refuse"\n', refer("<sip:1@h>"), "refer: refused by rule"),
+        (ANY, refer("<sip:1@h"), "Refer-To: malformed"), (ANY, refer(), "Refer-To: 0 values"),
+        (ANY, refer("<sip:1@h;method=BYE>"), "Refer-To: method"), (ANY, refer("<sips:1@h>"), "Refer-To: sips"),
+        (ANY, refer("<http://h>"), "Refer-To: scheme"), (ANY, refer("ext-1"), "refer: raw target"),
+        ('[unlisted]\ndialog_methods = ["BYE"]\n', refer("<sip:1@h>", group=UNLISTED), "acl: method closed"),
+        (header_set('name = "X-A", value = "{X-B}", missing = "fail"') + ANY + 'headers = ["set"]\n',
+         refer("<sip:1@h>"), "X-A: no {X-B}"),
+    ])
+    def test_and_why_it_is_refused(self, text, message, note):
+        verdict = policy(text).decide(message)
+        assert (verdict.action, verdict.note) == (Verdict.REJECT, note)
 
     def test_tel_is_rewritten_by_the_upstream_s_template(self):
         ((_, value),) = delivered('["header"]', "<tel:+1-202-555>").replace
