@@ -4,7 +4,7 @@ from proxy.config import decode
 from proxy.policy.engine import Policy
 from proxy.policy.references import LENGTH, NOBODY, Keeper, Token
 from proxy.policy.validate import problems_of
-from sipcore.stack.verdict import Request
+from sipcore.stack.verdict import Request, Verdict
 
 BASE = """\
 [[listener]]
@@ -29,6 +29,9 @@ PBX = """\
 name = "pbx"
 targets = [{address = "127.0.0.4:5070"}]
 """
+
+ANY = "[[refer]]\n"
+"""A rule for every target."""
 
 REFERENCE = """\
 [reference]
@@ -97,3 +100,13 @@ def refer(*targets: str, lines: tuple[str, ...] = (), group: int = AGENTS, in_di
 def header_set(*headers: str, name: str = "set", on: str = '["INVITE", "REFER"]') -> str:
     """The table of a header set; each header is the inside of an inline table."""
     return f'[[headers]]\nname = "{name}"\non = {on}\n' + f"add = [{', '.join(f'{{{one}}}' for one in headers)}]\n"
+
+
+def outcome(text: str, message: Request) -> tuple[int, str]:
+    """Status and phrase that a request is refused with."""
+    verdict = policy(text).decide(message)
+    return verdict.status, verdict.reason
+
+
+def passes(text: str, message: Request) -> bool:
+    return policy(text).decide(message).action == Verdict.FORWARD
