@@ -14,6 +14,7 @@ cdef class Bookkeeper(UserAgent):
     cdef bytes figures              # of the audio of the controlled call whose line is being written, as JSON
     cdef readonly TargetTable targets
     cdef dict notes                 # what the policy noted of a call, by record: most calls have nothing
+    cdef dict refer_notes           # what the line of a REFER that is followed will say besides, as JSON, by its number
     cdef uint32_t outcome_ms        # how long a REFER's outcome is waited for
     cdef int group                  # of the message being handled, -1: none
     cdef MediaHook media            # None: no media is anchored
@@ -24,7 +25,8 @@ cdef class Bookkeeper(UserAgent):
     cdef void _arm_record(self, uint32_t record_slot) noexcept
     cdef void _drop_record(self, uint32_t record_slot) noexcept
     cdef void _close_record(self, uint32_t record_slot) noexcept
-    cdef void _note_request(self, uint32_t slot, uint32_t record_slot) noexcept
+    cdef void _note_request(self, uint32_t slot, uint32_t record_slot, Verdict verdict) noexcept
+    cdef void _describe(self, uint32_t record_slot, Refer* refer, uint32_t size, Verdict verdict) noexcept
     cdef void _refer_over(self, uint32_t record_slot, Refer* refer) noexcept
     cdef void _note_response(self, uint32_t slot, uint32_t status) noexcept
     cdef void _note_begun(self, uint32_t record_slot, uint32_t status, bint cancelled) noexcept

@@ -3,21 +3,23 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 from sipcore.base.address cimport Address, SCOPE_FLOW, TRANSPORT_UDP
 from sipcore.base.siphash cimport siphash13
-from sipcore.base.slice cimport Slice, slice_from, slice_of
+from sipcore.base.slice cimport Slice, slice_bytes, slice_from, slice_of
 from sipcore.stack.counters cimport *
 from sipcore.stack.record cimport (
     CALL_ID_KEPT, ENDED_CALLEE, ENDED_CALLER, ENDED_DURATION, ENDED_MEDIA, ENDED_NOT, ENDED_REFUSED, ENDED_STOP,
     ENDED_TIMEOUT, MAX_REFERS, RECORD_ENDED, RECORD_ENDING, RECORD_FREE, RECORD_RINGING, RECORD_TRYING, RECORD_UP,
-    REFER_COMPLETED, REFER_FAILED, REFER_REFUSED, REFER_UNKNOWN, Record, Refer, USER_KEPT,
+    REFER_COMPLETED, REFER_FAILED, REFER_REFUSED, REFER_UNKNOWN, Record, Records, Refer, USER_KEPT,
 )
 from sipcore.stack.refer cimport refer_answered, refer_notified, refer_pending, refer_sent, refers_pending
 from sipcore.stack.tx cimport NO_RECORD, TX_BEGINS, TX_CANCELLED, TX_ENDS, TX_REFER, Tx
 from sipcore.stack.useragent cimport UserAgent
 from sipcore.stack.verdict cimport Verdict
 from sipcore.wire.index cimport Msg, msg_value
-from sipcore.wire.tables cimport H_CALL_ID, METHOD_BYE, METHOD_NOTIFY, METHOD_REFER
+from sipcore.wire.tables cimport H_CALL_ID, H_REFER_TO, METHOD_BYE, METHOD_NOTIFY, METHOD_REFER
 from sipcore.wire.uri cimport Uri, parse_uri
 from sipcore.wire.values cimport msg_to
+
+import json
 
 
 cdef uint8_t _keep_user(uint8_t* to, Slice user) noexcept nogil:
@@ -26,6 +28,10 @@ cdef uint8_t _keep_user(uint8_t* to, Slice user) noexcept nogil:
     if n:
         memcpy(to, user.p, n)
     return n
+
+
+cdef inline uint32_t _refer_number(Records records, uint32_t record_slot, const Refer* refer) noexcept:
+    return record_slot * MAX_REFERS + <uint32_t>(refer - records.slab[record_slot].refers)
 
 
 cdef class Bookkeeper(UserAgent):
@@ -119,8 +125,10 @@ cdef class Bookkeeper(UserAgent):
     cdef void _arm_record(self, uint32_t record_slot) noexcept:
         cdef Record* r = &self.records.slab[record_slot]
         cdef uint64_t at = r.expires if r.state < RECORD_ENDED else 0
-        if r.until and (at == 0 or r.until < at):
-            at = r.until
+        cdef int i
+        for i in range(MAX_REFERS):
+            if refer_pending(&r.refers[i]) and (at == 0 or r.began + r.refers[i].until < at):
+                at = r.began + r.refers[i].until
         if at:
             self.records.wheel.arm(record_slot, at)
         else:
@@ -152,7 +160,7 @@ cdef class Bookkeeper(UserAgent):
                 self.slab[slots[i]].record = NO_RECORD
         self.records.close(record_slot)
 
-    cdef void _note_request(self, uint32_t slot, uint32_t record_slot) noexcept:
+    cdef void _note_request(self, uint32_t slot, uint32_t record_slot, Verdict verdict) noexcept:
         """An in-dialog request passed: BYE ends the call, REFER and NOTIFY are followed."""
         cdef Msg* m = &self.msg
         cdef Record* r = &self.records.slab[record_slot]
@@ -189,16 +197,29 @@ cdef class Bookkeeper(UserAgent):
                 tx.flags |= TX_REFER
                 tx.record = record_slot
                 refer.tx = slot
-                r.until = self.now + self.outcome_ms
+                refer.until = <uint32_t>(self.now - r.began + self.outcome_ms)
+                self._describe(record_slot, refer, tx.request_n, verdict)
                 self._arm_record(record_slot)
         else:
             refer = refer_notified(r, m, by_caller)
             if refer != NULL and not refer_pending(refer):
                 self._refer_over(record_slot, refer)
 
+    cdef void _describe(self, uint32_t record_slot, Refer* refer, uint32_t size, Verdict verdict) noexcept:
+        """Keep what the line of a REFER says of it besides its outcome, as members of a JSON object."""
+        target = slice_bytes(msg_value(&self.msg, H_REFER_TO)).partition(b"?")[0].strip(b"<>").decode("utf-8", "replace")
+        cdef dict about = {"target": target[:120], "size": size}
+        if verdict is not None and verdict.budget:
+            about["budget"] = verdict.budget
+        if verdict is not None and verdict.note:
+            about["note"] = verdict.note[:300]
+        members = json.dumps(about, separators=(",", ":"))[1:-1]
+        self.refer_notes[_refer_number(self.records, record_slot, refer)] = f",{members}".encode()
+
     cdef void _refer_over(self, uint32_t record_slot, Refer* refer) noexcept:
         """A followed REFER has its outcome: count it, log it, and let an ended record go."""
         cdef Record* r = &self.records.slab[record_slot]
+        cdef bytes about = self.refer_notes.pop(_refer_number(self.records, record_slot, refer), b"")
         if refer.state == REFER_COMPLETED:
             self.counters[C_REFERS_COMPLETED] += 1
         elif refer.state == REFER_FAILED:
@@ -207,13 +228,11 @@ cdef class Bookkeeper(UserAgent):
             self.counters[C_REFERS_REFUSED] += 1
         else:
             self.counters[C_REFERS_UNKNOWN] += 1
-        self.records.write_refer(r, refer, self.now)
-        if not refers_pending(r):
-            r.until = 0
-            if r.state == RECORD_ENDED:
-                self._close_record(record_slot)
-            else:
-                self._arm_record(record_slot)
+        self.records.write_refer(r, refer, self.now, slice_from(about))
+        if r.state == RECORD_ENDED and not refers_pending(r):
+            self._close_record(record_slot)
+        else:
+            self._arm_record(record_slot)
 
     cdef void _note_response(self, uint32_t slot, uint32_t status) noexcept:
         """A response went upstream (or none ever will): ringing, answer, end of the call, answer to a REFER."""
@@ -307,12 +326,11 @@ cdef class Bookkeeper(UserAgent):
         cdef int i
         if r.state == RECORD_FREE:
             return
-        if r.until and self.now >= r.until:
-            r.until = 0
-            for i in range(MAX_REFERS):
-                if r.state != RECORD_FREE and refer_pending(&r.refers[i]):
-                    r.refers[i].state = REFER_UNKNOWN
-                    self._refer_over(record_slot, &r.refers[i])
+        for i in range(MAX_REFERS):
+            if (r.state != RECORD_FREE and refer_pending(&r.refers[i])
+                    and self.now >= r.began + r.refers[i].until):
+                r.refers[i].state = REFER_UNKNOWN
+                self._refer_over(record_slot, &r.refers[i])
         if r.state != RECORD_FREE and r.state < RECORD_ENDED and r.expires and self.now >= r.expires:
             self.counters[C_CALLS_EXPIRED] += 1
             self._end_call(record_slot, ENDED_DURATION, r.status)

@@ -22,6 +22,7 @@ cdef class Search:
     cdef list attempts              # heads of the targets tried so far; one that is over may be another's by now
     cdef uint16_t status            # of the best final response so far, 0: none
     cdef bytes best                 # that response, None where it was none that came
+    cdef int best_group
     cdef bint settled               # a final response went upstream
     cdef bint by_tcp                # the target that is next is being tried by TCP, because the request is too big
     cdef uint16_t refused           # what the last target refused an offer with, which was then told in another way
@@ -37,7 +38,7 @@ cdef class Search:
     cdef object why                 # Unresolved of the last target that leads nowhere, None for none
 
 
-cdef void keep_best(Search search, const Msg* m) noexcept
+cdef void keep_best(Search search, const Msg* m, int group) noexcept
 
 
 cdef class Failover(Anchoring):
@@ -58,6 +59,7 @@ cdef class Failover(Anchoring):
                    bint in_dialog) except -1
     cdef void _tell_refused(self, Msg* m, int status) noexcept
     cdef void _strip(self, Msg* m, uint32_t listener, const Address* to) noexcept
+    cdef bint _is_trusted(self, int group) noexcept
     cdef void _cancel_all(self, uint32_t slot, uint32_t besides, Slice lines) noexcept
     cdef uint32_t _owner(self, uint32_t slot) noexcept
     cdef bint _still_trying(self, uint32_t owner, uint32_t besides, bint unheard) noexcept

@@ -36,9 +36,10 @@ cdef bint _is_better(Search search, uint32_t status) noexcept:
     return search.status == 0 or status < search.status < 600 or status >= 600
 
 
-cdef void keep_best(Search search, const Msg* m) noexcept:
-    """16.7 step 6: which final response counts where none of the targets takes the request."""
+cdef void keep_best(Search search, const Msg* m, int group) noexcept:
+    """16.7 step 6: which final response counts where none of the targets takes the request. group: of who sent it."""
     if _is_better(search, m.status):
+        search.best_group = group
         search.status = m.status
         search.best = slice_bytes(slice_of(m.base + m.start, m.n - m.start))
 
@@ -105,15 +106,16 @@ cdef class Failover(Anchoring):
             self._trouble(f"session description refused with {status}: {self.media.reason.decode()}; Call-ID {call_id}")
 
     cdef void _strip(self, Msg* m, uint32_t listener, const Address* to) noexcept:
-        """Take out credentials for realms of ours, and the internal headers of a message that goes to a peer which is
-        not trusted with them."""
-        cdef int group
+        """Take out credentials for realms of ours, and internal headers unless both its sender (of self.group) and the
+        peer that it goes to are trusted with them."""
         if self.realms is not None:
             self.realms.remove(&self.edit, m)
-        if self.internal is not None:
-            group = self.admission.group_of(listener, to)
-            if group < 0 or not self.admission.rules[group].trusted:
-                self.internal.remove(&self.edit, m)
+        if self.internal is not None and not (
+                self._is_trusted(self.group) and self._is_trusted(self.admission.group_of(listener, to))):
+            self.internal.remove(&self.edit, m)
+
+    cdef bint _is_trusted(self, int group) noexcept:
+        return group >= 0 and self.admission.rules[group].trusted
 
     cdef uint32_t _open_search(self, uint32_t slot, Verdict verdict, tuple targets, uint32_t loop) noexcept:
         """Keep what further targets need, and open the first target's head; NO_TX where there is no room."""
@@ -246,6 +248,7 @@ cdef class Failover(Anchoring):
             slot = self.open(ROLE_ATTEMPT, tx.method)
             if slot == NO_TX:
                 return False
+            self.group = search.group
             try:
                 if (index_message(&self.stored, tx.request, tx.request_n, &self.limits) != 0
                         or msg_via(&self.stored) != 0 or msg_uri(&self.stored) != 0

@@ -237,7 +237,7 @@ cdef class Forwarding(Wayfinding):
             self.records.slab[record_slot].begin_tx = slot
             self.counters[C_CALLS] += 1
         elif record_slot != NO_RECORD:
-            self._note_request(slot, record_slot)
+            self._note_request(slot, record_slot, verdict)
             if self.records.slab[record_slot].media and (
                     method == METHOD_INVITE or method == METHOD_UPDATE or method == METHOD_PRACK):
                 tx.flags |= TX_MEDIA

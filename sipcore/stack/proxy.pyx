@@ -18,7 +18,7 @@ from sipcore.stack.loop cimport has_looped, loop_hash
 from sipcore.stack.mediahook cimport MediaHook
 from sipcore.stack.plan cimport plan_routing
 from sipcore.stack.realmfilter cimport RealmFilter
-from sipcore.stack.record cimport Records
+from sipcore.stack.record cimport CALL_ID_KEPT, Records
 from sipcore.stack.targettable cimport TargetTable
 from sipcore.stack.tx cimport NO_RECORD, NO_TX, ROLE_PROXY, SERVER_TRYING, Tx
 from sipcore.stack.useragent cimport UserAgent
@@ -55,6 +55,7 @@ cdef class Proxy(Forwarding):
         self.targets = TargetTable()
         self.asked = Request()
         self.notes = {}
+        self.refer_notes = {}
         self.media = media
         self.configure(admission, decide, oversize, internal=internal, outcome_ms=outcome_ms)
 
@@ -304,6 +305,8 @@ cdef class Proxy(Forwarding):
         elif verdict.action == ACTION_REJECT:
             if self.msg.method == METHOD_REFER:
                 self.counters[C_REFERS_REFUSED] += 1
+                call_id = slice_bytes(msg_value(&self.msg, H_CALL_ID))[:CALL_ID_KEPT].decode("utf-8", "replace")
+                self._trouble(f"REFER refused with {verdict.status}: {verdict.note or verdict.reason}; Call-ID {call_id}")
             self._refuse(listener, source, <uint32_t>verdict.status, verdict.reason.encode("ascii", "replace"),
                          verdict.headers)
         elif verdict.action == ACTION_LOCAL:

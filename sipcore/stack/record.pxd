@@ -51,11 +51,11 @@ cdef struct Refer:
     uint8_t state           # ReferState
     uint8_t by_caller       # who sent the REFER
     uint32_t tx             # its transaction, while it is not answered
+    uint32_t until          # ms after `began`: from then on its outcome is unknown
 
 cdef struct Record:
     uint64_t began          # ms
     uint64_t answered       # ms, 0: never
-    uint64_t until          # ms: maximum duration, or when a pending REFER's outcome becomes unknown
     uint64_t expires        # ms: maximum duration, 0: none
     Address caller
     Address callee
@@ -120,7 +120,7 @@ cdef class Records:
     cdef void close(self, uint32_t slot) noexcept nogil
     cdef Record* get(self, uint32_t slot, uint32_t generation) noexcept nogil
     cdef void write_call(self, Record* r, uint64_t now, Slice note, Slice media) noexcept
-    cdef void write_refer(self, Record* r, Refer* refer, uint64_t now) noexcept
+    cdef void write_refer(self, Record* r, Refer* refer, uint64_t now, Slice about) noexcept
 
 cdef uint8_t* put_json(uint8_t* o, Slice text) noexcept nogil
 cdef uint8_t* put_text(uint8_t* o, const char* text) noexcept nogil

@@ -294,8 +294,8 @@ cdef class Records:
             o += media.n
         self.journal.end(put_text(o, b"}\n"))
 
-    cdef void write_refer(self, Record* r, Refer* refer, uint64_t now) noexcept:
-        """One line for what became of a REFER."""
+    cdef void write_refer(self, Record* r, Refer* refer, uint64_t now, Slice about) noexcept:
+        """One line for what became of a REFER. about: further members, each with a comma before it."""
         cdef uint8_t* o = self.journal.begin(LINE_ROOM)
         if o == NULL:
             return
@@ -310,7 +310,8 @@ cdef class Records:
         o = put_text(o, _refer_states[refer.state])
         o = put_text(o, b'","status":')
         o = put_number(o, refer.status)
-        self.journal.end(put_text(o, b"}\n"))
+        memcpy(o, about.p, about.n)
+        self.journal.end(put_text(o + about.n, b"}\n"))
 
     def call_id(self, uint32_t slot, uint32_t generation):
         """The Call-ID of a record, as much of it as is kept; None where it is gone."""

@@ -99,7 +99,7 @@ cdef class Relay(Failover):
                 self._pass_tcp(search)
                 if status in _RETOLD and self._retell(slot, owner, search):
                     return
-                keep_best(search, &self.msg)
+                keep_best(search, &self.msg, self.group)
                 if search.refused and status == 482:
                     # Whoever it reached by UDP behind the target takes our second INVITE for the first (8.2.2.2).
                     self._finish(owner, search.refused, b"", b"")
@@ -179,6 +179,7 @@ cdef class Relay(Failover):
         if search.best is None:
             self._finish(owner, 500 if search.status == 503 else search.status, b"", b"")
             return
+        self.group = search.best_group
         # Copied from what was indexed before.
         index_message(&self.msg, slice_from(search.best).p, <uint32_t>len(search.best), &self.limits)
         msg_check(&self.msg)

@@ -222,13 +222,14 @@ def test_a_third_refer_at_a_time_passes_unfollowed(bench, call):
 
 def test_a_refer_without_a_rule_gets_603():
     def decide(request):
-        return Verdict(action=Verdict.REJECT, status=603) if request.method == "REFER" else Verdict()
+        return Verdict(action=Verdict.REJECT, status=603, note="no rule") if request.method == "REFER" else Verdict()
 
     bench = Bench(decide=decide)
     alice, bob = bench.call(bench.phone("alice", "127.0.0.2"), bench.phone("bob", "127.0.0.3"))
     alice.send("REFER", headers=REFER)
     bench.run()
     assert alice.phone.names() == ["603"]
+    assert bench.proxy.take_troubles() == ["REFER refused with 603: no rule; Call-ID c1"]
     assert bob.phone.names() == []
     assert counts(bench) == (0, 1, 0, 0, 0)
     assert outcomes(bench) == []
@@ -273,3 +274,27 @@ def test_a_late_answer_of_a_refer_tells_nothing_to_the_next_calls_record(bench, 
     bench.run()
     alice.phone.take("403")
     assert outcomes(bench) == []
+
+
+def test_each_refer_has_a_bound_of_its_own(bench, call):
+    """A later REFER does not prolong the wait for an earlier one's outcome."""
+    one, other = call
+    first = send(bench, one, other, "REFER", 202, headers=REFER)
+    bench.run(40_000)
+    send(bench, one, other, "REFER", 202, headers=REFER)
+    bench.run(20_000)
+    (line,) = [json.loads(line) for line in bench.proxy.records.journal.take().splitlines()]
+    assert (line["cseq"], line["outcome"]) == (first.message.cseq[0], "unknown")
+    bench.run(40_000)
+    assert outcomes(bench) == [("transfer", "unknown", 202)]
+
+
+def test_the_line_says_where_to_how_big_and_what_the_policy_noted():
+    verdict = Verdict(budget=1300, note="X-A left out: no {caller} \"é\"")
+    bench = Bench(decide=lambda request: verdict if request.method == "REFER" else Verdict())
+    one, other = bench.call(bench.phone("alice", "127.0.0.2"), bench.phone("bob", "127.0.0.3"))
+    refer = send(bench, one, other, "REFER", 603, headers=[("Refer-To", "<sip:carol@127.0.0.9?X-A=secret>")])
+    (line,) = [json.loads(line) for line in bench.proxy.records.journal.take().splitlines()]
+    assert {key: line[key] for key in ("outcome", "target", "size", "budget", "note")} == {
+        "outcome": "refused", "target": "sip:carol@127.0.0.9", "size": len(refer.data), "budget": 1300,
+        "note": verdict.note}
