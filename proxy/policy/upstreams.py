@@ -72,8 +72,10 @@ class Peer:
         return tuple([target_of(address) for address in order.addresses])
 
     def targets(self, request: Request) -> tuple[Target, ...]:
-        """The targets in order, each with its URI. Raises Refused: 404 where the URI template cannot take this
-        user, 503 where no target may be tried."""
+        """The targets in order, each with its URI; the one that the request is about, where it is about one alone.
+        Raises Refused: 404 where the URI template cannot take this user, 503 where no target may be tried."""
+        if request.towards is not None:
+            return (request.towards,)
         if not self.addresses:
             return ()
         order = self.order(request.call_id)

@@ -71,7 +71,9 @@ cdef class Failover(Anchoring):
     cdef void _pass_tcp(self, Search search) noexcept
     cdef void _remember_record(self, Search search, uint32_t record_slot) noexcept
     cdef Target _target_at(self, const Address* to, int listener)
-    cdef bint _may_begin(self, uint32_t owner, uint32_t slot, int* out, Address* to, Target target,
-                         Search search) except -1
+    cdef bint _may_begin(self, uint32_t owner, const Address* to, Search search) except -1
+    cdef bint _fits(self, uint32_t owner, uint32_t slot, int* out, Address* to, Target target,
+                    Search search) except -1
+    cdef bint _end_too_big(self, uint32_t owner, Search search) noexcept
     cdef uint32_t _record_of(self, uint32_t owner, Search search) noexcept nogil
     cdef uint32_t _try_ms(self, Search search) noexcept

@@ -199,11 +199,19 @@ cdef class Failover(Anchoring):
         search.next += 1
         return <Target>search.targets[search.next - 1]
 
-    cdef bint _may_begin(self, uint32_t owner, uint32_t slot, int* out, Address* to, Target target,
-                         Search search) except -1:
-        """Whether the first request of a search that began with a name may go where it turned out to lead, as it stands
-        in self.edit; or one that is offered again. self.msg is the request then, maybe."""
+    cdef bint _may_begin(self, uint32_t owner, const Address* to, Search search) except -1:
+        """Whether the first request of a search that began with a name may go where it turned out to lead; or one that
+        is offered again."""
         return True
+
+    cdef bint _fits(self, uint32_t owner, uint32_t slot, int* out, Address* to, Target target,
+                    Search search) except -1:
+        """Whether the request in self.edit may go to a further target, made smaller where it is too big."""
+        return True
+
+    cdef bint _end_too_big(self, uint32_t owner, Search search) noexcept:
+        """End a search with what the size policy refused a further target with; False where others are still tried."""
+        return False
 
     cdef bint _try_next(self, uint32_t owner) noexcept:
         """Forward the request to the next target, or wait for what it is; False where none is left."""
@@ -215,17 +223,17 @@ cdef class Failover(Anchoring):
         cdef int out, status
         cdef bint again = search is not None and search.again
         cdef bint same = search is not None and search.by_tcp
-        if again:
+        if same:
+            search.by_tcp = False
+            self._trouble(f"no connection by TCP; {search.verdict.warn or search.verdict.note}")
+            if search.verdict.action == ACTION_REJECT:
+                # The size policy refuses what no connection came about for.
+                search.refusal = search.verdict
+                return False
+        elif search is not None:
             # By its own size, as if it were the first.
             search.again = False
             search.verdict = search.decided
-        elif same:
-            search.by_tcp = False
-            self._trouble(f"no connection by TCP; {search.verdict.warn or search.verdict.note}")
-        if search is not None and search.verdict is not None and search.verdict.action == ACTION_REJECT:
-            # The size policy refuses what no connection came about for.
-            search.refusal = search.verdict
-            return False
         if search is not None and not same and not again and not search.begins and search.verdict is not None \
                 and search.next < len(search.targets) \
                 and not self.targets.may_retry(search.verdict.upstream, self.now):
@@ -265,9 +273,12 @@ cdef class Failover(Anchoring):
                 if status:
                     search.status = search.status or <uint16_t>status
                     raise ValueError(self.media.reason.decode("utf-8", "replace"))
-                if (search.begins or again) and not self._may_begin(owner, slot, &out, &to, target, search):
+                if (search.begins or again) and not self._may_begin(owner, &to, search):
                     self.close(slot)
                     return False
+                if not same and not self._fits(owner, slot, &out, &to, target, search):
+                    self.close(slot)
+                    return not search.begins and not again and self._end_too_big(owner, search)
             except Exception as error:
                 self._trouble(f"no failover: {type(error).__name__}: {error}")
                 self.close(slot)

@@ -1,14 +1,11 @@
 """Forwarding of a request."""
 from libc.stdint cimport uint32_t, uint64_t
 from sipcore.base.address cimport Address
+from sipcore.stack.sizing cimport Sizing
 from sipcore.stack.verdict cimport Verdict
-from sipcore.stack.way cimport Wayfinding
 
 
-cdef class Forwarding(Wayfinding):
-    cdef object oversize            # (Request, Verdict, size) -> Verdict
-    cdef uint32_t dialog_budget     # bytes above which a request inside a dialog is decided; 0: never
-
+cdef class Forwarding(Sizing):
     cdef void _forward(self, uint32_t listener, const Address* source, uint64_t key, uint32_t loop,
                        Verdict verdict, uint32_t record_slot, bint in_dialog) noexcept
     cdef uint32_t _open_passage(self, uint32_t listener, const Address* source, Verdict verdict, bint begins_call,
@@ -17,5 +14,3 @@ cdef class Forwarding(Wayfinding):
                             Verdict verdict, uint32_t record_slot, bint begins_call) noexcept
     cdef void _wait(self, uint32_t listener, const Address* source, uint64_t key, uint32_t loop, Verdict verdict,
                     tuple targets, uint32_t record_slot, bint begins_call) noexcept
-    cdef Verdict _shrink(self, uint32_t listener, const Address* source, Verdict verdict, uint32_t size,
-                         bint in_dialog, uint32_t record_slot)

@@ -18,15 +18,15 @@ from sipcore.stack.record cimport Record
 from sipcore.stack.tx cimport NO_RECORD, NO_TX, ROLE_PROXY, SERVER_TRYING, TX_BEGINS, TX_MEDIA, Tx
 from sipcore.stack.verdict cimport ACTION_FORWARD, ACTION_REJECT, Target, Verdict
 from sipcore.wire.edit cimport edit_size
-from sipcore.wire.index cimport Msg, index_message, msg_value
+from sipcore.wire.index cimport Msg, msg_value
 from sipcore.wire.tables cimport H_CALL_ID, METHOD_INVITE, METHOD_PRACK, METHOD_UPDATE
 from sipcore.wire.uri cimport SCHEME_SIPS
-from sipcore.wire.values cimport msg_max_forwards, msg_uri
+from sipcore.wire.values cimport msg_max_forwards
 
 from sipcore.base.place import Unresolved
 
 
-cdef class Forwarding(Wayfinding):
+cdef class Forwarding(Sizing):
     """Takes what Guarding takes."""
 
     cdef void _forward(self, uint32_t listener, const Address* source, uint64_t key, uint32_t loop,
@@ -126,16 +126,17 @@ cdef class Forwarding(Wayfinding):
             status = self._plan(m, attempt, loop, listener, <uint32_t>out, source, &to, verdict, target, record_slot,
                                 in_dialog)
             n = edit_size(&self.edit)
-            if status == 0 and in_dialog and verdict is None and self.dialog_budget and n > self.dialog_budget:
+            if (status == 0 and in_dialog and verdict is None and self.dialog_budget
+                    and self._exceeds(&to, n, self.dialog_budget)):
                 # What the dialog forwards without a decision is decided after all when it is big.
                 verdict = self._decide(listener, source, True, record_slot)
                 if verdict is not None and verdict.action != ACTION_FORWARD:
                     verdict = None
-            # On a stream nothing is fragmented.
-            if (status == 0 and verdict is not None and verdict.budget and n > verdict.budget
-                    and self.oversize is not None and (to.transport == TRANSPORT_UDP or len(targets) > 1)):
+            if (status == 0 and verdict is not None and verdict.budget and self.oversize is not None
+                    and self._exceeds(&to, n, verdict.budget)):
                 decided = verdict
-                verdict = self._shrink(listener, source, verdict, n, in_dialog, record_slot)
+                verdict = self._shrink(listener, source, verdict, n, in_dialog, record_slot,
+                                       target if target is not None else self._target_at(&to, out), out)
                 if verdict.tcp and not targets:
                     targets = (self._target_at(&to, out),)
                 by_tcp = verdict.tcp and self._by_tcp(&to, &out, listener)
@@ -147,9 +148,6 @@ cdef class Forwarding(Wayfinding):
                     self._refuse(listener, source, <uint32_t>verdict.status,
                                  verdict.reason.encode("ascii", "replace"), verdict.headers)
                     return
-                if verdict.targets and target is not None and (<Target>verdict.targets[0]).place is None:
-                    target = <Target>verdict.targets[0]
-                    targets = verdict.targets
                 if by_tcp and attempt == slot:
                     attempt = self._open_search(slot, decided, targets, loop)
                     if attempt == NO_TX:
@@ -269,13 +267,10 @@ cdef class Forwarding(Wayfinding):
         elif m.method == METHOD_INVITE:
             self.answer(listener, source, 100, slice_empty(), slice_empty())
 
-    cdef bint _may_begin(self, uint32_t owner, uint32_t slot, int* out, Address* to, Target target,
-                         Search search) except -1:
-        """What `_forward` looks at where it knows the target from the start: who may send there, and the size."""
+    cdef bint _may_begin(self, uint32_t owner, const Address* to, Search search) except -1:
+        """Who may send there, which `_forward` looks at where it knows the target from the start."""
         cdef Tx* tx = &self.slab[owner]
-        cdef uint32_t record_slot = self._record_of(owner, search), n = edit_size(&self.edit)
-        cdef Verdict verdict = search.verdict
-        cdef bint in_dialog
+        cdef uint32_t record_slot = self._record_of(owner, search)
         if not search.listed and not self._may_go(
                 to, NULL if record_slot == NO_RECORD else &self.records.slab[record_slot]):
             self.counters[C_UNLISTED_DROPPED] += 1
@@ -283,54 +278,7 @@ cdef class Forwarding(Wayfinding):
             return False
         if tx.flags & TX_BEGINS and record_slot != NO_RECORD:
             self.records.slab[record_slot].callee = to[0]
-        in_dialog = self.stored.to.tag.n > 0 and not tx.flags & TX_BEGINS
-        if n <= (verdict.budget if verdict is not None else self.dialog_budget) or self.oversize is None:
-            return True
-        if index_message(&self.msg, tx.request, tx.request_n, &self.limits) != 0 or msg_uri(&self.msg) != 0:
-            raise ValueError("the stored request does not parse")
-        self.group = search.group
-        if verdict is None and in_dialog and self.dialog_budget:
-            verdict = self._decide(tx.listener_in, &tx.source, True, record_slot)
-            if verdict is not None and verdict.action != ACTION_FORWARD:
-                verdict = None
-        if (verdict is None or verdict.budget == 0 or n <= verdict.budget
-                or (to.transport != TRANSPORT_UDP and search.next == len(search.targets))):
-            return True
-        verdict = self._shrink(tx.listener_in, &tx.source, verdict, n, in_dialog, record_slot)
-        search.verdict = verdict
-        if verdict.tcp:
-            if self._by_tcp(to, out, tx.listener_in):
-                self._try_tcp_first(search, verdict, search.next - 1)
-            else:
-                search.verdict = verdict = verdict.fallback
-        if verdict.action == ACTION_REJECT:
-            self.counters[C_OVERSIZE_REFUSED] += 1
-            search.refusal = verdict
-            return False
-        return self._plan(&self.stored, slot, search.loop, tx.listener_in, <uint32_t>out[0], &tx.source, to, verdict,
-                          target, record_slot, in_dialog) == 0
-
-    cdef Verdict _shrink(self, uint32_t listener, const Address* source, Verdict verdict, uint32_t size,
-                         bint in_dialog, uint32_t record_slot):
-        """Ask the policy for a verdict under which the request fits its budget (transfers.md 4)."""
-        cdef Verdict smaller
-        self.counters[C_OVERSIZE] += 1
-        self.asked.point(&self.msg, self.group, <int>listener, source, in_dialog)
-        if in_dialog:
-            self._know(record_slot)
-        self.asked.body_replaced = self.body_replaced
-        self.asked.body_growth = self.body_growth
-        try:
-            smaller = self.oversize(self.asked, verdict, size)
-        finally:
-            self.asked.msg = NULL
-        if smaller is None:
-            raise TypeError("oversize returned None, expected a Verdict")
-        if smaller.action != ACTION_REJECT and smaller.warn:
-            self.counters[C_FRAGMENTED] += 1
-        if smaller.note or smaller.warn:
-            self._trouble("; ".join(text for text in (smaller.note, smaller.warn) if text))
-        return smaller
+        return True
 
     cdef void on_ack(self, uint32_t listener, const Address* source, uint32_t slot, uint64_t key) noexcept:
         """The ACK to a 2xx: forwarded on its token, without a transaction (16.11); any other ends here."""

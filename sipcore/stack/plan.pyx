@@ -363,10 +363,12 @@ cdef uint32_t _planned_size(Request request, Verdict verdict, int i) except? 0:
     cdef Routing* r = &_scratch_routing
     cdef Passage passage
     cdef Msg* m = <Msg*>request.msg
-    cdef Target target = verdict.targets[i] if i < len(verdict.targets) else None
+    cdef Target target = request.towards
     cdef uint8_t filler[BRANCH_TEXT]
     cdef int out
     cdef uint32_t listener = _listener_count if request.listener < 0 else <uint32_t>request.listener
+    if target is None and i < len(verdict.targets):
+        target = verdict.targets[i]
     if listener >= _listener_count:
         raise ValueError(f"no listener of number {request.listener}")
     if plan_routing(m, r, _listeners, _listener_count):

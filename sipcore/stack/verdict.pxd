@@ -67,6 +67,7 @@ cdef class Request:
     cdef Address source_address
     cdef bint body_replaced         # anchoring changes the body
     cdef int body_growth            # and adds so many bytes to it
+    cdef readonly Target towards    # the one that it is too big for; None: it is not about one of them alone
     cdef readonly int upstream      # of the dialog's other end, as the call that began it had it; -1: not known
     cdef bint has_far               # whether the next is known
     cdef Address far_address        # of the dialog's other end

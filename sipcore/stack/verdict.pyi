@@ -96,6 +96,7 @@ class Request:
     method: str
     source: tuple[str, int]
     far: tuple[str, int] | None
+    towards: Target | None
     upstream: int
     uri: str
     scheme: str

@@ -252,6 +252,7 @@ cdef class Request:
         self.upstream = -1
         self.body_replaced = False
         self.body_growth = 0
+        self.towards = None
 
     @staticmethod
     def parse(bytes data not None, *, int group=0, int listener=0, source=("127.0.0.1", 5060), bint in_dialog=False,
@@ -387,7 +388,8 @@ cdef class Request:
         return found
 
     def size_with(self, Verdict verdict not None, int target=0):
-        """Exact bytes of the request as it would go out under that verdict to its target of that number."""
+        """Exact bytes of the request as it would go out under that verdict to its target of that number; to the one
+        that it is about, where it is about one alone."""
         self._message()
         if planned_size == NULL:
             raise RuntimeError("sipcore.stack.plan is not loaded")

@@ -48,9 +48,10 @@ class Edge(Bench):
         self.agent = self.phone("bot", "127.0.0.3")
 
     def invite(self, *headers: tuple[str, str], uri: str = "sip:2001@127.0.0.1", caller: Phone | None = None,
-               from_: str = "", body: bytes = b"") -> Received:
+               from_: str = "", body: bytes = b"", call_id: str = "c1") -> Received:
         """An INVITE as it reaches the agent."""
-        (caller or self.caller).request("INVITE", uri, headers=headers, from_=from_, body=body)
+        (caller or self.caller).request("INVITE", uri, headers=headers, from_=from_, body=body,
+                                       call_id=call_id)
         self.run()
         return self.agent.take("INVITE")
 

@@ -1,0 +1,3 @@
+from sipcore.stack.way import Wayfinding
+
+class Sizing(Wayfinding): ...

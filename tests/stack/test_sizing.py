@@ -1,0 +1,123 @@
+"""The size of what leaves, for the target that it leaves for (transfers.md 4)."""
+import pytest
+
+from sipcore.net.loopback import Link
+from sipcore.stack.verdict import Target, Verdict
+from tests.endpoints import Bench
+
+HOSTS = ("127.0.0.11", "127.0.0.12", "127.0.0.13")
+SHORT, LONG = b"sip:7@127.0.0.11", b"sip:7@127.0.0.12;and=" + 100 * b"x"
+REFUSAL = Verdict(action=Verdict.REJECT, status=513, reason="Message Too Large")
+EXTRA = b"X-Extra: " + 200 * b"e" + b"\r\n"
+
+
+class Sized(Bench):
+    """A bench with one phone for each URI of a target, and what the size policy was asked."""
+
+    def __init__(self, *uris, smaller=REFUSAL, budget=500, hosts=HOSTS, **more):
+        self.sizes: list[tuple[str, int, int, bytes]] = []
+
+        def oversize(request, verdict, size):
+            self.sizes.append((request.towards.host, size, request.size_with(verdict), verdict.insert))
+            return smaller(verdict) if callable(smaller) else smaller
+
+        targets = tuple(Target(host, 5060, uri=uri) for host, uri in zip(hosts, uris, strict=False))
+        super().__init__(Verdict(targets=targets, budget=budget, insert=EXTRA), oversize=oversize, **more)
+        self.alice = self.phone("alice", "127.0.0.2")
+        self.pbxs = [self.phone(f"pbx{i}", host) for i, host in enumerate(hosts[:len(uris)])]
+
+    def invite(self, **more):
+        return self.alice.request("INVITE", "sip:7@example.com", **more)
+
+
+def size_at_first(*uris):
+    bench = Sized(*uris, budget=5000)
+    bench.invite()
+    bench.run()
+    return len(bench.pbxs[0].take("INVITE").data)
+
+
+class TestFurtherTargets:
+    def test_one_that_is_too_big_for_the_next_target_is_refused(self):
+        size = size_at_first(SHORT)
+        bench = Sized(SHORT, LONG, budget=size)
+        bench.invite()
+        bench.run()
+        one, two = bench.pbxs
+        invite = one.take("INVITE")
+        assert (len(invite.data), bench.sizes) == (size, [])
+        one.answer(invite, 503)
+        bench.run()
+        longer = size + len(LONG) - len(SHORT)
+        assert bench.sizes == [(HOSTS[1], longer, longer, EXTRA)]
+        assert two.names() == []
+        final = bench.alice.take("100", "513")
+        assert final.message.reason == "Message Too Large"
+        assert bench.count("oversize_refused") == 1
+        bench.empty()
+
+    @pytest.mark.parametrize("how", ["silence", "unreachable"])
+    def test_it_is_refused_however_the_first_one_failed(self, how):
+        bench = Sized(SHORT, LONG, budget=size_at_first(SHORT), link=Link(unreachable=True))
+        if how == "unreachable":
+            bench.link.close(bench.pbxs[0].port)
+        bench.invite()
+        bench.run(40_000)
+        assert bench.pbxs[1].names() == []
+        assert bench.alice.received()[-1].name == "513"
+        bench.empty()
+
+    def test_while_the_first_one_may_still_answer_nothing_is_refused(self):
+        bench = Sized(SHORT, LONG, budget=size_at_first(SHORT))
+        bench.invite()
+        bench.run(2_500)
+        invite = bench.pbxs[0].received()[0]
+        bench.pbxs[0].answer(invite, 200)
+        bench.run()
+        assert bench.alice.names() == ["100", "200"]
+
+    def test_it_is_made_smaller_for_the_next_target_alone(self):
+        bench = Sized(SHORT, LONG, SHORT, budget=size_at_first(SHORT),
+                      smaller=lambda verdict: verdict.changed(insert=b"", budget=0))
+        bench.invite()
+        bench.run()
+        headers = []
+        for pbx in bench.pbxs:
+            invite = pbx.take("INVITE")
+            headers.append(invite.header("X-Extra"))
+            pbx.answer(invite, 503)
+            bench.run()
+        assert headers == [200 * "e", None, 200 * "e"]
+        assert bench.count("oversize") == 1
+
+    def test_what_the_first_one_lost_is_not_lost_for_the_next(self):
+        bench = Sized(LONG, SHORT, budget=size_at_first(SHORT),
+                      smaller=lambda verdict: verdict.changed(insert=b"", budget=0))
+        bench.invite()
+        bench.run()
+        one, two = bench.pbxs
+        first = one.take("INVITE")
+        one.answer(first, 503)
+        bench.run()
+        assert (first.header("X-Extra"), two.take("INVITE").header("X-Extra")) == (None, 200 * "e")
+
+    def test_a_warning_counts_once_for_each_target(self):
+        bench = Sized(LONG, LONG, budget=size_at_first(SHORT),
+                      smaller=lambda verdict: verdict.changed(warn="over", budget=0))
+        bench.invite()
+        bench.run()
+        for pbx in bench.pbxs:
+            pbx.answer(pbx.take("INVITE"), 503)
+            bench.run()
+        assert (bench.count("fragmented"), bench.proxy.take_troubles()) == (2, ["over", "over"])
+        assert bench.alice.names() == ["100", "500"]
+
+    def test_the_other_family_is_measured_with_its_own_via(self):
+        bench = Sized(b"", b"", b"", budget=size_at_first(b"") + 3, hosts=(HOSTS[0], "fd00::12"),
+                      listeners=[("127.0.0.1", 5060), ("fd00::1234:5678:9abc:def0", 5060)])
+        bench.invite()
+        bench.run()
+        one = bench.pbxs[0]
+        one.answer(one.take("INVITE"), 503)
+        bench.run()
+        assert [host for host, *_ in bench.sizes] == ["fd00::12"]
