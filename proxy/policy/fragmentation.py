@@ -93,8 +93,8 @@ def fit(draft: Draft[Made], settings: Upstream, budget: Budget, size: int = 0, n
 
     no_tcp: why this request cannot go by TCP; empty where it can. keeper: keeps what goes by reference.
 
-    size: what the stack is about to send. Where that is more than the draft's own size (room for a digest
-    answer), the difference stays reserved in every step.
+    size: what the stack is about to send, 0 for the draft's own size. What that is more (room for a digest answer) or
+    less stays the same in every step.
     """
     return _Walk(draft, settings, budget, size).walk(no_tcp, keeper)
 
@@ -115,7 +115,7 @@ class _Walk(Generic[Made]):
         self.counters: list[str] = []
         self.room = 0
         self.made, self.now = self.build()
-        self.room = max(0, size - self.now)
+        self.room = size - self.now if size else 0
         self.now += self.room
 
     def build(self) -> tuple[Made, int]:

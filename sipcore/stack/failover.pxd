@@ -59,7 +59,7 @@ cdef class Failover(Anchoring):
                    bint in_dialog) except -1
     cdef void _tell_refused(self, Msg* m, int status) noexcept
     cdef void _strip(self, Msg* m, uint32_t listener, const Address* to) noexcept
-    cdef bint _is_trusted(self, int group) noexcept
+    cdef bint _may_pass_internal(self, uint32_t listener, const Address* to) noexcept
     cdef void _cancel_all(self, uint32_t slot, uint32_t besides, Slice lines) noexcept
     cdef uint32_t _owner(self, uint32_t slot) noexcept
     cdef bint _still_trying(self, uint32_t owner, uint32_t besides, bint unheard) noexcept

@@ -106,16 +106,17 @@ cdef class Failover(Anchoring):
             self._trouble(f"session description refused with {status}: {self.media.reason.decode()}; Call-ID {call_id}")
 
     cdef void _strip(self, Msg* m, uint32_t listener, const Address* to) noexcept:
-        """Take out credentials for realms of ours, and internal headers unless both its sender (of self.group) and the
-        peer that it goes to are trusted with them."""
+        """Take out credentials for realms of ours, and internal headers that do not pass."""
         if self.realms is not None:
             self.realms.remove(&self.edit, m)
-        if self.internal is not None and not (
-                self._is_trusted(self.group) and self._is_trusted(self.admission.group_of(listener, to))):
+        if self.internal is not None and not self._may_pass_internal(listener, to):
             self.internal.remove(&self.edit, m)
 
-    cdef bint _is_trusted(self, int group) noexcept:
-        return group >= 0 and self.admission.rules[group].trusted
+    cdef bint _may_pass_internal(self, uint32_t listener, const Address* to) noexcept:
+        """Whether both the sender (of self.group) and the peer that it goes to are trusted with internal headers."""
+        cdef int group = self.admission.group_of(listener, to)
+        return (group >= 0 and self.admission.rules[group].trusted
+                and self.group >= 0 and self.admission.rules[self.group].trusted)
 
     cdef uint32_t _open_search(self, uint32_t slot, Verdict verdict, tuple targets, uint32_t loop) noexcept:
         """Keep what further targets need, and open the first target's head; NO_TX where there is no room."""

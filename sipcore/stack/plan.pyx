@@ -23,7 +23,8 @@ from sipcore.wire.index cimport (
 from sipcore.wire.nameaddr cimport NameAddr, next_value, parse_name_addr
 from sipcore.wire.host cimport host_address
 from sipcore.wire.tables cimport (
-    H_CONTENT_LENGTH, H_MAX_FORWARDS, H_RECORD_ROUTE, H_ROUTE, H_VIA, header_compact,
+    H_CONTENT_LENGTH, H_MAX_FORWARDS, H_RECORD_ROUTE, H_ROUTE, H_VIA, METHOD_INVITE, METHOD_REFER, METHOD_SUBSCRIBE,
+    header_compact,
 )
 from sipcore.wire.uri cimport parse_uri, uri_param
 from sipcore.wire.values cimport msg_max_forwards
@@ -383,9 +384,16 @@ cdef uint32_t _planned_size(Request request, Verdict verdict, int i) except? 0:
     passage.listener_route = passage.listener_out
     passage.source = &request.source_address
     passage.branch = slice_of(filler, BRANCH_TEXT)
-    passage.token = slice_of(filler, TOKEN_TEXT if verdict.record_route and not request.in_dialog else 0)
+    passage.token = slice_of(filler, 0)
+    if not request.in_dialog and verdict.record_route \
+            and (m.method == METHOD_INVITE or m.method == METHOD_SUBSCRIBE or m.method == METHOD_REFER):
+        passage.token.n = TOKEN_TEXT
     passage.body = NULL
     plan_request(e, m, r, &passage, verdict, target)
+    if request.realms is not None:
+        request.realms.remove(e, m)
+    if request.internal is not None:
+        request.internal.remove(e, m)
     return _with_growth(m, edit_size(e), verdict, request.body_growth) if request.body_replaced else edit_size(e)
 
 

@@ -33,6 +33,9 @@ cdef class Sizing(Wayfinding):
         self.asked.body_replaced = self.body_replaced
         self.asked.body_growth = self.body_growth
         self.asked.towards = target
+        self.asked.realms = self.realms
+        if self.internal is not None and not self._may_pass_internal(<uint32_t>out, &target.address):
+            self.asked.internal = self.internal
         try:
             smaller = self.oversize(self.asked, verdict, size)
         finally:

@@ -2,6 +2,7 @@
 from libc.stdint cimport uint32_t, uint64_t
 from sipcore.base.address cimport Address
 from sipcore.stack.headerfilter cimport HeaderFilter
+from sipcore.stack.realmfilter cimport RealmFilter
 from sipcore.wire.index cimport Msg
 
 cdef enum Action:
@@ -68,6 +69,8 @@ cdef class Request:
     cdef bint body_replaced         # anchoring changes the body
     cdef int body_growth            # and adds so many bytes to it
     cdef readonly Target towards    # the one that it is too big for; None: it is not about one of them alone
+    cdef RealmFilter realms         # credentials that are taken out as it leaves, None for none
+    cdef HeaderFilter internal      # and headers
     cdef readonly int upstream      # of the dialog's other end, as the call that began it had it; -1: not known
     cdef bint has_far               # whether the next is known
     cdef Address far_address        # of the dialog's other end

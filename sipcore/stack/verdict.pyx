@@ -253,6 +253,8 @@ cdef class Request:
         self.body_replaced = False
         self.body_growth = 0
         self.towards = None
+        self.realms = None
+        self.internal = None
 
     @staticmethod
     def parse(bytes data not None, *, int group=0, int listener=0, source=("127.0.0.1", 5060), bint in_dialog=False,

@@ -1,6 +1,53 @@
 """The size that the policy reckons with is that of the bytes that leave (transfers.md section 4)."""
+import pytest
+
 from .sample import header_set
-from .test_wire import ROUTE, Edge
+from .test_wire import AGENTS, EDGE, ROUTE, Edge
+
+
+@pytest.mark.parametrize("method", ["INVITE", "MESSAGE", "OPTIONS", "REGISTER", "SUBSCRIBE"])
+def test_one_that_fits_with_short_names_is_sent(method):
+    """Only what begins a dialog gets Record-Route: others must not be judged with its size."""
+    text = AGENTS + 'size_policy = ["compact", "refuse"]\n' + ROUTE + f'methods = ["{method}"]\n'
+    base = EDGE.replace('["127.0.0.2"]', f'["127.0.0.2"]\nmethods = ["{method}"]')
+
+    def sent(mtu, names):
+        edge = Edge(text.replace("1500", str(mtu)), base)
+        edge.caller.request(method, "sip:2001@127.0.0.1", headers=[("X-Pad", "p" * 100)])
+        edge.run()
+        assert edge.agent.port.inbox, edge.caller.names()
+        data = edge.agent.take(method).data
+        assert (b"\r\nf: " in data) == (names == "short")
+        return data
+
+    size = len(sent(4000, "long"))
+    assert len(sent(size + 200, "long")) == size
+    short = len(sent(size + 199, "short"))
+    assert len(sent(short + 200, "short")) == short
+    with pytest.raises(AssertionError, match="513"):
+        sent(short + 199, "")
+
+
+@pytest.mark.parametrize("header", [
+    ("Proxy-Authorization", 'Digest username="ann", realm="example.com", nonce="' + 200 * "n" + '"'),
+    ("X-Internal-Note", 200 * "n"),
+])
+def test_what_is_taken_out_as_it_leaves_does_not_count(header):
+    text = header_set('name = "X-Small", value = "s"')
+    for over in (0, 1):
+        edge = Edge(AGENTS.replace("1500", "4000") + text + ROUTE + 'headers = ["set"]\n')
+        size = len(edge.invite().data)
+        edge = Edge(AGENTS.replace("1500", str(size + 200 - over)) + 'size_policy = ["compact", "drop", "refuse"]\n'
+                    + text + ROUTE + 'headers = ["set"]\n[internal]\nheaders = ["X-Internal-*"]\n')
+        edge.proxy.configure(edge.proxy.admission, edge.policy.decide, edge.policy.oversize,
+                             internal=("X-Internal-*",), realms=("example.com",))
+        arrived = edge.invite(header)
+        assert arrived.header(header[0]) is None
+        assert arrived.header("X-Small") == "s"
+        assert len(arrived.data) <= size - over
+        assert edge.count("oversize") == over
+        notes = edge.proxy.take_troubles()
+        assert [note.rpartition("; now ")[2] for note in notes] == [f"{len(arrived.data):,}"] * over
 
 
 def test_each_target_is_judged_by_its_own_size():
