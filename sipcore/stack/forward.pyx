@@ -25,6 +25,10 @@ from sipcore.wire.values cimport msg_max_forwards
 
 from sipcore.base.place import Unresolved
 
+cdef enum:
+    # Bytes: BRANCH_TEXT, Max-Forwards, received and rport, the brackets around what a strict router takes out of Route.
+    ACK_GROWTH = 256
+
 
 cdef class Forwarding(Sizing):
     """Takes what Guarding takes."""
@@ -316,6 +320,7 @@ cdef class Forwarding(Sizing):
         passage.branch = slice_of(self.branch_text, BRANCH_TEXT)
         passage.token = slice_of(self.token_text, 0)
         passage.body = NULL
+        body.n = 0
         if record != NULL and record.media:
             outcome = self._anchor_request(m, listener, <uint32_t>out, source, None, record, False, &body)
             if outcome > HOOK_REPLACE:
@@ -327,6 +332,11 @@ cdef class Forwarding(Sizing):
         try:
             plan_request(&self.edit, m, &self.routing, &passage, None, None)
             self._strip(m, <uint32_t>out, &to)
+            # Measured only where its size as it came, and the most that we add, are too much.
+            n = m.n - m.start + passage.listener_out.via_n + ACK_GROWTH + body.n
+            if self.dialog_budget and self._exceeds(&to, n, self.dialog_budget):
+                self._shorten_ack(listener, source, parts.slot if record != NULL else NO_RECORD, &passage,
+                                  <uint32_t>out, &to)
         except Exception as error:
             self._trouble(f"ACK not forwarded: {type(error).__name__}: {error}")
             return

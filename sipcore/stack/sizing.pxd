@@ -2,6 +2,7 @@
 from libc.stdint cimport uint32_t
 from sipcore.base.address cimport Address
 from sipcore.stack.failover cimport Search
+from sipcore.stack.plan cimport Passage
 from sipcore.stack.verdict cimport Target, Verdict
 from sipcore.stack.way cimport Wayfinding
 
@@ -15,3 +16,5 @@ cdef class Sizing(Wayfinding):
                          bint in_dialog, uint32_t record_slot, Target target, int out)
     cdef Verdict _smaller(self, uint32_t owner, Search search, Target target, int out, bint in_dialog,
                           uint32_t record_slot)
+    cdef int _shorten_ack(self, uint32_t listener, const Address* source, uint32_t record_slot, const Passage* passage,
+                          uint32_t out, const Address* to) except -1

@@ -7,11 +7,18 @@ from libc.stdint cimport uint32_t
 from sipcore.base.address cimport Address, TRANSPORT_UDP
 from sipcore.stack.counters cimport *
 from sipcore.stack.failover cimport Search
+from sipcore.stack.plan cimport Passage, plan_request
 from sipcore.stack.tx cimport NO_TX, TX_BEGINS, Tx
 from sipcore.stack.verdict cimport ACTION_FORWARD, ACTION_REJECT, Target, Verdict
 from sipcore.wire.edit cimport edit_size
 from sipcore.wire.index cimport Msg, index_message
 from sipcore.wire.values cimport msg_uri, msg_via
+
+cdef enum:
+    UDP_IPV4 = 65507        # bytes that a datagram can carry
+    UDP_IPV6 = 65487
+
+cdef Verdict _SHORT = Verdict(compact=True)
 
 
 cdef class Sizing(Wayfinding):
@@ -103,3 +110,26 @@ cdef class Sizing(Wayfinding):
         self._finish(owner, <uint32_t>search.refusal.status, search.refusal.reason.encode("ascii", "replace"),
                      search.refusal.headers)
         return True
+
+    cdef int _shorten_ack(self, uint32_t listener, const Address* source, uint32_t record_slot, const Passage* passage,
+                          uint32_t out, const Address* to) except -1:
+        """An ACK that is too big gets short names; nobody can be told that it is still too big but the log."""
+        cdef Msg* m = &self.msg
+        cdef uint32_t size, n = edit_size(&self.edit), budget = self.dialog_budget
+        cdef Verdict verdict = self._decide(listener, source, True, record_slot)
+        if verdict is not None and verdict.action == ACTION_FORWARD and verdict.budget:
+            budget = verdict.budget
+        if n <= budget:
+            return 0
+        self.counters[C_OVERSIZE] += 1
+        plan_request(&self.edit, m, &self.routing, passage, _SHORT, None)
+        self._strip(m, out, to)
+        size = edit_size(&self.edit)
+        outcome = "compact header names"
+        if size > (UDP_IPV6 if to.family == 6 else UDP_IPV4):
+            outcome += ", too big for UDP, not sent"
+        elif size > budget:
+            self.counters[C_FRAGMENTED] += 1
+            outcome += ", sent over budget"
+        self._trouble(f"size {n:,} of {budget:,} bytes (ACK): {outcome}; now {size:,}")
+        return 0

@@ -3,7 +3,7 @@ import pytest
 
 from sipcore.net.loopback import Link
 from sipcore.stack.verdict import Target, Verdict
-from tests.endpoints import Bench
+from tests.endpoints import SDP, Bench
 
 HOSTS = ("127.0.0.11", "127.0.0.12", "127.0.0.13")
 SHORT, LONG = b"sip:7@127.0.0.11", b"sip:7@127.0.0.12;and=" + 100 * b"x"
@@ -121,3 +121,39 @@ class TestFurtherTargets:
         one.answer(one.take("INVITE"), 503)
         bench.run()
         assert [host for host, *_ in bench.sizes] == ["fd00::12"]
+
+
+class TestAck:
+    def acked(self, budget, decide=None, headers=(("Supported", 300 * "s"),)):
+        """What becomes of an ACK, and the bench."""
+        bench = Bench(decide=decide)
+        alice, bob = bench.phone("alice", "127.0.0.2"), bench.phone("bob", "127.0.0.3")
+        dialog, _ = bench.call(alice, bob)
+        bench.proxy.configure(bench.proxy.admission, decide or (lambda request: Verdict()), dialog_budget=budget)
+        dialog.send("ACK", headers=headers, body=SDP)
+        bench.run()
+        return bench, bob.take("ACK").data
+
+    def test_one_that_fits_goes_as_it_is(self):
+        bench, data = self.acked(5000)
+        assert b"\r\nSupported: " in data
+        assert (bench.count("oversize"), bench.proxy.take_troubles()) == (0, [])
+        size = len(data)
+        assert self.acked(size)[1] == data
+        bench, data = self.acked(size - 1)
+        assert b"\r\nk: sss" in data
+        assert data.endswith(SDP)
+        assert bench.proxy.take_troubles() == [
+            f"size {size:,} of {size - 1:,} bytes (ACK): compact header names; now {len(data):,}"]
+        assert (bench.count("oversize"), bench.count("fragmented")) == (1, 0)
+
+    def test_one_that_is_still_too_big_is_sent_with_a_warning(self):
+        bench, data = self.acked(400)
+        (text,) = bench.proxy.take_troubles()
+        assert text.endswith(f" of 400 bytes (ACK): compact header names, sent over budget; now {len(data):,}")
+        assert (bench.count("oversize"), bench.count("fragmented")) == (1, 1)
+
+    def test_the_budget_of_the_peer_counts_where_it_is_known(self):
+        bench, data = self.acked(400, lambda request: Verdict(budget=2000))
+        assert b"\r\nSupported: " in data
+        assert (bench.count("oversize"), bench.proxy.take_troubles()) == (0, [])
