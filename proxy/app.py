@@ -3,6 +3,7 @@
 This is the one module that knows the configuration, the policy and the stack.
 """
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -19,6 +20,7 @@ from proxy.policy.accounts import Account, Accounts
 from proxy.policy.addresses import bind_address, parse_address
 from proxy.policy.auth import Askers
 from proxy.policy.engine import Policy
+from proxy.policy.fragmentation import Budget
 from proxy.policy.names import Found, members
 from proxy.policy.references import NOBODY
 from proxy.references import References
@@ -28,7 +30,9 @@ from sipcore.stack.admission import Admission
 from sipcore.stack.capabilities import EXTENSIONS
 from sipcore.stack.flows import Flows
 from sipcore.stack.identity import Identity
+from sipcore.stack.pathlimits import PathLimits
 from sipcore.stack.proxy import Proxy
+from sipcore.stack.verdict import Request, Verdict
 
 GRACE_MS = 1000
 USUAL_MTU = 1500
@@ -59,6 +63,21 @@ def with_path_mtu(config: Config, found: Found | None = None) -> Config:
             upstream = msgspec.structs.replace(upstream, mtu=least)
         upstreams.append(upstream)
     return msgspec.structs.replace(config, upstreams=tuple(upstreams))
+
+
+def path_limit(host: str, port: int) -> int:
+    """Bytes that a request may have on the way to an address, as the kernel knows it; 0 where it knows nothing."""
+    mtu = path_mtu(host, port)
+    return Budget(mtu).limit if mtu else 0
+
+
+def _oversize(policy: Policy) -> Callable[[Request, Verdict, int], Verdict]:
+    """Policy.oversize with the path MTU of the way to the target, where that is what the request is too big for."""
+    def oversize(request: Request, verdict: Verdict, size: int) -> Verdict:
+        target = request.towards
+        mtu = path_mtu(target.host, target.port) if target is not None else 0
+        return policy.oversize(request, verdict, size, mtu if mtu and Budget(mtu).limit < verdict.budget else 0)
+    return oversize
 
 
 def askers(config: Config, counters: Counter[str] | None = None, before: Askers | None = None) -> Askers:
@@ -100,7 +119,7 @@ def build_proxy(config: Config, *, secret: bytes, worker: int = 0, counters: Cou
     access = admission(config)
     timers, limits = config.timers, config.limits
     proxy = Proxy(
-        Identity(secret, worker), admission=access, decide=policy.decide, oversize=policy.oversize,
+        Identity(secret, worker), admission=access, decide=policy.decide, oversize=_oversize(policy),
         transactions=limits.transactions, dialogs=limits.dialogs, memory=limits.memory * MEBIBYTE,
         t1=_ms(timers.t1), t2=_ms(timers.t2), t4=_ms(timers.t4), timer_c=_ms(timers.timer_c),
         media=audio.anchor if audio is not None else None, extensions=EXTENSIONS)
@@ -108,6 +127,7 @@ def build_proxy(config: Config, *, secret: bytes, worker: int = 0, counters: Cou
                           media=audio.bridges if audio is not None else None)
     for listener in listeners(config):
         proxy.add_listener(*listener)
+    proxy.paths = PathLimits(path_limit)
     proxy.set_limits(limits.message_size, limits.header_count, limits.line_length)
     if timers.keepalive:
         proxy.flows = Flows(_ms(timers.keepalive), limits.sources)
@@ -141,7 +161,7 @@ def configure(proxy: Proxy, config: Config, counters: Counter[str] | None = None
 def _apply(proxy: Proxy, config: Config, policy: Policy, access: Admission) -> None:
     """Hand over what was compiled from a configuration."""
     proxy.configure(
-        access, policy.decide, policy.oversize, internal=config.internal.headers,
+        access, policy.decide, _oversize(policy), internal=config.internal.headers,
         outcome_ms=_ms(config.timers.refer_outcome), max_calls=config.limits.calls,
         dialog_budget=policy.dialog_budget,
         groups=[group.name for group in config.groups],

@@ -9,7 +9,7 @@ from proxy.calls.call import Call
 from proxy.calls.challenges import destination
 from proxy.calls.prepare import Load, sent_headers
 from proxy.policy.fitting import Fitted, fit_own, via_line
-from proxy.policy.fragmentation import NO_TCP, TCP_FAILED
+from proxy.policy.fragmentation import MARGIN, NO_TCP, TCP_FAILED
 from proxy.policy.placement import Plan
 from proxy.policy.refusals import Refused
 from sipcore.base.errors import SipEdgeError
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from sipcore.stack.outgoing import Outgoing
 
 MOST_NOTES = 100
+ANY = 1 << 32
+"""Bytes: nothing is known of the way."""
 
 
 class TooBig(SipEdgeError):
@@ -55,17 +57,18 @@ class Sizes:
             return out, False
         no_tcp = TCP_FAILED if tcp_failed else "" if leg.agent.listener_for(by_tcp(to), leg.listener) >= 0 else NO_TCP
         owner: Any = leg.owner
+        way = _limit(leg, to)
         if out.remote_tag and out.method != "REFER":
-            return self._inside(leg, out, no_tcp)
+            return self._inside(leg, out, no_tcp, way)
         if out.method == "INVITE" and isinstance(owner, Call):
-            budget = owner.verdict.budget
+            budget = min(owner.verdict.budget, way)
             fits = not budget or out.most + self._room(leg, out) <= budget
-            return (out, False) if fits else self._call(owner, leg, out, no_tcp)
+            return (out, False) if fits else self._call(owner, leg, out, no_tcp, way)
         transfer: Transfer | None = owner.transfer
         load = transfer.load if transfer is not None else None
         if transfer is None or load is None or load.plan.method != out.method:
-            return self._inside(leg, out, no_tcp)
-        fitted = self._fitted(leg, out, load, no_tcp)
+            return self._inside(leg, out, no_tcp, way)
+        fitted = self._fitted(leg, out, load, no_tcp, way)
         transfer.budget = fitted.budget
         transfer.headers = sent_headers(fitted.sent)
         if fitted.steps:
@@ -77,7 +80,7 @@ class Sizes:
         answers = self._policy.answers
         return answers.room(destination(leg, out)[:2], out) if answers.any else 0
 
-    def _call(self, call: Call, leg: "Leg", out: "Outgoing", no_tcp: str) -> "tuple[Outgoing, bool]":
+    def _call(self, call: Call, leg: "Leg", out: "Outgoing", no_tcp: str, way: int) -> "tuple[Outgoing, bool]":
         """The INVITE to the agent: the route's header sets may be dropped."""
         came_in = call.caller.listener if call.caller is not None else 0
         request = Request.parse(call.request.data, group=call.group, listener=came_in)
@@ -85,26 +88,34 @@ class Sizes:
             plan, peer = self._policy.plan(request)
         except Refused as refused:
             raise SipEdgeError(refused.reason) from None
-        return _made(self._fitted(leg, out, Load(plan, peer), no_tcp))
+        return _made(self._fitted(leg, out, Load(plan, peer), no_tcp, way))
 
-    def _inside(self, leg: "Leg", out: "Outgoing", no_tcp: str) -> "tuple[Outgoing, bool]":
+    def _inside(self, leg: "Leg", out: "Outgoing", no_tcp: str, way: int) -> "tuple[Outgoing, bool]":
         """A re-INVITE or an UPDATE, or a REFER of the other leg's: nothing in it is ours to drop."""
         owner: Any = leg.owner
         called = isinstance(owner, Call) and leg is owner.peer and owner.peer_role == "agent"
         peer = self._targets.referee("", leg.far, owner.verdict.upstream if called else -1)
-        if out.most + self._room(leg, out) <= peer.budget.limit:
+        if out.most + self._room(leg, out) <= min(peer.budget.limit, way):
             return out, False
-        return _made(self._fitted(leg, out, Load(Plan.empty(peer.settings, out.method), peer), no_tcp))
+        return _made(self._fitted(leg, out, Load(Plan.empty(peer.settings, out.method), peer), no_tcp, way))
 
-    def _fitted(self, leg: "Leg", out: "Outgoing", load: Load, no_tcp: str) -> Fitted:
+    def _fitted(self, leg: "Leg", out: "Outgoing", load: Load, no_tcp: str, way: int) -> Fitted:
         via = self._vias[leg.listener]
+        narrow = way < load.peer.budget.limit
         fitted = fit_own(out, load.plan, load.peer, via=via, target=load.target, room=self._room(leg, out),
-                         ipv6=b"[" in via, no_tcp=no_tcp, keeper=self._policy.keeper)
+                         path_mtu=way + MARGIN if narrow else 0, ipv6=b"[" in via, no_tcp=no_tcp,
+                         keeper=self._policy.keeper)
         self._policy.counters.update(fitted.counters)
         troubles = leg.agent.troubles
         if fitted.warn and len(troubles) < MOST_NOTES:
             troubles.append(fitted.warn)
         return fitted
+
+
+def _limit(leg: "Leg", to: "Hop") -> int:
+    """Bytes that a request may have on the way to an address, as the kernel knows it."""
+    agent: Any = leg.agent
+    return agent.paths.of(to[0], to[1], agent.time) if agent.paths is not None else ANY
 
 
 def _made(fitted: Fitted) -> "tuple[Outgoing, bool]":

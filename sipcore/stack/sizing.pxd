@@ -2,6 +2,7 @@
 from libc.stdint cimport uint32_t
 from sipcore.base.address cimport Address
 from sipcore.stack.failover cimport Search
+from sipcore.stack.pathlimits cimport PathLimits
 from sipcore.stack.plan cimport Passage
 from sipcore.stack.verdict cimport Target, Verdict
 from sipcore.stack.way cimport Wayfinding
@@ -10,6 +11,7 @@ from sipcore.stack.way cimport Wayfinding
 cdef class Sizing(Wayfinding):
     cdef object oversize            # (Request, Verdict, size) -> Verdict
     cdef uint32_t dialog_budget     # bytes above which a request inside a dialog is decided; 0: never
+    cdef public PathLimits paths    # what the kernel knows of the ways to next hops, None for nothing
 
     cdef bint _exceeds(self, const Address* to, uint32_t size, uint32_t budget) noexcept
     cdef Verdict _shrink(self, uint32_t listener, const Address* source, Verdict verdict, uint32_t size,

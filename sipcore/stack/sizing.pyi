@@ -1,3 +1,5 @@
+from sipcore.stack.pathlimits import PathLimits
 from sipcore.stack.way import Wayfinding
 
-class Sizing(Wayfinding): ...
+class Sizing(Wayfinding):
+    paths: PathLimits | None

@@ -1,12 +1,13 @@
 """Requests that are too big for UDP (transfers.md 4): each is measured as it leaves for the target at hand, and made
 smaller by the policy before it is sent.
 
-Cost: one comparison for a request that fits.
+Cost: one comparison for a request that fits; one look into a table where the kernel may know of a narrow way to it.
 """
 from libc.stdint cimport uint32_t
 from sipcore.base.address cimport Address, TRANSPORT_UDP
 from sipcore.stack.counters cimport *
 from sipcore.stack.failover cimport Search
+from sipcore.stack.pathlimits cimport LEAST_LIMIT
 from sipcore.stack.plan cimport Passage, plan_request
 from sipcore.stack.tx cimport NO_TX, TX_BEGINS, Tx
 from sipcore.stack.verdict cimport ACTION_FORWARD, ACTION_REJECT, Target, Verdict
@@ -25,8 +26,10 @@ cdef class Sizing(Wayfinding):
     """A Wayfinding that looks at sizes."""
 
     cdef bint _exceeds(self, const Address* to, uint32_t size, uint32_t budget) noexcept:
-        """Whether a request is over its budget; on a stream nothing is fragmented."""
-        return to.transport == TRANSPORT_UDP and size > budget
+        """Whether a request is over its budget, or over what the kernel knows of the way; on a stream nothing is
+        fragmented."""
+        return to.transport == TRANSPORT_UDP and (
+            size > budget or (size > LEAST_LIMIT and self.paths is not None and size > self.paths.limit(to, self.now)))
 
     cdef Verdict _shrink(self, uint32_t listener, const Address* source, Verdict verdict, uint32_t size,
                          bint in_dialog, uint32_t record_slot, Target target, int out):
@@ -119,6 +122,8 @@ cdef class Sizing(Wayfinding):
         cdef Verdict verdict = self._decide(listener, source, True, record_slot)
         if verdict is not None and verdict.action == ACTION_FORWARD and verdict.budget:
             budget = verdict.budget
+        if self.paths is not None:
+            budget = min(budget, self.paths.limit(to, self.now))
         if n <= budget:
             return 0
         self.counters[C_OVERSIZE] += 1

@@ -3,6 +3,7 @@ import pytest
 
 from proxy.config import Action, ActionHeader
 from proxy.policy.references import NOBODY, Keeper
+from sipcore.stack.pathlimits import PathLimits
 from tests.policy.sample import REFERENCE, Shelf
 
 from .scene import CONFIG, ROUTE, Scene, notify, sdp
@@ -46,6 +47,13 @@ class TestInviteToTheAgent:
         assert (invite.header("X-Low"), invite.header("X-High")) == (None, "h")
         assert invite.message.size <= 800
         assert edge.policy.counters == {"size.over": 1, "size.drop": 1}
+
+    def test_a_narrow_way_counts(self):
+        edge = scene(AGENT, 'mtu = 4000\nsize_policy = ["drop", "refuse"]\n', self.TEXT)
+        edge.proxy.paths = PathLimits(lambda host, port: 800 if host == "127.0.0.3" else 0)
+        invite = edge.invite()
+        assert (invite.header("X-Low"), invite.header("X-High")) == (None, "h")
+        assert invite.message.size <= 800
 
     def test_what_cannot_fit_is_refused_with_513(self):
         edge = scene(AGENT, 'mtu = 400\nsize_policy = ["drop", "refuse"]\n', self.TEXT)

@@ -1,4 +1,5 @@
-"""The size check follows the path MTU that the kernel knows: a route with a lower MTU, in a network namespace."""
+"""The size check follows the path MTU that the kernel knows, to an upstream and along the request URI: a route with a
+lower MTU, in a network namespace."""
 import os
 import subprocess
 import sys
@@ -23,7 +24,7 @@ def sent(size):
     '''Bytes of the INVITE that goes on, or the status that it is answered with, for one of so many bytes.'''
     def invite(padding):
         call = f"call-{size}-{padding > 0}"
-        return build("INVITE sip:2001@10.9.9.1:5060 SIP/2.0", [
+        return build(f"INVITE sip:2001@{sys.argv[2]}:5060 SIP/2.0", [
             ("Via", f"SIP/2.0/UDP 10.9.9.2:5060;branch=z9hG4bK-{call}"), ("Max-Forwards", "70"),
             ("From", "<sip:alice@10.9.9.2>;tag=1"), ("To", "<sip:2001@10.9.9.1>"), ("Call-ID", call),
             ("CSeq", "1 INVITE"), ("Contact", "<sip:alice@10.9.9.2>"), ("X-Padding", "x" * padding)], SDP)
@@ -54,16 +55,28 @@ to = "pbx"
 """
 
 
+ALONG = """\
+[[upstream]]
+name = "request-uri"
+size_policy = ["refuse"]
+
+[[route]]
+to = "request-uri"
+"""
+
+
+@pytest.mark.parametrize("along", [False, True])
 @pytest.mark.parametrize(("mtu", "expected"), [
     (1500, "1500 sent sent 513"), (1280, "1280 sent 513 513"), (9000, "9000 sent sent 513")])
-def test_the_budget_follows_the_route(tmp_path, mtu, expected):
+def test_the_budget_follows_the_route(tmp_path, mtu, expected, along):
     if os.geteuid() or subprocess.run(["unshare", "-n", "true"], check=False).returncode:
         pytest.skip("needs root and network namespaces")
     file = tmp_path / "edge.toml"
-    file.write_text(CONFIGURATION)
+    host = "10.9.9.7" if along else "10.9.9.1"
+    file.write_text(CONFIGURATION.partition("[[upstream]]")[0] + ALONG if along else CONFIGURATION)
     setup = ("ip link add d0 mtu 9000 type veth peer name d1 && ip link set d0 up && ip link set d1 up && "
              "ip addr add 10.9.9.1/24 dev d0 && "
              f"ip route add 10.9.9.7/32 dev d0 mtu {mtu} && exec \"$0\" \"$@\"")
-    found = subprocess.run(["unshare", "-n", "sh", "-c", setup, sys.executable, "-c", SCRIPT, str(file)], cwd=ROOT,
-                           capture_output=True, text=True, timeout=120, check=False)
+    found = subprocess.run(["unshare", "-n", "sh", "-c", setup, sys.executable, "-c", SCRIPT, str(file), host],
+                           cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert (found.stdout.strip(), found.stderr) == (expected, "")

@@ -2,6 +2,7 @@
 import pytest
 
 from sipcore.net.loopback import Link
+from sipcore.stack.pathlimits import PathLimits
 from sipcore.stack.verdict import Target, Verdict
 from tests.endpoints import SDP, Bench
 
@@ -157,3 +158,67 @@ class TestAck:
         bench, data = self.acked(400, lambda request: Verdict(budget=2000))
         assert b"\r\nSupported: " in data
         assert (bench.count("oversize"), bench.proxy.take_troubles()) == (0, [])
+
+
+class Kernel:
+    """What the kernel is asked for, and how many bytes it knows of."""
+
+    def __init__(self, known: int = 800):
+        self.known = known
+        self.asked: list[str] = []
+
+    def __call__(self, host: str, port: int) -> int:
+        self.asked.append(host)
+        return self.known
+
+
+class TestPathLimits:
+    def test_the_kernel_is_asked_once_a_minute_for_each_host(self):
+        kernel = Kernel()
+        limits = PathLimits(kernel)
+        assert [limits.of("192.0.2.1", 5060, now) for now in (0, 1, 59_999)] == [800] * 3
+        assert limits.of("192.0.2.1", 5070, 59_999) == 800
+        assert kernel.asked == ["192.0.2.1"]
+        limits.of("2001:db8::1", 5060, 59_999)
+        limits.of("192.0.2.1", 5060, 60_000)
+        assert kernel.asked == ["192.0.2.1", "2001:db8::1", "192.0.2.1"]
+
+    def test_what_is_not_known_limits_nothing(self):
+        assert PathLimits(lambda host, port: 0).of("192.0.2.1", 5060, 0) > 65535
+
+    def test_no_more_than_five_hundred_are_asked_for_in_a_second(self):
+        kernel = Kernel()
+        limits = PathLimits(kernel)
+        for i in range(600):
+            limits.of(f"192.0.{i // 250}.{i % 250}", 5060, 10)
+        assert len(kernel.asked) == 500
+        limits.of("192.0.2.255", 5060, 1010)
+        assert len(kernel.asked) == 501
+
+    def test_a_narrow_way_is_what_the_policy_is_asked_for(self):
+        size = size_at_first(SHORT)
+        for known, asked in ((size, 0), (size - 1, 1)):
+            bench = Sized(SHORT, budget=5000, smaller=lambda verdict: verdict.changed(budget=0, insert=b""))
+            bench.proxy.paths = PathLimits(Kernel(known))
+            bench.invite()
+            bench.run()
+            bench.pbxs[0].take("INVITE")
+            assert len(bench.sizes) == asked
+
+    def test_a_narrow_way_inside_a_dialog(self):
+        sizes: list[int] = []
+
+        def oversize(request, verdict, size):
+            sizes.append(size)
+            return verdict.changed(compact=True)
+
+        bench = Bench(Verdict(budget=5000))
+        bench.proxy.configure(bench.proxy.admission, lambda request: Verdict(budget=5000), oversize, dialog_budget=5000)
+        alice, bob = bench.phone("alice", "127.0.0.2"), bench.phone("bob", "127.0.0.3")
+        dialog, _ = bench.call(alice, bob)
+        bench.proxy.paths = PathLimits(lambda host, port: 500)
+        for method, asked in (("INFO", 1), ("ACK", 1), ("UPDATE", 2)):
+            dialog.send(method, headers=[("Supported", 300 * "s")])
+            bench.run()
+            assert b"\r\nk: sss" in bob.take(method).data
+            assert len(sizes) == asked
