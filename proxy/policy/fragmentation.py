@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from proxy.config import Upstream
+from sipcore.wire.multipart import sdp_place
 from sipcore.wire.sdp import keep_codecs
 
 from .headers import Filled
@@ -212,13 +213,14 @@ class _Walk(Generic[Made]):
 
 
 def fewer_codecs(body: bytes, content_type: str, encoded: bool, names: tuple[str, ...]) -> bytes | None:
-    """The SDP with only these codecs; None where that changes nothing, or where the body is none that can be
-    read. encoded: it has a Content-Encoding."""
-    kind = content_type.partition(";")[0].strip().lower()
-    if not names or kind != "application/sdp" or encoded:
+    """The body with only these codecs in its SDP, which may be a part of a multipart body (RFC 5621 3.1); None where
+    that changes nothing, or where the SDP is none that can be read. encoded: it has a Content-Encoding."""
+    place = sdp_place(body, content_type) if names and not encoded else None
+    if place is None:
         return None
+    start, stop = place
     try:
-        shorter = keep_codecs(body, names)
+        shorter = keep_codecs(body[start:stop], names)
     except ValueError:
         return None
-    return shorter if len(shorter) < len(body) else None
+    return body[:start] + shorter + body[stop:] if len(shorter) < stop - start else None

@@ -214,3 +214,16 @@ def sdp_of(bytes message not None):
     if kind == SDP_FAULTY:
         raise MalformedMessage("the parts of the body cannot be told apart", status=400)
     return slice_bytes(found) if kind == SDP_FOUND else None
+
+
+def sdp_place(bytes body not None, str content_type not None):
+    """Where in a body of that Content-Type its session description stands: (start, stop). None where there is none, or
+    none that can be read."""
+    cdef bytes encoded = content_type.encode("utf-8", "surrogateescape")
+    cdef Slice type = slice_from(encoded), whole = slice_from(body), found
+    cdef uint32_t parts = 0
+    if _is_type(type, b"application/sdp", 15):
+        return 0, len(body)
+    if not _is_multipart(type) or _parts(type, whole, &found, 1, &parts) != SDP_FOUND:
+        return None
+    return found.p - whole.p, found.p - whole.p + found.n

@@ -1,6 +1,8 @@
 """The size that the policy reckons with is that of the bytes that leave (transfers.md section 4)."""
 import pytest
 
+from tests.endpoints import SDP
+
 from .sample import header_set
 from .test_wire import AGENTS, EDGE, ROUTE, Edge
 
@@ -67,3 +69,15 @@ def test_each_target_is_judged_by_its_own_size():
     assert note.startswith(f"size {size + 3:,} of {size:,} bytes (agents): compact header names; now ")
     assert note.endswith(f"; now {len(second.data):,}")
     assert second.header("X-Small") == "s"
+
+
+def test_codecs_in_a_part_of_the_body():
+    sdp = SDP.replace(b"AVP 0", b"AVP 0 8") + b"a=rtpmap:0 PCMU/8000\r\na=fmtp:0 " + 100 * b"x" + b"\r\n"
+    body = (b"--b\r\nContent-Type: text/plain\r\n\r\n" + sdp + b"\r\n--b\r\nContent-Type: application/sdp\r\n\r\n"
+            + sdp + b"\r\n--b--\r\n")
+    edge = Edge(AGENTS.replace("1500", "1200") + 'codecs = ["PCMA"]\nsize_policy = ["codecs", "refuse"]\n' + ROUTE)
+    arrived = edge.invite(("Content-Type", "multipart/mixed;boundary=b"), body=body)
+    shorter = SDP.replace(b"AVP 0", b"AVP 8")
+    assert arrived.data.partition(b"\r\n\r\n")[2] == body[:body.rindex(sdp)] + shorter + b"\r\n--b--\r\n"
+    (note,) = edge.proxy.take_troubles()
+    assert note.endswith(f": kept only codecs PCMA; now {len(arrived.data):,}")

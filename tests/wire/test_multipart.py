@@ -2,7 +2,7 @@
 import pytest
 
 from sipcore.base.errors import MalformedMessage
-from sipcore.wire.multipart import sdp_of
+from sipcore.wire.multipart import sdp_of, sdp_place
 
 SDP = b"v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nt=0 0\r\n"
 
@@ -101,3 +101,19 @@ def test_encoded(more: bytes, body: bytes | None) -> None:
         b"multipart/mixed;boundary=b1", body, more)
     with pytest.raises(MalformedMessage, match="encoded"):
         sdp_of(wanted)
+
+
+@pytest.mark.parametrize(("content_type", "body", "place"), [
+    ("application/sdp", SDP, (0, len(SDP))),
+    ("multipart/mixed;boundary=b1", part(b"text/plain", SDP) + part(b"application/sdp", SDP) + b"--b1--\r\n",
+     (len(part(b"text/plain", SDP)) + 39, len(part(b"text/plain", SDP)) + 39 + len(SDP))),
+    ("multipart/mixed;boundary=b1", part(b"text/plain", SDP) + b"--b1--\r\n", None),
+    ("multipart/mixed;boundary=b2", part(b"application/sdp", SDP) + b"--b1--\r\n", None),
+    ("multipart/mixed", part(b"application/sdp", SDP) + b"--b1--\r\n", None),
+    ("multipart/mixed;boundary=b1", part(b"application/sdp", SDP, b"Content-Encoding: gzip\r\n") + b"--b1--\r\n", None),
+    ("text/plain", SDP, None), ("", b"", None),
+])
+def test_where_it_stands(content_type: str, body: bytes, place: tuple[int, int] | None) -> None:
+    assert sdp_place(body, content_type) == place
+    if place is not None:
+        assert body[slice(*place)] == SDP
