@@ -21,6 +21,11 @@ IPV4_UDP, IPV6_UDP = 28, 48
 """Bytes of the headers below SIP."""
 
 
+def most_of(ipv6: bool) -> int:
+    """Bytes of SIP that a datagram can carry, in however many pieces."""
+    return 0xFFFF - (IPV6_UDP if ipv6 else IPV4_UDP)
+
+
 class Budget:
     """How big a request may be, from the configured MTU and the path MTU that the kernel knows (0: unknown)."""
 
@@ -155,6 +160,9 @@ class _Walk(Generic[Made]):
                     self.refer(keeper, limit)
                 case "refuse":
                     self.did("refused", "size.refuse")
+                    return self.outcome(refused=True)
+                case "fragment" if self.now > most_of(self.draft.ipv6):
+                    self.did("refused, too big for UDP", "size.refuse")
                     return self.outcome(refused=True)
                 case "fragment":
                     pieces = self.budget.fragments(self.now, self.draft.ipv6)

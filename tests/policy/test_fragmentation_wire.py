@@ -81,3 +81,18 @@ def test_codecs_in_a_part_of_the_body():
     assert arrived.data.partition(b"\r\n\r\n")[2] == body[:body.rindex(sdp)] + shorter + b"\r\n--b--\r\n"
     (note,) = edge.proxy.take_troubles()
     assert note.endswith(f": kept only codecs PCMA; now {len(arrived.data):,}")
+
+
+def test_more_than_a_datagram_can_carry_is_refused():
+    edge = Edge(AGENTS + 'size_policy = ["fragment"]\n' + ROUTE)
+    body = 65_000 * b"x"
+    body += (65_507 - len(edge.invite(body=body, call_id="c1").data)) * b"x"
+    assert len(edge.invite(body=body, call_id="c2").data) == 65_507
+    assert (edge.count("fragmented"), len(edge.proxy.take_troubles())) == (2, 2)
+    edge.caller.names()
+    edge.caller.request("INVITE", "sip:2001@127.0.0.1", body=body + b"x", call_id="c3")
+    edge.run()
+    assert (edge.caller.names(), edge.agent.names()) == (["513"], [])
+    (text,) = edge.proxy.take_troubles()
+    assert text.endswith(": refused, too big for UDP; now 65,508")
+    assert (edge.count("fragmented"), edge.count("oversize_refused")) == (2, 1)
