@@ -6,8 +6,8 @@ from sipcore.stack.admission cimport Admission
 from sipcore.stack.anchoring cimport Anchoring
 from sipcore.stack.headerfilter cimport HeaderFilter
 from sipcore.stack.identity cimport BRANCH_TEXT, TOKEN_TEXT
-from sipcore.stack.plan cimport Routing
 from sipcore.stack.realmfilter cimport RealmFilter
+from sipcore.stack.routing cimport Routing
 from sipcore.stack.verdict cimport Target, Verdict
 from sipcore.wire.index cimport Msg
 

@@ -13,8 +13,9 @@ from sipcore.stack.identity cimport BRANCH_TEXT, NO_SLOT, TOKEN_TEXT
 from sipcore.stack.listener cimport choose_listener
 from sipcore.stack.mediahook cimport HOOK_REPLACE
 from sipcore.stack.path cimport put_path
-from sipcore.stack.plan cimport Passage, plan_request, plan_routing
+from sipcore.stack.plan cimport Passage, plan_request
 from sipcore.stack.record cimport CALL_ID_KEPT, Record
+from sipcore.stack.routing cimport plan_routing
 from sipcore.stack.tx cimport (
     CLIENT_CALLING, CLIENT_PROCEEDING, NO_RECORD, NO_TX, ROLE_ATTEMPT, ROLE_PROXY, TX_BEGINS, TX_CANCELLED, Tx,
 )

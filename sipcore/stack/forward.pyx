@@ -13,8 +13,9 @@ from sipcore.stack.hop cimport HOP_NAME
 from sipcore.stack.identity cimport BRANCH_TEXT, BranchParts, NO_SLOT, TAG_TEXT
 from sipcore.stack.listener cimport is_listener
 from sipcore.stack.mediahook cimport HOOK_LEAVE, HOOK_REPLACE
-from sipcore.stack.plan cimport Passage, plan_request, plan_routing
+from sipcore.stack.plan cimport Passage, plan_request
 from sipcore.stack.record cimport Record
+from sipcore.stack.routing cimport plan_routing
 from sipcore.stack.tx cimport NO_RECORD, NO_TX, ROLE_PROXY, SERVER_TRYING, TX_BEGINS, TX_MEDIA, Tx
 from sipcore.stack.verdict cimport ACTION_FORWARD, ACTION_REJECT, Target, Verdict
 from sipcore.wire.edit cimport edit_size

@@ -8,9 +8,8 @@ Long because matching, answering and what is done about messages that cannot be 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 from sipcore.base.address cimport (
-    SCOPE_FLOW, TRANSPORT_TCP, TRANSPORT_TLS, TRANSPORT_UDP, Address, address_from, address_host, is_secure,
-    is_websocket, parse_ip,
-    transport_name, transport_number,
+    SCOPE_FLOW, TRANSPORT_TCP, TRANSPORT_TLS, TRANSPORT_UDP, Address, address_from, address_host, address_same_host,
+    is_secure, is_websocket, parse_ip, transport_name, transport_number,
 )
 from sipcore.base.mix cimport mix_text
 from sipcore.base.slice cimport Slice, slice_bytes, slice_empty, slice_from, slice_of
@@ -210,7 +209,7 @@ cdef class Layer(Transactions):
         if fault == 0:
             fault = msg_via(m)
         if fault == 0:
-            # ACK and CANCEL belong to the INVITE (RFC 3261 17.2.3, 9.2).
+            # ACK and CANCEL belong to the INVITE (RFC 3261 17.2.3, 9.2), where its sender sends them.
             of_invite = m.method == METHOD_ACK or m.method == METHOD_CANCEL
             key = self.key_of(m, METHOD_INVITE if of_invite else m.method,
                               method_name(METHOD_INVITE) if of_invite else m.method_text)
@@ -229,7 +228,7 @@ cdef class Layer(Transactions):
             if m.method == METHOD_CANCEL:
                 self.on_cancel(listener, source, slot)
                 return
-            if slot != NO_TX:
+            if slot != NO_TX and address_same_host(source, &self.slab[slot].source):
                 step = server_on_ack(&self.slab[slot])
                 if not step & STEP_PASS:
                     self.settle(slot)

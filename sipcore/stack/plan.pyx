@@ -9,108 +9,28 @@ from libc.string cimport memcpy, memset
 from sipcore.base.address cimport (
     ADDRESS_TEXT, Address, address_from, address_same_host, render_ip, transport_number,
 )
-from sipcore.base.slice cimport Slice, slice_equal, slice_from, slice_iis, slice_of
+from sipcore.base.slice cimport Slice, slice_from, slice_iis, slice_of
 from sipcore.stack.identity cimport BRANCH_TEXT, TOKEN_TEXT
-from sipcore.stack.listener cimport MAX_LISTENERS, Listener, choose_listener, find_listener, make_listener
+from sipcore.stack.listener cimport MAX_LISTENERS, Listener, choose_listener, make_listener
+from sipcore.stack.routing cimport Routing, plan_routing
 from sipcore.stack.verdict cimport Request, Target, Verdict
 from sipcore.wire.edit cimport (
     Edit, edit_begin, edit_delete, edit_insert, edit_number, edit_replace, edit_room, edit_size, edit_text,
 )
-from sipcore.wire.fault cimport FAULT_HEADERS_MANY, FAULT_URI_HEADERS
 from sipcore.wire.index cimport (
     FORM_FOLDED, FORM_SPACED, FORM_VERSION, KIND_RESPONSE, NO_HEADER, Header, Msg, header_value, msg_find, msg_has,
 )
-from sipcore.wire.nameaddr cimport NameAddr, next_value, parse_name_addr
 from sipcore.wire.host cimport host_address
 from sipcore.wire.tables cimport (
-    H_CONTENT_LENGTH, H_MAX_FORWARDS, H_RECORD_ROUTE, H_ROUTE, H_VIA, METHOD_INVITE, METHOD_REFER, METHOD_SUBSCRIBE,
+    H_CONTENT_LENGTH, H_MAX_FORWARDS, H_RECORD_ROUTE, H_VIA, METHOD_INVITE, METHOD_REFER, METHOD_SUBSCRIBE,
     header_compact,
 )
-from sipcore.wire.uri cimport parse_uri, uri_param
 from sipcore.wire.values cimport msg_max_forwards
 from sipcore.wire.via cimport RPORT_ABSENT
 cimport sipcore.stack.verdict as verdict_module
 
 cdef Slice _CRLF = slice_of(<const uint8_t*>b"\r\n", 2)
 cdef Slice _SPACE = slice_of(<const uint8_t*>b" ", 1)
-
-
-cdef int plan_routing(Msg* m, Routing* r, const Listener* listeners, uint32_t count) noexcept nogil:
-    """RFC 3261 16.4 and 16.6 step 6: what is ours in the Route set, and where the request goes next.
-
-    Needs the request URI parsed. Returns 0 or a fault code (a Route value that is no URI, or too many of them).
-    """
-    cdef uint32_t h, i
-    cdef Slice rest, token
-    cdef NameAddr address
-    cdef RouteValue* v
-    cdef const RouteValue* replacing = NULL
-    cdef int fault, found
-    r.count = 0
-    r.own = 0
-    r.to_uri = False
-    r.strict = False
-    r.changed = False
-    r.uri = m.uri_text
-    r.next_hop = m.uri_text
-    r.token = slice_of(m.base, 0)
-    r.out = 255
-    h = m.first[H_ROUTE]
-    while h != NO_HEADER:
-        rest = header_value(m, h)
-        while rest.n:
-            if r.count == MAX_ROUTES:
-                m.fault_at = m.headers[h].value
-                return FAULT_HEADERS_MANY
-            v = &r.values[r.count]
-            found = next_value(&rest, &v.item)
-            if found == 0:
-                break
-            m.fault_at = m.headers[h].value
-            if found < 0:
-                return found
-            fault = parse_name_addr(v.item, &address)
-            if fault == 0:
-                fault = parse_uri(address.uri, &v.uri)
-            if fault:
-                return fault
-            v.header = <uint8_t>h
-            v.uri_text = address.uri
-            r.count += 1
-        h = m.headers[h].next
-    if m.uri.lr and r.count and find_listener(listeners, count, &m.uri) >= 0:
-        # A strict router put our own Record-Route value into the request URI (16.4).
-        uri_param(&m.uri, b"t", 1, &r.token)
-        r.to_uri = True
-        r.changed = True
-        r.count -= 1
-        r.uri = r.values[r.count].uri_text
-        r.next_hop = r.uri
-        replacing = &r.values[r.count]
-    # One of ours, two where we recorded ourselves twice (RFC 5658), or any number from somebody who was told to send
-    # through us: what adjoins is one passage.
-    for i in range(r.count):
-        found = find_listener(listeners, count, &r.values[i].uri)
-        if found < 0:
-            break
-        uri_param(&r.values[i].uri, b"t", 1, &token)
-        if token.n:
-            if r.token.n and not slice_equal(token, r.token):
-                break       # a spiral: another passage through us, with a dialog record of its own
-            r.token = token
-        r.out = <uint8_t>found
-        r.own += 1
-    if r.own < r.count:
-        r.next_hop = r.values[r.own].uri_text
-        if not r.values[r.own].uri.lr:
-            r.strict = True
-            r.changed = True
-            replacing = &r.values[r.own]
-    if replacing != NULL and replacing.uri.headers.n:
-        # No request URI has them (19.1.1): what one peer takes for a Route another ignores.
-        m.fault_at = m.headers[replacing.header].value
-        return FAULT_URI_HEADERS
-    return 0
 
 
 cdef void _delete_routes(Edit* e, const Msg* m, const Routing* r, uint32_t first, uint32_t stop) noexcept nogil:

@@ -16,9 +16,9 @@ from sipcore.stack.hop cimport default_port
 from sipcore.stack.identity cimport BranchParts, Identity, TAG_TEXT
 from sipcore.stack.loop cimport has_looped, loop_hash
 from sipcore.stack.mediahook cimport MediaHook
-from sipcore.stack.plan cimport plan_routing
 from sipcore.stack.realmfilter cimport RealmFilter
 from sipcore.stack.record cimport CALL_ID_KEPT, Records
+from sipcore.stack.routing cimport plan_routing
 from sipcore.stack.targettable cimport TargetTable
 from sipcore.stack.tx cimport NO_RECORD, NO_TX, ROLE_PROXY, SERVER_TRYING, Tx
 from sipcore.stack.useragent cimport UserAgent

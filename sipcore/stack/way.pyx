@@ -8,8 +8,8 @@ from sipcore.base.slice cimport Slice
 from sipcore.stack.admission cimport ADMIT_LISTED
 from sipcore.stack.guarding cimport Guarding
 from sipcore.stack.hop cimport HOP_NAME, HOP_OK
-from sipcore.stack.plan cimport plan_routing
 from sipcore.stack.record cimport Record
+from sipcore.stack.routing cimport plan_routing
 from sipcore.stack.verdict cimport Target
 from sipcore.wire.index cimport Msg, msg_has
 from sipcore.wire.tables cimport H_ROUTE

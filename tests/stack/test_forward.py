@@ -136,7 +136,7 @@ def test_a_bad_max_forwards(bench, alice, bob, value):
     assert alice.take("400").message.reason.startswith("Bad Request - bad Max-Forwards")
 
 
-@pytest.mark.parametrize("uri", ["sip:x@127.0.0.1:5060", "sip:x@127.0.0.1", "sip:x@h.example;maddr=127.0.0.1"])
+@pytest.mark.parametrize("uri", ["sip:x@127.0.0.1:5060", "sip:x@127.0.0.1", "sip:x@127.0.0.1;maddr=127.0.0.1"])
 def test_a_request_for_the_edge_itself_gets_482_and_goes_nowhere(bench, alice, uri):
     alice.request("INVITE", uri)
     bench.run()

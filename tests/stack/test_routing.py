@@ -234,3 +234,20 @@ def test_route_values_are_the_same_however_they_stand_in_lines(uri, values, expe
         bench.run()
         (received,) = hops[0].received() + hops[1].received()
         assert (received.message.uri, received.headers("Route")) == expected, lines
+
+
+@pytest.mark.parametrize(("uri", "expected"), [
+    ("sip:bob@127.0.0.3;maddr=127.0.0.1", "sip:bob@127.0.0.3"),
+    ("sip:bob@127.0.0.3:5060;user=phone;maddr=127.0.0.1;transport=UDP;ttl=1;x", "sip:bob@127.0.0.3;user=phone;x"),
+    ("sip:bob@[fd00::3];maddr=127.0.0.1", "sip:bob@[fd00::3]"),
+    ("sip:bob@127.0.0.9;maddr=127.0.0.3", "sip:bob@127.0.0.9;maddr=127.0.0.3"),
+])  # fmt: skip
+def test_a_maddr_that_is_the_edge_is_taken_off(uri, expected):
+    """RFC 3261 16.4, with a port and transport that are not the default."""
+    bench = Bench(listeners=[EDGE, V6])
+    alice = bench.phone("alice", "127.0.0.2")
+    hops = bench.phone("bob", "127.0.0.3"), bench.phone("bob", "fd00::3")
+    alice.request("INVITE", uri)
+    bench.run()
+    (received,) = hops[0].received() + hops[1].received()
+    assert received.message.uri == expected

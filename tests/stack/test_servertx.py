@@ -94,6 +94,22 @@ def test_a_lost_ack_brings_the_final_response_again(bench, alice, bob):
     assert alice.names() == []
 
 
+def test_an_ack_of_another_host_ends_no_repetition(bench, alice, bob):
+    """Timer G goes on until the INVITE's own sender has acknowledged."""
+    invite = alice.request("INVITE", bob.uri)
+    bench.run()
+    bob.answer(bob.take("INVITE"), 486)
+    bench.run()
+    refused = alice.take("100", "486")
+    carol = bench.phone("carol", "127.0.0.4")
+    carol.ack(invite, refused)
+    bench.run(500)
+    assert alice.names() == ["486"]
+    alice.ack(invite, refused)
+    bench.run(60_000)
+    assert alice.names() == []
+
+
 def test_accepted_absorbs_the_request_and_passes_the_ack(bench, alice, bob):
     invite = alice.request("INVITE", bob.uri)
     bench.run()
