@@ -47,15 +47,18 @@ class Call:
 
     __slots__ = (
         "answered", "audio", "began", "caller", "calls", "cause", "connected", "ended", "ended_by", "expiry", "gone",
-        "group", "identifier", "late", "left_role", "media", "offers", "open", "passed", "past", "peer", "peer_role",
-        "rang", "reason", "record", "request", "state", "status", "transfer", "transfers", "variables", "verdict",
+        "group_name", "identifier", "late", "left_role", "media", "offers", "open", "passed", "past", "peer",
+        "peer_role", "rang", "reason", "record", "request", "state", "status", "transfer", "transfers",
+        "upstream_name", "variables", "verdict",
     )
 
     def __init__(self, calls: "Calls", tx: "ServerTransaction"):
         self.calls = calls
         self.request: Message = tx.request
         self.verdict = tx.verdict or _PLAIN
-        self.group = tx.group
+        self.group_name = calls.group_name(tx.group)
+        """A reload moves groups and upstreams to other indices: a call knows its own by their names."""
+        self.upstream_name = calls.upstream_name(self.verdict.upstream)
         self.record = tx.record
         self.identifier = ""
         self.state: CallState = "calling"
@@ -96,6 +99,16 @@ class Call:
             self.identifier = new_id(self.calls.worker)
             self.calls.named[self.identifier] = self
         return self.identifier
+
+    @property
+    def group(self) -> int:
+        """Index of the caller's group as it was admitted; UNLISTED where it was in none, or that is gone."""
+        return self.calls.group_index(self.group_name)
+
+    @property
+    def upstream(self) -> int:
+        """Index of the upstream that the call goes to; -1 where there is none, or it is gone."""
+        return self.calls.upstream_index(self.upstream_name)
 
     @property
     def offered(self) -> bool:

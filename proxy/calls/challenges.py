@@ -45,7 +45,7 @@ class Challenges:
 def _upstream(leg: "Leg") -> int:
     """Index of the upstream that a leg's call goes to; -1 where that says nothing."""
     owner: Any = leg.owner
-    return owner.verdict.upstream if isinstance(owner, Call) else -1
+    return owner.upstream if isinstance(owner, Call) else -1
 
 
 def destination(leg: "Leg", request: "Outgoing") -> "Hop":

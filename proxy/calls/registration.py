@@ -55,7 +55,7 @@ AT_ONCE = 20
 class Registration(Handler):
     """One address of record at one upstream. Times are the stack's ms."""
 
-    __slots__ = ("asked", "call_id", "challenges", "cseq", "due", "expires_at", "failures", "index", "listener", "out",
+    __slots__ = ("asked", "call_id", "challenges", "cseq", "due", "expires_at", "failures", "listener", "out",
                  "owner", "raised", "reason", "settings", "state", "status", "tag", "to", "tried", "tx", "uri")
 
     def __init__(self, owner: "Registrations", settings: Settings):
@@ -78,8 +78,6 @@ class Registration(Handler):
         self.challenges = 0
         self.raised = False
         self.tried = 0
-        self.index = next((number for number, one in enumerate(calls.config.upstreams)
-                           if one.name == settings.upstream), -1)
         self.listener = 0
         self.uri = ""
         self.tx: ClientTransaction | None = None
@@ -183,7 +181,8 @@ class Registration(Handler):
         calls = self.owner.calls
         if self.out is None:
             return False
-        headers = calls.policy.answers.answer(self.to[:2], self.out, response, self.index, self.challenges)
+        headers = calls.policy.answers.answer(
+            self.to[:2], self.out, response, calls.upstream_index(self.settings.upstream), self.challenges)
         calls.count("challenges_answered" if headers else "challenges_refused")
         if not headers:
             return False

@@ -99,6 +99,7 @@ class Calls(Handler):
         """How long the outcome of a REFER is awaited."""
         self.internal = Patterns(self.config.internal.headers)
         self.targets = Targets(self.config, policy.peers)
+        self._groups = {group.name: index for index, group in enumerate(self.config.groups)}
         self.trusting = any(group.trusted for group in self.config.groups)
         if self._sizes is None:
             self._sizes = Sizes(policy, self.targets)
@@ -172,7 +173,7 @@ class Calls(Handler):
             # No Via tells: it would be a new call each time, until Max-Forwards is used up.
             raise Loop("the call would come back to the edge")
         if way.others:
-            self.stack.targets.earn_retry(call.verdict.upstream)
+            self.stack.targets.earn_retry(call.upstream)
         return way
 
     def open_media(self, call: Call) -> Anchored:
@@ -202,6 +203,16 @@ class Calls(Handler):
 
     def group_name(self, group: int) -> str:
         return self.config.groups[group].name if group != UNLISTED else ""
+
+    def group_index(self, name: str) -> int:
+        return self._groups.get(name, UNLISTED)
+
+    def upstream_name(self, index: int) -> str:
+        return self.config.upstreams[index].name if index >= 0 else ""
+
+    def upstream_index(self, name: str) -> int:
+        peer = self.policy.peers.get(name)
+        return peer.index if peer is not None else -1
 
     def upstream_at(self, hop: "Hop") -> str:
         """The upstream with that address; empty for none."""

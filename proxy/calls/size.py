@@ -94,7 +94,7 @@ class Sizes:
         """A re-INVITE or an UPDATE, or a REFER of the other leg's: nothing in it is ours to drop."""
         owner: Any = leg.owner
         called = isinstance(owner, Call) and leg is owner.peer and owner.peer_role == "agent"
-        peer = self._targets.referee("", leg.far, owner.verdict.upstream if called else -1)
+        peer = self._targets.referee("", leg.far, owner.upstream if called else -1)
         if out.most + self._room(leg, out) <= min(peer.budget.limit, way):
             return out, False
         return _made(self._fitted(leg, out, Load(Plan.empty(peer.settings, out.method), peer), no_tcp, way))

@@ -286,6 +286,9 @@ class GroupRules:
             return self._refer_draft(request)
         if request.in_dialog:
             return self._dialog, self._engine.peer_at(request)
+        if request.method not in self._routes:
+            # It was let pass by another configuration.
+            raise Refused(405, "Method Not Allowed", "acl: method closed")
         return self._routes[request.method].draft(request)
 
 

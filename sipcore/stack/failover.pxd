@@ -22,13 +22,14 @@ cdef class Search:
     cdef list attempts              # heads of the targets tried so far; one that is over may be another's by now
     cdef uint16_t status            # of the best final response so far, 0: none
     cdef bytes best                 # that response, None where it was none that came
-    cdef int best_group
+    cdef int best_group             # of who sent it; like `group`
     cdef bint settled               # a final response went upstream
     cdef bint by_tcp                # the target that is next is being tried by TCP, because the request is too big
     cdef uint16_t refused           # what the last target refused an offer with, which was then told in another way
     cdef bint again                 # the target that is next refused an offer, and gets another one
     cdef bint listed                # as of the request
-    cdef int group
+    cdef int group                  # as of the request, as the configuration of now numbers it; -1: none, or it is gone
+    cdef int upstream               # of the verdict, the same
     # of a search that began with a name (see Seeking)
     cdef bint begins                # nothing was sent yet
     cdef bint waiting               # the name that is next is being asked for

@@ -138,8 +138,8 @@ cdef class Failover(Anchoring):
         search.attempts = [attempt]
         search.group = self.group
         search.listed = self.listed
-        if verdict is not None:
-            self.targets.earn(verdict.upstream)
+        search.upstream = verdict.upstream if verdict is not None else -1
+        self.targets.earn(search.upstream)
         Py_INCREF(search)
         self.slab[slot].context = <void*><PyObject*>search
         return attempt
@@ -238,7 +238,7 @@ cdef class Failover(Anchoring):
             search.verdict = search.decided
         if search is not None and not same and not again and not search.begins and search.verdict is not None \
                 and search.next < len(search.targets) \
-                and not self.targets.may_retry(search.verdict.upstream, self.now):
+                and not self.targets.may_retry(search.upstream, self.now):
             # It is not asked for again: the call ends with what its targets have answered.
             self.counters[C_RETRIES_REFUSED] += 1
             search.next = <int>len(search.targets)

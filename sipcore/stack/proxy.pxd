@@ -2,6 +2,7 @@
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from sipcore.base.address cimport Address
 from sipcore.stack.forward cimport Forwarding
+from sipcore.stack.record cimport Names
 from sipcore.stack.verdict cimport Verdict
 from sipcore.wire.index cimport Msg
 
@@ -9,6 +10,7 @@ from sipcore.wire.index cimport Msg
 cdef class Proxy(Forwarding):
     cdef uint64_t inside            # key of the message being handled, an INVITE inside a dialog; 0 for any other
 
+    cdef object _renumber(self, Names groups, Names upstreams)
     cdef void _forbid(self, uint32_t listener, const Address* source, const uint8_t* data, uint32_t n) noexcept
     cdef void _end_hops(self, uint32_t listener, const Address* source) noexcept
     cdef bint _offers(self, const Msg* m) noexcept nogil

@@ -9,6 +9,7 @@ from sipcore.base.address cimport Address, TRANSPORT_TLS, TRANSPORT_UDP, address
 from sipcore.base.slice cimport Slice, slice_bytes, slice_from
 from sipcore.stack.admission cimport ADMIT_FORBID, ADMIT_LISTED, ADMIT_SILENT, Admission
 from sipcore.stack.counters cimport *
+from sipcore.stack.failover cimport Search
 from sipcore.stack.forward cimport Forwarding
 from sipcore.stack.guarding cimport Guarding
 from sipcore.stack.headerfilter cimport HeaderFilter
@@ -17,7 +18,7 @@ from sipcore.stack.identity cimport BranchParts, Identity, TAG_TEXT
 from sipcore.stack.loop cimport has_looped, loop_hash
 from sipcore.stack.mediahook cimport MediaHook
 from sipcore.stack.realmfilter cimport RealmFilter
-from sipcore.stack.record cimport CALL_ID_KEPT, Records
+from sipcore.stack.record cimport CALL_ID_KEPT, Names, Records
 from sipcore.stack.routing cimport plan_routing
 from sipcore.stack.targettable cimport TargetTable
 from sipcore.stack.tx cimport NO_RECORD, NO_TX, ROLE_PROXY, SERVER_TRYING, Tx
@@ -65,8 +66,9 @@ cdef class Proxy(Forwarding):
         """Take over another configuration: one assignment, calls in progress go on as they were decided.
 
         dialog_budget: bytes above which a request inside a dialog is decided too; 0 for never. realms: credentials for
-        them are taken out of what goes on.
+        them are taken out of what goes on. groups, upstreams: their names by index; calls in progress keep theirs.
         """
+        cdef Names groups_before = self.records.groups, upstreams_before = self.records.upstreams
         self.admission = admission
         self.decide = decide
         self.oversize = oversize
@@ -75,8 +77,21 @@ cdef class Proxy(Forwarding):
         self.outcome_ms = outcome_ms
         self.max_calls = max_calls
         self.dialog_budget = dialog_budget
-        self.records.set_names(groups, upstreams)
+        if self.records.set_names(groups, upstreams):
+            self._renumber(groups_before, upstreams_before)
         self.memo = [None] * (max(1, len(admission.tries)) * max(1, admission.groups) * METHOD_COUNT)
+
+    cdef object _renumber(self, Names groups, Names upstreams):
+        """Searches and retry budgets follow what had these names. A group that is gone is none: nothing is trusted."""
+        cdef uint32_t slot
+        cdef Search search
+        for slot in range(self.fresh):
+            if self.slab[slot].role == ROLE_PROXY and self.slab[slot].context != NULL:
+                search = <Search>self.slab[slot].context
+                search.group = self.records.groups.find(groups, search.group)
+                search.best_group = self.records.groups.find(groups, search.best_group)
+                search.upstream = self.records.upstreams.find(upstreams, search.upstream)
+        self.targets.renumber([self.records.upstreams.find(upstreams, i) for i in range(len(upstreams.names))])
 
     def statistics(self):
         found = Guarding.statistics(self)

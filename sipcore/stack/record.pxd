@@ -101,6 +101,17 @@ cdef class Journal:
     cdef void drop_first(self, uint32_t n) noexcept nogil
 
 
+cdef class Names:
+    """What the groups or the upstreams are called, by index."""
+    cdef list names                 # str; behind the configured ones those that are gone, as long as a record has them
+    cdef list texts                 # bytes, as JSON strings
+    cdef dict numbers               # index by name
+    cdef int configured
+
+    cdef int find(self, Names before, int index) except -2
+    cdef int keep(self, Names before, int index) except -2
+
+
 cdef class Records:
     cdef Record* slab
     cdef readonly Wheel wheel
@@ -110,8 +121,8 @@ cdef class Records:
     cdef uint32_t free_head
     cdef uint32_t seed
     cdef readonly Journal journal
-    cdef list group_names           # bytes, as JSON strings
-    cdef list upstream_names
+    cdef Names groups
+    cdef Names upstreams
     cdef public uint64_t wall       # ms to add to now for the time of day
     cdef uint32_t calls[256]        # concurrent calls by upstream
     cdef readonly uint32_t up       # concurrent calls

@@ -3,7 +3,7 @@
 The line is rendered here, without Python, because every call writes one: JSON with all that a stranger chose
 escaped (control characters, quotes, non-ASCII), so that no header can forge a line or reach a terminal.
 """
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport INT16_MAX, int16_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memmove, memset, strlen
 from libc.time cimport gmtime_r, time_t, tm
@@ -183,6 +183,32 @@ cdef class Journal:
         return lines
 
 
+cdef class Names:
+    """What the groups or the upstreams are called; of each name the first 100 bytes stand in log lines."""
+
+    def __cinit__(self, names=()):
+        self.names = list(names)
+        self.texts = [_as_json(name) for name in self.names]
+        self.numbers = {name: number for number, name in enumerate(self.names)}
+        self.configured = len(self.names)
+
+    cdef int find(self, Names before, int index) except -2:
+        """The index now of what had this one before; -1 where it is configured no longer."""
+        cdef int number = self.numbers.get(before.names[index], -1) if 0 <= index < len(before.names) else -1
+        return number if number < self.configured else -1
+
+    cdef int keep(self, Names before, int index) except -2:
+        """The same for a record, which keeps a name that is gone."""
+        if not 0 <= index < len(before.names):
+            return -1
+        name = before.names[index]
+        if name not in self.numbers and len(self.names) <= INT16_MAX:
+            self.numbers[name] = len(self.names)
+            self.names.append(name)
+            self.texts.append(before.texts[index])
+        return self.numbers.get(name, -1)
+
+
 cdef class Records:
     """The dialog records of one worker. capacity: dialogs at once."""
 
@@ -196,16 +222,32 @@ cdef class Records:
         self.wheel = Wheel(capacity)
         self.journal = journal if journal is not None else Journal()
         self.seed = struct.unpack("<I", os.urandom(4))[0] & 0xFFFFFF
-        self.group_names = []
-        self.upstream_names = []
+        self.groups = Names()
+        self.upstreams = Names()
 
     def __dealloc__(self):
         free(self.slab)
 
     def set_names(self, groups, upstreams):
-        """Names by index, for the log lines; the first 100 bytes of each."""
-        self.group_names = [_as_json(name) for name in groups]
-        self.upstream_names = [_as_json(name) for name in upstreams]
+        """What the groups and the upstreams are called from now on, by index: calls go on with what has their name.
+
+        One pass over the records, where the names are not the same as before; returns whether they are others."""
+        cdef Names groups_before = self.groups, upstreams_before = self.upstreams
+        cdef Record* r
+        cdef uint32_t i
+        self.groups, self.upstreams = Names(groups), Names(upstreams)
+        if self.groups.names == groups_before.names and self.upstreams.names == upstreams_before.names:
+            return False
+        memset(self.calls, 0, sizeof(self.calls))
+        for i in range(self.fresh):
+            r = &self.slab[i]
+            if r.state == RECORD_FREE:
+                continue
+            r.group = <int16_t>self.groups.keep(groups_before, r.group)
+            r.upstream = <int16_t>self.upstreams.keep(upstreams_before, r.upstream)
+            if r.state < RECORD_ENDED and 0 <= r.upstream < 256:
+                self.calls[r.upstream] += 1
+        return True
 
     cdef uint32_t open(self) noexcept nogil:
         """A cleared record, 0xFFFFFFFF where all are in use."""
@@ -267,12 +309,12 @@ cdef class Records:
         o = _put_address(o, &r.caller)
         o = put_text(o, b',"callee":')
         o = _put_address(o, &r.callee)
-        if 0 <= r.group < len(self.group_names):
+        if 0 <= r.group < len(self.groups.texts):
             o = put_text(o, b',"group":')
-            o = _put_bytes(o, <bytes>self.group_names[r.group])
-        if 0 <= r.upstream < len(self.upstream_names):
+            o = _put_bytes(o, <bytes>self.groups.texts[r.group])
+        if 0 <= r.upstream < len(self.upstreams.texts):
             o = put_text(o, b',"upstream":')
-            o = _put_bytes(o, <bytes>self.upstream_names[r.upstream])
+            o = _put_bytes(o, <bytes>self.upstreams.texts[r.upstream])
         o = put_text(o, b',"status":')
         o = put_number(o, r.status)
         o = put_text(o, b',"ended":"')

@@ -98,6 +98,7 @@ cdef class Seeking(Relay):
         if record_slot != NO_RECORD:
             search.record_generation = self.records.slab[record_slot].generation
         search.group = self.group
+        search.upstream = verdict.upstream if verdict is not None else -1
         search.listed = self.listed
         search.begins = True
         Py_INCREF(search)

@@ -38,12 +38,9 @@ cdef class TargetTable:
     """
 
     def __cinit__(self):
-        cdef int i
         memset(self.cells, 0, sizeof(self.cells))
         memset(self.places, 0, sizeof(self.places))
-        memset(self.budgets, 0, sizeof(self.budgets))
-        for i in range(MAX_UPSTREAMS):
-            self.budgets[i].share = 1000
+        self.renumber(())
 
     def use(self, targets):
         """These Targets are configured from now on, and no others; the number of each, 0 where there are too many.
@@ -106,6 +103,18 @@ cdef class TargetTable:
         budget.rate = rate
         budget.most = <uint64_t>burst * 1000
         budget.left = min(budget.left, budget.most)
+
+    def renumber(self, numbers):
+        """Retry budgets follow their upstreams. numbers: the index of each from now on, -1: it is gone."""
+        cdef RetryBudget before[MAX_UPSTREAMS]
+        cdef int i, number
+        memcpy(before, self.budgets, sizeof(before))
+        memset(self.budgets, 0, sizeof(self.budgets))
+        for i in range(MAX_UPSTREAMS):
+            self.budgets[i].share = 1000
+        for i, number in enumerate(numbers[:MAX_UPSTREAMS]):
+            if 0 <= number < MAX_UPSTREAMS:
+                self.budgets[number] = before[i]
 
     def earn_retry(self, int upstream):
         """A call to an upstream begins that may need a further try."""

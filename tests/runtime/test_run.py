@@ -88,6 +88,24 @@ def test_a_good_configuration_takes_effect_on_the_next_call(tmp_path):
         assert edge.until("calls_ended", 1)["epoch"] == 1
 
 
+def test_a_call_stays_with_its_group_and_its_upstream_wherever_they_stand_now(tmp_path):
+    more = ('\n[[group]]\nname = "first"\naddresses = ["192.0.2.1"]\n'
+            '\n[[upstream]]\nname = "first"\ntargets = [{ address = "192.0.2.1" }]\n')
+    with RunningEdge(tmp_path) as edge:
+        dialog, _ = edge.call()
+        edge.file.write_text(edge.text.replace("\n[[group]]", more + "\n[[group]]", 1).replace(
+            'name = "pbx"\n', 'name = "pbx"\nmax_calls = 1\n'))
+        edge.signal(signal.SIGHUP)
+        edge.event("worker ready", epoch=1)
+        edge.caller.request("INVITE", edge.uri, call_id="too-many")
+        edge.caller.wait("503")
+        edge.hang_up(dialog)
+        edge.until("calls_ended", 1)
+        assert edge.stop() == 0
+    (line,) = edge.call_lines()
+    assert (line["group"], line["upstream"]) == ("phones", "pbx")
+
+
 def test_a_bad_configuration_is_refused_with_its_place(tmp_path):
     with RunningEdge(tmp_path) as edge:
         edge.file.write_text(edge.text.replace("X-Edge-Call", "Subject"))
