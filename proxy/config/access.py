@@ -7,7 +7,7 @@ DIALOG_METHODS = ("INVITE", "ACK", "BYE", "CANCEL", "PRACK", "UPDATE", "INFO", "
 
 
 class Listener(Table, frozen=True, kw_only=True):
-    """A socket that the edge receives on and sends from."""
+    """A socket that the edge receives on and sends from; 32 of them at most."""
 
     name: Annotated[Name, doc("How groups call it.")]
     bind: Annotated[str, doc(

@@ -25,12 +25,13 @@ class Prefix:
 
 
 def prefixes(config: "Config", listener: int) -> list[Prefix]:
-    """The access list of a listener (by index): each prefix once, with the index of its group."""
+    """The access list of a listener (by index): each prefix once, however often and in whatever spelling its group has
+    it, with the index of that group."""
     name = config.listeners[listener].name
     return [
-        Prefix(parse_prefix(address), index)
+        Prefix(network, index)
         for index, group in enumerate(config.groups) if not group.listeners or name in group.listeners
-        for address in group.addresses
+        for network in dict.fromkeys(map(parse_prefix, group.addresses))
     ]
 
 

@@ -128,6 +128,9 @@ def parse_prefix(text: str) -> IPv4Network | IPv6Network:
     ValueError says what was found and what was expected.
     """
     try:
+        if "%" in text:
+            # The scope of a link-local address: packets do not bring it along.
+            raise ValueError
         network = ip_network(text, strict=False)
     except ValueError:
         raise ValueError(f'expected a CIDR prefix such as "192.0.2.0/24" or "2001:db8::/32", found "{text}"') from None

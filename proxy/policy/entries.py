@@ -52,6 +52,7 @@ def with_entries(config: Config, entries: Iterable[Entry]) -> tuple[Config, dict
         else:
             more.setdefault(found, []).append(str(network))
     merged = tuple(
-        msgspec.structs.replace(group, addresses=tuple(dict.fromkeys((*group.addresses, *more[index]))))
+        msgspec.structs.replace(group, addresses=tuple(
+            {parse_prefix(address): address for address in (*group.addresses, *more[index])}.values()))
         if index in more else group for index, group in enumerate(config.groups))
     return msgspec.structs.replace(config, groups=merged), wrong

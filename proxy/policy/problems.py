@@ -5,6 +5,8 @@ from proxy.config import Path, Problem
 
 # Numbers of groups and upstreams are bytes below.
 _MOST = 256
+MOST_LISTENERS = 32
+"""For which there is room below."""
 
 
 def check(path: Path, parse: Callable[[str], object], text: str) -> Iterator[Problem]:
@@ -34,7 +36,7 @@ def known_one(path: Path, what: str, name: str, existing: Iterable[str]) -> Iter
         yield Problem(path, problem.text)
 
 
-def unique(key: str, names: Iterable[str], taken: Sequence[str] = ()) -> Iterator[Problem]:
+def unique(key: str, names: Iterable[str], taken: Sequence[str] = (), most: int = _MOST) -> Iterator[Problem]:
     """Names of listeners, groups, upstreams, header sets: each once, and not too many."""
     seen: set[str] = set()
     for index, name in enumerate(names):
@@ -43,5 +45,5 @@ def unique(key: str, names: Iterable[str], taken: Sequence[str] = ()) -> Iterato
         elif name in seen:
             yield Problem((key, index, "name"), f'a second {key} is called "{name}"; expected each name once')
         seen.add(name)
-        if index == _MOST:
-            yield Problem((key, index), f"expected at most {_MOST} of them")
+        if index == most:
+            yield Problem((key, index), f"expected at most {most} of them")

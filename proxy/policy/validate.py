@@ -22,7 +22,7 @@ from .authproblems import auth_problems
 from .headers import Patterns, parse_template, valid_name
 from .media import media_problems
 from .outside import outside_problems
-from .problems import check, check_all, known, known_one, unique
+from .problems import MOST_LISTENERS, check, check_all, known, known_one, unique
 from .referenceproblems import reference_problems
 from .routing import LOCAL, REQUEST_URI, check_domain, check_prefix, check_user
 from .uris import check_uri_template
@@ -52,7 +52,7 @@ def _method(text: str) -> None:
 def _listeners(config: Config) -> Iterator[Problem]:
     if not config.listeners:
         yield Problem((), "no [[listener]]; expected one at least (or --listen)")
-    yield from unique("listener", (listener.name for listener in config.listeners))
+    yield from unique("listener", (listener.name for listener in config.listeners), most=MOST_LISTENERS)
     bound: dict[tuple[bool, Address], str] = {}
     for index, listener in enumerate(config.listeners):
         path: Path = ("listener", index)

@@ -2,6 +2,7 @@
 import msgspec
 import pytest
 
+from proxy.app import build_proxy
 from proxy.config import Config, ConfigError, Limits, token_key
 from proxy.config import decode as decode_text
 from proxy.load import load
@@ -218,3 +219,12 @@ def test_a_key_from_the_environment(tmp_path, monkeypatch):
 def test_more_groups_than_there_are_numbers_for():
     groups = "".join(f'[[group]]\nname = "g{number}"\naddresses = ["10.0.{number}.0/24"]\n' for number in range(256))
     assert faults(SIMPLE + groups) == ["edge.toml:777: group[256]: expected at most 256 of them"]
+
+
+def test_more_listeners_than_there_is_room_for():
+    def listeners(count):
+        return "".join(f'[[listener]]\nname = "l{number}"\nbind = "udp:127.0.1.{number}:5060"\n'
+                       for number in range(count))
+
+    assert faults(SIMPLE + listeners(32)) == ["edge.toml:105: listener[32]: expected at most 32 of them"]
+    build_proxy(decode(SIMPLE + listeners(31)), secret=bytes(32))

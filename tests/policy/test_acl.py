@@ -1,6 +1,7 @@
 """The access list: longest match, per listener, groups and methods."""
 import pytest
 
+from proxy.app import build_proxy
 from proxy.policy.acl import group_of, prefixes, trusts
 from proxy.policy.addresses import Address, bind_address, parse_address, parse_prefix
 from sipcore.stack.verdict import Verdict
@@ -50,6 +51,21 @@ def test_the_longest_prefix_of_the_listener_wins(edge, address, outside, inside)
 
 def test_ipv4_mapped_prefixes_are_ipv4():
     assert str(parse_prefix("::ffff:10.0.0.0/104")) == "10.0.0.0/8"
+
+
+@pytest.mark.parametrize("addresses", [
+    ["127.0.0.1", "127.0.0.1/32"], ["127.0.0.0/8", "::ffff:127.0.0.0/104"], ["::1", "::1/128", "0:0::1"],
+])
+def test_a_prefix_in_two_spellings_is_one(addresses):
+    edge = policy(f'[[group]]\nname = "twice"\naddresses = {addresses}\n'.replace("'", '"'))
+    assert [str(prefix.network) for prefix in prefixes(edge.config, 0)].count(str(parse_prefix(addresses[0]))) == 1
+    build_proxy(edge.config, secret=bytes(32))
+
+
+@pytest.mark.parametrize("text", ["fe80::1%eth0", "fe80::1%eth0/128", "fe80::%1/64"])
+def test_a_prefix_has_no_scope(text):
+    with pytest.raises(ValueError, match="expected a CIDR prefix"):
+        parse_prefix(text)
 
 
 def test_deny_gives_no_answer_and_forbid_403(edge):

@@ -48,6 +48,12 @@ def test_a_prefix_is_in_one_group_of_a_listener():
                      "5": ("prefix", '127.0.2.1/32 is in group "phones" already; expected each prefix in one group')}
 
 
+def test_a_prefix_that_the_group_has_is_not_there_twice():
+    config, wrong = with_entries(CONFIG, [entry(1, "banned", "127.0.9.9/32"), entry(2, "banned", "::ffff:127.0.9.9")])
+    assert wrong == {}
+    assert config.groups[2].addresses == ("127.0.9.9/32",)
+
+
 def test_what_makes_no_sense_is_left_out():
     config, wrong = with_entries(CONFIG, [entry(1, "nobody", "127.0.3.1"), entry(2, "phones", "127.0.3.1/8"),
                                           entry(3, "phones", "phone.example"), entry(4, "phones", "127.0.0.0/24")])
