@@ -59,8 +59,9 @@ class Upstream(Table, frozen=True, kw_only=True):
     health: Annotated[Health, doc("When a target is left out, and when it comes back.")] = Health()
     uri: Annotated[str, doc(
         "Template of the request URI: `{user}` (the number of a `tel:` URI, the user part of a `sip:` one), "
-        "`{host}` (address and port of the target), `{domain}` (host of the received URI). `tel:{user}` sends "
-        "`tel:`. Empty keeps the URI as it came.")] = "sip:{user}@{host}"
+        "`{host}` (address and port of the target), `{domain}` (host of the received URI; that of the target and its "
+        "port where it has none). `tel:{user}` sends `tel:`. `{user}` stands once; without it, as in `sip:ivr@{host}`, "
+        "the received one is left out. Empty keeps the URI as it came.")] = "sip:{user}@{host}"
     strip: Annotated[str, doc("Text taken off the front of `{user}` where it stands there.")] = ""
     prefix: Annotated[str, doc("Text put in front of `{user}` (after `strip`).")] = ""
     mtu: Annotated[Mtu, doc(

@@ -86,7 +86,7 @@ class Peer:
         user = self.uri.user(request.scheme, request.user)
         if user is None:
             raise Refused(404, "Not a Telephone Number", "the upstream takes tel: only")
-        if self.uri.reads_domain or not user:
+        if self.uri.reads_domain or not self.uri.takes_user or not user:
             return tuple([target_of(address, self.uri.fill(user, address, request.host).encode())
                           for address in order.addresses])
         name = user.encode()

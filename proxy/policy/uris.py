@@ -1,22 +1,24 @@
 """The request URI that an upstream's targets get, from a template."""
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 from urllib.parse import quote
+
+from proxy.config import Upstream
+from sipcore.wire.uri import URI
 
 from .addresses import Address
 from .routing import number_of
 
-if TYPE_CHECKING:
-    from proxy.config import Upstream
-
+_SAMPLES = Address("192.0.2.10", 5060), Address("2001:db8::10", 5060)
+_SAMPLE_NUMBER = "2001"
 _PIECE = re.compile(r"\{([^{}]*)\}")
 # What is none of RFC 3261 25.1: user = unreserved / escaped / user-unreserved.
 _NOT_USER = re.compile(r"%(?![0-9A-Fa-f]{2})|[^A-Za-z0-9\-_.!~*'()&=+$,;?/%]")
 _URI_TEXT = re.compile(r"[A-Za-z0-9\-_.!~*'()&=+$,;?/%@:\[\]{}]*", re.ASCII)
 
 
-def check_uri_template(text: str) -> None:
-    """ValueError where a template of a request URI cannot give a URI."""
+def check_uri_template(text: str, targets: Iterable[Address] = _SAMPLES) -> None:
+    """ValueError where a template of a request URI cannot give a URI, for each of the targets."""
     if not text:
         return
     if not re.match(r"sip:|tel:", text):
@@ -28,6 +30,26 @@ def check_uri_template(text: str) -> None:
         raise ValueError(f'expected a URI with {{user}}, {{host}} or {{domain}}, found "{text}"')
     if text.startswith("tel:") and text != "tel:{user}" and not text.startswith("tel:{user};"):
         raise ValueError(f'expected "tel:{{user}}", with parameters or without, found "{text}"')
+    if text.count("{user}") > 1:
+        raise ValueError(f'expected {{user}} once at most, found "{text}"')
+    uri = Uri(Upstream(name="", uri=text))
+    for target in targets:
+        # A URI may come without a user part, and one of tel: without a domain.
+        for user in (_SAMPLE_NUMBER,) if uri.tel else (_SAMPLE_NUMBER, ""):
+            for domain in ("example.com", ""):
+                _check_uri(text, uri.fill(user, target, domain), user if uri.takes_user else "")
+
+
+def _check_uri(template: str, filled: str, user: str) -> None:
+    """ValueError where what was made of a template is no request URI with that user."""
+    try:
+        found = URI(filled.encode())
+        good = user in (found.user or "") and not found.header_list
+    except ValueError:
+        good = False
+    if not good:
+        raise ValueError(f'expected a template such as "sip:{{user}}@{{host}}" ({{host}} has its port already, and so '
+                         f'has {{domain}} of a tel: URI), found "{template}", which gives "{filled}"')
 
 
 def as_sips(uri: str) -> str:
@@ -48,6 +70,7 @@ class Uri:
         self.tel = upstream.uri.startswith("tel:")
         self.reads_domain = "{domain}" in upstream.uri
         self._pieces = _PIECE.split(upstream.uri or "sip:{user}@{host}")
+        self.takes_user = "user" in self._pieces[1::2]
 
     def user(self, scheme: str, user: str) -> str | None:
         """`{user}` for a received user part (escaped) or number; None where `tel:` is wanted and it is none."""
@@ -76,6 +99,8 @@ class Uri:
         return before, after
 
     def fill(self, user: str, target: Address, domain: str = "") -> str:
-        """The URI; without a user part its `@` goes as well."""
+        """The URI; without a user part its `@` goes as well. A template without `{user}` has no place for one."""
         before, after = self.parts(target, domain)
-        return before + user + (after if user else after.removeprefix("@"))
+        if not self.takes_user:
+            return before
+        return before + user + (after.removeprefix("@") if before + user == "sip:" else after)

@@ -1,6 +1,7 @@
 """What the types of the configuration cannot say: references between tables, addresses, patterns, templates."""
 import re
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 from proxy.config import Config, Path, Problem, Refer, Route, Upstream
 from sipcore.base.place import valid_host
@@ -140,6 +141,7 @@ def _upstreams(config: Config) -> Iterator[Problem]:
             yield Problem((*path, "targets"), "is empty; expected one target at least")
         if upstream.targets and upstream.name == REQUEST_URI:
             yield Problem((*path, "targets"), f'"{REQUEST_URI}" goes where the request URI says; expected no targets')
+        addresses = []
         for number, target in enumerate(upstream.targets):
             if target.server_name and target.transport != "tls":
                 yield Problem((*path, "targets", number, "server_name"),
@@ -148,8 +150,11 @@ def _upstreams(config: Config) -> Iterator[Problem]:
                 yield Problem((*path, "targets", number, "transport"),
                               f'no listener is bound to {target.transport}; expected one such as '
                               f'"{target.transport}:203.0.113.5:{default_port(target.transport)}"')
-            yield from check((*path, "targets", number, "address"), parse_target, target.address)
-        yield from check((*path, "uri"), check_uri_template, upstream.uri)
+            wrong = list(check((*path, "targets", number, "address"), parse_target, target.address))
+            yield from wrong
+            if not wrong:
+                addresses.append(parse_target(target.address, target.transport))
+        yield from check((*path, "uri"), partial(check_uri_template, targets=addresses), upstream.uri)
         yield from _size_policy(path, upstream)
         for name in ("purpose", "content"):
             text = getattr(upstream.user_to_user, name)

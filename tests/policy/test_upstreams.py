@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.config import Upstream
-from proxy.policy.addresses import Address
+from proxy.policy.addresses import Address, parse_target
 from proxy.policy.uris import Uri, check_uri_template
 from sipcore.wire.uri import URI
 
@@ -42,6 +42,10 @@ def test_a_kept_uri_has_a_verdict_for_each_order_ready():
     ('uri = "sip:{user}@{domain}"', "tel:+1202", "sip:+1202@192.0.2.1:5060"),
     ('uri = "sip:{user}@{host};user=phone"', "tel:+1202", "sip:+1202@192.0.2.1:5060;user=phone"),
     ('uri = "tel:{user}"', "sip:+1-202@h", "tel:+1202"),
+    ('uri = "sip:ivr@{host}"', "sip:2001@edge.example", "sip:ivr@192.0.2.1:5060"),
+    ('uri = "sip:ivr@{domain}"', "sip:2001@edge.example", "sip:ivr@edge.example"),
+    ('uri = "sip:{host}"', "tel:+1202", "sip:192.0.2.1:5060"),
+    ('uri = "sip:00{user}@{host}"', "sip:edge.example", "sip:00@192.0.2.1:5060"),
     ('strip = "+"\nprefix = "00"', "sip:+49301@h", "sip:0049301@192.0.2.1:5060"),
     ('strip = "9"', "sip:2001@h", "sip:2001@192.0.2.1:5060"),
     ('prefix = "+49"', "tel:30-1", "sip:+49301@192.0.2.1:5060"),
@@ -78,10 +82,26 @@ def test_a_well_formed_user_stays_as_it_is(user):
 
 
 @pytest.mark.parametrize("text", ["http:{user}", "sip:{user}@{hots}", "sip:{user", "sip:{user}@ {host}", "tel:+{user}",
-                                  "sip:{user}@{host}\r\nX: y", "{user}", "sip:<{user}>"])
+                                  "sip:{user}@{host}\r\nX: y", "{user}", "sip:<{user}>",
+                                  "sip:", "sip:@", "sip:{host}@@", "sip:{user}@{host}:5060", "sip:{user}@[{host}]",
+                                  "sip:{user}@{domain}:5060", "sip:{user}-{user}@{host}", "tel:{user};x={user}",
+                                  "tel:{user};", "sip:{user}{host}", "sip:{host};x={user}", "sip:{user}@{host}?X-A=b"])
 def test_templates_that_give_no_uri(text):
     with pytest.raises(ValueError, match="expected"):
         check_uri_template(text)
+
+
+def test_a_port_may_follow_a_host_that_has_none():
+    check_uri_template("sip:{user}@{host}:5060", [parse_target("pbx.example.com")])
+    with pytest.raises(ValueError, match="which gives"):
+        check_uri_template("sip:{user}@{host}:5060", [parse_target("pbx.example.com:5070")])
+
+
+def test_every_target_gets_the_same_user_of_the_template():
+    edge = policy('[[upstream]]\nname = "pbx"\ntargets = [{address = "192.0.2.1"}, {address = "192.0.2.2"}]\n'
+                  'uri = "sip:ivr@{host}"\n' + ROUTE)
+    found = edge.decide(request()).targets
+    assert {target.uri.decode() for target in found} == {"sip:ivr@192.0.2.1:5060", "sip:ivr@192.0.2.2:5060"}
 
 
 def test_the_domain_may_be_an_ipv6_address():
