@@ -62,8 +62,12 @@ class Upstream(Table, frozen=True, kw_only=True):
         "`{host}` (address and port of the target), `{domain}` (host of the received URI; that of the target and its "
         "port where it has none). `tel:{user}` sends `tel:`. `{user}` stands once; without it, as in `sip:ivr@{host}`, "
         "the received one is left out. Empty keeps the URI as it came.")] = "sip:{user}@{host}"
-    strip: Annotated[str, doc("Text taken off the front of `{user}` where it stands there.")] = ""
-    prefix: Annotated[str, doc("Text put in front of `{user}` (after `strip`).")] = ""
+    strip: Annotated[str, doc(
+        "Text taken off the front of `{user}` where it stands there. Where nothing is left then, the request is "
+        "answered 404.")] = ""
+    prefix: Annotated[str, doc(
+        "Text put in front of `{user}` (after `strip`). With `tel:{user}` digits alone, with or without `+` in front; "
+        "what is no number with it is answered 404.")] = ""
     mtu: Annotated[Mtu, doc(
         "MTU towards this peer in bytes. The budget of a request is 200 less. 0 means unknown: the budget is "
         "1300. A lower path MTU that the kernel knows counts.")] = 0

@@ -166,9 +166,11 @@ class Targets:
                 raise Refused(416, "A tel URI Needs an Upstream",
                               f'"{text}" says no host; expected an upstream that numbers are called through')
             return Destination(text, text, (), peer or self.peers[REQUEST_URI])
-        user = peer.uri.user("tel", text[4:])
-        if peer.uri.keeps or user is None:
+        if peer.uri.keeps:
             return self._through(text, peer, call_id, lambda _: text)
+        user = peer.uri.user("tel", text[4:])
+        if user is None:
+            raise peer.uri.refusal(f'"{text}"')
         return self._through(text, peer, call_id, lambda address: peer.uri.fill(user, address))
 
     def _sip(self, text: str, uri: URI, named: Peer | None, reach: bool, call_id: str) -> Destination:
@@ -187,8 +189,7 @@ class Targets:
             if own or (settings.uri and settings.uri != _PLAIN) or settings.strip or settings.prefix:
                 user = named.uri.user("sip", text.partition(":")[2].rpartition("@")[0].partition(":")[0])
                 if user is None:
-                    raise Refused(404, "Not a Telephone Number", f'upstream "{settings.name}" takes tel: only, and '
-                                                                 f'"{text}" has no number')
+                    raise named.uri.refusal(f'"{text}"')
                 domain = "" if own else uri.host
                 if uri.scheme == "sips":
                     if named.uri.tel:

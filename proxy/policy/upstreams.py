@@ -85,7 +85,7 @@ class Peer:
             return self.plain(order)
         user = self.uri.user(request.scheme, request.user)
         if user is None:
-            raise Refused(404, "Not a Telephone Number", "the upstream takes tel: only")
+            raise self.uri.refusal()
         if self.uri.reads_domain or not self.uri.takes_user or not user:
             return tuple([target_of(address, self.uri.fill(user, address, request.host).encode())
                           for address in order.addresses])
@@ -103,9 +103,11 @@ class Peer:
         """Targets whose URI still asks for TLS on every hop (RFC 5630 3.1.3)."""
         if self.uri.keeps:
             return tuple(target_of(address) for address in addresses)
-        user = self.uri.user(request.scheme, request.user)
-        if user is None or self.uri.tel:
+        if self.uri.tel:
             raise Refused(416, "Unsupported URI Scheme", "the upstream takes tel: only, and sips: asks for more")
+        user = self.uri.user(request.scheme, request.user)
+        if user is None:
+            raise self.uri.refusal()
         return tuple(target_of(address, as_sips(self.uri.fill(user, address, request.host)).encode())
                      for address in addresses)
 

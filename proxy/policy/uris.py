@@ -7,6 +7,7 @@ from proxy.config import Upstream
 from sipcore.wire.uri import URI
 
 from .addresses import Address
+from .refusals import Refused
 from .routing import number_of
 
 _SAMPLES = Address("192.0.2.10", 5060), Address("2001:db8::10", 5060)
@@ -63,6 +64,7 @@ class Uri:
     """The request URI for each target, from the upstream's template."""
 
     def __init__(self, upstream: "Upstream"):
+        self.name = upstream.name
         self.text = upstream.uri
         self.keeps = not upstream.uri
         self.strip = upstream.strip
@@ -73,7 +75,10 @@ class Uri:
         self.takes_user = "user" in self._pieces[1::2]
 
     def user(self, scheme: str, user: str) -> str | None:
-        """`{user}` for a received user part (escaped) or number; None where `tel:` is wanted and it is none."""
+        """`{user}` for a received user part (escaped) or number; None where `tel:` is wanted and it is none, or where
+        `strip` leaves nothing."""
+        if not self.takes_user:
+            return ""
         if scheme == "tel" or self.tel:
             number = number_of(user)
             if number:
@@ -82,11 +87,22 @@ class Uri:
                 return None
         if self.strip and user.startswith(self.strip):
             user = user[len(self.strip):]
+            if not user:
+                return None
         if self.prefix:
             user = self.prefix + user
+        if self.tel:
+            return number_of(user) or None
         if _NOT_USER.search(user) is None:
             return user
         return _NOT_USER.sub(lambda wrong: quote(wrong[0], safe="", errors="surrogateescape"), user)
+
+    def refusal(self, said: str = "the request URI") -> Refused:
+        """What is answered where there is no `{user}` for what was said."""
+        if self.tel:
+            return Refused(404, "Not a Telephone Number", f'upstream "{self.name}" takes tel: only, and {said} has no '
+                                                          "number, or none is left of it")
+        return Refused(404, "Nothing Left of the Number", f'`strip` of upstream "{self.name}" takes all of {said}')
 
     def parts(self, target: Address, domain: str = "") -> tuple[str, str]:
         """What stands before and after the user part in the URI for a target; domain: host of the received URI, an IPv6

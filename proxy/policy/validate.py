@@ -155,6 +155,8 @@ def _upstreams(config: Config) -> Iterator[Problem]:
             if not wrong:
                 addresses.append(parse_target(target.address, target.transport))
         yield from check((*path, "uri"), partial(check_uri_template, targets=addresses), upstream.uri)
+        if upstream.uri.startswith("tel:") and upstream.prefix:
+            yield from check((*path, "prefix"), check_prefix, upstream.prefix)
         yield from _size_policy(path, upstream)
         for name in ("purpose", "content"):
             text = getattr(upstream.user_to_user, name)

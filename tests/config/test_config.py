@@ -107,6 +107,8 @@ def test_an_unknown_table_names_its_line_and_the_known_ones():
      "4: upstream[1].mtu: expected an integer <= 65535, found 70000"),
     ('[[upstream]]\nname = "b"\ntargets = [{address = "192.0.2.7"}]\nuri = "sip:{users}@{host}"\n',
      "4: upstream[1].uri: unknown variable {users}; expected {user}, {host} or {domain}"),
+    ('[[upstream]]\nname = "b"\ntargets = [{address = "192.0.2.7"}]\nuri = "tel:{user}"\nprefix = "abc"\n',
+     '5: upstream[1].prefix: expected digits, with or without "+" in front, found "abc"'),
     ('[[upstream]]\nname = "b"\ntargets = [{address = "192.0.2.7"}]\n[upstream.user_to_user]\nlimit = "128"\n',
      '5: upstream[1].user_to_user.limit: expected an integer, found "128"'),
     ('[[upstream]]\nname = "request-uri"\ntargets = [{address = "192.0.2.7"}]\n',

@@ -5,6 +5,8 @@ from hypothesis import strategies as st
 
 from proxy.config import Upstream
 from proxy.policy.addresses import Address, parse_target
+from proxy.policy.refusals import Refused
+from proxy.policy.targets import Targets
 from proxy.policy.uris import Uri, check_uri_template
 from sipcore.wire.uri import URI
 
@@ -59,6 +61,21 @@ def test_tel_only_upstreams_refuse_what_is_no_number():
     edge = policy('[[upstream]]\nname = "pbx"\ntargets = [{address = "192.0.2.1"}]\nuri = "tel:{user}"\n' + ROUTE)
     verdict = edge.decide(request(uri="sip:alice@h"))
     assert (verdict.status, verdict.reason) == (404, "Not a Telephone Number")
+
+
+@pytest.mark.parametrize(("settings", "uri", "reason"), [
+    ('uri = "tel:{user}"\nstrip = "+49"', "tel:+49", "Not a Telephone Number"),
+    ('uri = "tel:{user}"\nprefix = "+49"', "tel:+4930", "Not a Telephone Number"),
+    ('strip = "+49"', "tel:+49", "Nothing Left of the Number"),
+    ('strip = "9"\nprefix = "00"', "sip:9@h", "Nothing Left of the Number"),
+])
+def test_nothing_is_sent_without_a_number(settings, uri, reason):
+    edge = policy(f'[[upstream]]\nname = "pbx"\ntargets = [{{address = "192.0.2.1"}}]\n{settings}\n' + ROUTE)
+    verdict = edge.decide(request(uri=uri))
+    assert (verdict.status, verdict.reason) == (404, reason)
+    with pytest.raises(Refused) as found:
+        Targets(edge.config).resolve(uri.replace("@h", "@example.com"), upstream="pbx")
+    assert (found.value.status, found.value.reason) == (404, reason)
 
 
 def test_ipv6_targets_stand_in_brackets():
