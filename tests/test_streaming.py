@@ -23,7 +23,7 @@ name = "phones"
 {group}
 [[upstream]]
 name = "pbx"
-targets = [{{ address = "127.0.0.1" }}]
+targets = [{{ address = "127.0.0.1", transport = "tls" }}]
 [[route]]
 to = "pbx"
 """

@@ -19,8 +19,8 @@ class UpstreamTarget(Table, frozen=True, kw_only=True):
         "host name: `pbx.example.com` is looked up as RFC 3263 says (NAPTR, SRV, addresses), `pbx.example.com:5060` by "
         "its addresses alone; see `dns`.")]
     transport: Annotated[Literal["", "udp", "tcp", "tls"], doc(
-        "How it is reached; a listener of that transport is needed. Empty: `udp`, or for a host name what DNS says. "
-        "With `tls` the port is 5061 where it is left out.")] = ""
+        "How it is reached; a listener of that transport and of its family (IPv4, IPv6) is needed. Empty: `udp`, or "
+        "for a host name what DNS says. With `tls` the port is 5061 where it is left out.")] = ""
     server_name: Annotated[str, doc(
         "With `tls`: the name that its certificate must show. Empty: the host name, or for an IP address that "
         "address.")] = ""

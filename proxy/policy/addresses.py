@@ -1,13 +1,14 @@
 """Addresses as a configuration writes them."""
 import re
 from dataclasses import dataclass, field, replace
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from proxy.config import Config
 from sipcore.base.place import Place, valid_host
 
 TRANSPORTS = ("udp", "tcp", "tls", "ws", "wss")
 SECURE = ("tls", "wss")
+_BROADCAST = IPv4Address("255.255.255.255")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +107,23 @@ def parse_host(text: str) -> str:
     if ip.is_unspecified or ip.is_multicast or (isinstance(ip, IPv6Address) and ip.ipv4_mapped):
         raise ValueError(f'expected the address of one interface, found "{text}"')
     return str(ip)
+
+
+def check_one_host(host: str) -> None:
+    """ValueError where an IP literal is not the address of one host, which nothing is sent to."""
+    ip = _plain(host)
+    if ip.is_unspecified or ip.is_multicast or ip == _BROADCAST:
+        raise ValueError(f'expected the address of one host, found "{host}"')
+
+
+def is_ipv6(host: str) -> bool:
+    """Whether an IP literal is reached by IPv6; one that is IPv4-mapped is not."""
+    return _plain(host).version == 6
+
+
+def _plain(host: str) -> IPv4Address | IPv6Address:
+    ip = ip_address(host)
+    return ip.ipv4_mapped or ip if isinstance(ip, IPv6Address) else ip
 
 
 def bind_address(text: str) -> tuple[str, Address]:

@@ -13,11 +13,12 @@ from .addresses import (
     SECURE,
     Address,
     bind_address,
+    check_one_host,
     default_port,
+    is_ipv6,
     parse_address,
     parse_prefix,
     parse_target,
-    transports,
 )
 from .authproblems import auth_problems
 from .headers import Patterns, parse_template, valid_name
@@ -60,7 +61,7 @@ def _listeners(config: Config) -> Iterator[Problem]:
         wrong = list(check((*path, "bind"), bind_address, listener.bind))
         yield from wrong
         if listener.advertise:
-            yield from check((*path, "advertise"), parse_address, listener.advertise)
+            yield from check((*path, "advertise"), _public, listener.advertise)
         if wrong:
             continue
         transport, address = bind_address(listener.bind)
@@ -78,6 +79,10 @@ def _listeners(config: Config) -> Iterator[Problem]:
         if place in bound:
             yield Problem((*path, "bind"), f'listener "{bound[place]}" is bound to {listener.bind} already')
         bound[place] = listener.name
+
+
+def _public(text: str) -> None:
+    check_one_host(parse_address(text).host)
 
 
 def _tls(config: Config) -> Iterator[Problem]:
@@ -134,7 +139,7 @@ def _overlaps(config: Config) -> Iterator[Problem]:
 
 def _upstreams(config: Config) -> Iterator[Problem]:
     yield from unique("upstream", (upstream.name for upstream in config.upstreams), taken=(LOCAL,))
-    reachable = transports(config)
+    ways = _ways(config)
     for index, upstream in enumerate(config.upstreams):
         path: Path = ("upstream", index)
         if not upstream.targets and upstream.name != REQUEST_URI:
@@ -146,14 +151,11 @@ def _upstreams(config: Config) -> Iterator[Problem]:
             if target.server_name and target.transport != "tls":
                 yield Problem((*path, "targets", number, "server_name"),
                               f'"{target.server_name}" is only asked for by TLS; expected transport = "tls"')
-            if target.transport and target.transport not in reachable:
-                yield Problem((*path, "targets", number, "transport"),
-                              f'no listener is bound to {target.transport}; expected one such as '
-                              f'"{target.transport}:203.0.113.5:{default_port(target.transport)}"')
             wrong = list(check((*path, "targets", number, "address"), parse_target, target.address))
             yield from wrong
             if not wrong:
                 addresses.append(parse_target(target.address, target.transport))
+                yield from _target((*path, "targets", number), addresses[-1], ways)
         yield from check((*path, "uri"), partial(check_uri_template, targets=addresses), upstream.uri)
         if upstream.uri.startswith("tel:") and upstream.prefix:
             yield from check((*path, "prefix"), check_prefix, upstream.prefix)
@@ -163,6 +165,31 @@ def _upstreams(config: Config) -> Iterator[Problem]:
             if not _TOKEN.fullmatch(text):
                 yield Problem((*path, "user_to_user", name), f'expected letters, digits and "-", found "{text}"')
         yield from check_all((*path, "user_to_user", "names"), _header_name, upstream.user_to_user.names)
+
+
+def _ways(config: Config) -> set[tuple[str, bool]]:
+    """What the listeners send by: transport, and whether it is IPv6. Empty where one of them is wrong."""
+    try:
+        bound = [bind_address(listener.bind) for listener in config.listeners]
+    except ValueError:
+        return set()
+    return {(transport, is_ipv6(address.host)) for transport, address in bound}
+
+
+def _target(path: Path, address: Address, ways: set[tuple[str, bool]]) -> Iterator[Problem]:
+    """Whether a target can be sent to. Of a name DNS says the family, and the transport where none is given."""
+    transport = address.asked
+    if address.place is None:
+        yield from check((*path, "address"), check_one_host, address.host)
+    if not ways or not transport:
+        return
+    if all(transport != one for one, _ in ways):
+        yield Problem((*path, "transport"), f'no listener is bound to {transport}; expected one such as '
+                                            f'"{transport}:203.0.113.5:{default_port(transport)}"')
+    elif address.place is None and (transport, ipv6 := is_ipv6(address.host)) not in ways:
+        family, example = ("IPv6", "[2001:db8::5]") if ipv6 else ("IPv4", "203.0.113.5")
+        yield Problem((*path, "address"), f'no listener is bound to {transport} on an {family} address; expected one '
+                                          f'such as "{transport}:{example}:{default_port(transport)}"')
 
 
 def _size_policy(path: Path, upstream: Upstream) -> Iterator[Problem]:

@@ -87,6 +87,10 @@ def test_an_unknown_table_names_its_line_and_the_known_ones():
     ('[[listener]]\nname = "b"\nbind = "udp:0.0.0.0:5060"\n',
      '3: listener[1].bind: "udp:0.0.0.0:5060" is a wildcard; expected `advertise` with the address that peers can '
      "reach"),
+    ('[[listener]]\nname = "b"\nbind = "udp:0.0.0.0:5070"\nadvertise = "0.0.0.0"\n',
+     '4: listener[1].advertise: expected the address of one host, found "0.0.0.0"'),
+    ('[[listener]]\nname = "b"\nbind = "udp:192.0.2.1:5070"\nadvertise = "224.0.0.1:5060"\n',
+     '4: listener[1].advertise: expected the address of one host, found "224.0.0.1"'),
     ('[[listener]]\nname = "b"\nbind = "sctp:192.0.2.1:5060"\n',
      '3: listener[1].bind: expected transport (udp, tcp, tls, ws, wss), address and port such as '
      '"udp:127.0.0.1:5060", found "sctp:192.0.2.1:5060"'),
@@ -100,6 +104,18 @@ def test_an_unknown_table_names_its_line_and_the_known_ones():
      'a host name such as "pbx.example.com", found "pbx_.example.300"'),
     ('[[upstream]]\nname = "b"\ntargets = [{address = "192.0.2.7", wieght = 1}]\n',
      '3: upstream[1].targets[0].wieght: unknown key; did you mean "weight"?'),
+    *[(f'[[upstream]]\nname = "b"\ntargets = [{{address = "{host}"}}]\n',
+       f'3: upstream[1].targets[0].address: expected the address of one host, found "{host}"')
+      for host in ("0.0.0.0", "224.0.0.1", "255.255.255.255")],
+    ('[[upstream]]\nname = "b"\ntargets = [{address = "[2001:db8::1]:5070"}]\n',
+     "3: upstream[1].targets[0].address: no listener is bound to udp on an IPv6 address; expected one such as "
+     '"udp:[2001:db8::5]:5060"'),
+    ('[[listener]]\nname = "b"\nbind = "tcp:[2001:db8::1]:5060"\n'
+     '[[upstream]]\nname = "b"\ntargets = [{address = "192.0.2.7", transport = "tcp"}]\n',
+     "6: upstream[1].targets[0].address: no listener is bound to tcp on an IPv4 address; expected one such as "
+     '"tcp:203.0.113.5:5060"'),
+    ('[[upstream]]\nname = "b"\ntargets = [{address = "pbx.example.com", transport = "tcp"}]\n',
+     '3: upstream[1].targets[0].transport: no listener is bound to tcp; expected one such as "tcp:203.0.113.5:5060"'),
     ('[[upstream]]\nname = "b"\ntargets = []\n', "3: upstream[1].targets: is empty; expected one target at least"),
     ('[[upstream]]\nname = "b"\ntargets = [{address = "192.0.2.7"}]\nsize_policy = ["refuse", "drop"]\n',
      '4: upstream[1].size_policy[0]: "refuse" ends the policy; expected it last'),
@@ -230,3 +246,11 @@ def test_more_listeners_than_there_is_room_for():
 
     assert faults(SIMPLE + listeners(32)) == ["edge.toml:105: listener[32]: expected at most 32 of them"]
     build_proxy(decode(SIMPLE + listeners(31)), secret=bytes(32))
+
+
+def test_a_target_needs_a_listener_of_its_transport():
+    assert faults(SIMPLE.replace("udp:", "tcp:")) == [
+        'edge.toml:9: upstream[0].targets[0].transport: no listener is bound to udp; expected one such as '
+        '"udp:203.0.113.5:5060"']
+    decode(SIMPLE.replace("udp:", "tcp:").replace("192.0.2.9:5060", "pbx.example.com"))
+    decode(SIMPLE.replace("192.0.2.9:5060", "[::ffff:192.0.2.9]:5060"))

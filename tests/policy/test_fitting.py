@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.config import Action, ActionHeader
+from proxy.policy.addresses import Address
 from proxy.policy.fitting import Fitted, fit_own, via_line
 from proxy.policy.headers import Patterns
 from proxy.policy.placement import Plan, Sent, plan_headers
@@ -14,7 +15,7 @@ from sipcore.stack.useragent import UserAgent
 from sipcore.wire.message import Message
 from sipcore.wire.sdp import Sdp
 
-from .sample import BASE, PBX, REFERENCE, SDP, Shelf, header_set, policy
+from .sample import BASE, REFERENCE, SDP, Shelf, header_set, policy
 from .sample import request as received_request
 
 ACTION = Action(name="a", mode="warm", headers=(
@@ -58,13 +59,14 @@ def names(fitted: Fitted) -> list[str]:
 
 @pytest.mark.parametrize("address", ["127.0.0.1:5060", "203.0.113.250:15060", "[2001:db8::5]:5060"])
 def test_the_size_is_that_of_the_datagram(address):
-    config = policy('[[upstream]]\nname = "u"\ntargets = [{address = "192.0.2.9"}]\n',
+    target = "192.0.2.9" if "." in address else "2001:db8::9"
+    config = policy(f'[[upstream]]\nname = "u"\ntargets = [{{address = "{Address(target, 5060)}"}}]\n',
                     f'[[listener]]\nname = "l"\nbind = "udp:{address}"\n').config
     host, _, port = address.rpartition(":")
     agent = UserAgent(handler=Handler())
     agent.add_listener(host.strip("[]"), int(port))
     plan = plan_headers(ACTION, {}, {}, config.upstreams[0], "INVITE", internal=Patterns(()))
-    sent = agent.request(0, request(plan), ("192.0.2.9" if "." in address else "2001:db8::9", 5060)).data
+    sent = agent.request(0, request(plan), (target, 5060)).data
     fitted = fit_own(request(plan), plan, compile_peers(config)["u"], via=via_line(config, 0))
     assert fitted.size == len(sent)
 
@@ -77,7 +79,7 @@ def test_no_request_is_longer_than_it_is_said_to_be_at_most(values, body, routes
                    remote_tag="r" * 13, contact="<sip:127.0.0.1:5060>", body=b"b" * body,
                    route=("<sip:192.0.2.1;lr>",) * routes,
                    headers=tuple((f"X-{number}", value) for number, value in enumerate(values)))
-    config = policy(PBX, BASE.replace("127.0.0.1:5060", "[2001:db8:1111:2222:3333:4444:5555:6666]:65535")).config
+    config = policy("", BASE.replace("127.0.0.1:5060", "[2001:db8:1111:2222:3333:4444:5555:6666]:65535")).config
     size = len(out.render(via_line(config, 0)))
     assert size <= out.most <= 5 * size + 600
 

@@ -92,6 +92,7 @@ class TestDefault:
         assert edge.decide(refer("<sip:2001@evil.example>", group=self.AGENTS)).status == 603
 
 
+UDP6 = '[[listener]]\nname = "six"\nbind = "udp:[2001:db8::5]:5060"\n'
 TCP = '[[listener]]\nname = "t"\nbind = "tcp:{}"\n'
 
 
@@ -107,7 +108,7 @@ def test_a_tcp_step_without_a_way_by_tcp_is_named(target, listener, remark):
     upstream = f'[[upstream]]\nname = "big"\ntargets = [{{{target.replace("2001:db8::1", "[2001:db8::1]")}}}]\n'
     text = (upstream + 'mtu = 1000\nsize_policy = ["tcp", "refuse"]\n'
             + header_set(f'name = "X-A", value = "{"a" * 200}"') + '[[route]]\nto = "big"\nheaders = ["set"]\n')
-    (line,) = lines((TCP.format(listener) if listener else "") + text)
+    (line,) = lines(UDP6 + (TCP.format(listener) if listener else "") + text)
     if remark:
         assert line.endswith(f"over budget: tcp ({remark}), refused (tcp: {remark}, the step does nothing)")
     else:

@@ -79,7 +79,8 @@ def test_nothing_is_sent_without_a_number(settings, uri, reason):
 
 
 def test_ipv6_targets_stand_in_brackets():
-    edge = policy('[[upstream]]\nname = "pbx"\ntargets = [{address = "[2001:db8::1]:5070"}]\n' + ROUTE)
+    edge = policy('[[listener]]\nname = "six"\nbind = "udp:[::1]:5060"\n'
+                  '[[upstream]]\nname = "pbx"\ntargets = [{address = "[2001:db8::1]:5070"}]\n' + ROUTE)
     (target,) = edge.decide(request()).targets
     assert (target.host, target.port, target.uri) == ("2001:db8::1", 5070, b"sip:2001@[2001:db8::1]:5070")
 
