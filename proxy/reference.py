@@ -14,7 +14,7 @@ INTRODUCTION = """\
 
 One TOML file. It is checked as a whole before anything starts: an unknown key, a wrong type, a reference to
 something that is not there, each is an error with the file's line, the path of the key, what was found and what was
-expected. `sipedge check FILE` does only that, and shows the size budget that each header set uses.
+expected. `sipedge check -c FILE` does only that, and shows the size budget that each header set uses.
 
 A small edge needs no more than this:
 
