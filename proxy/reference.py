@@ -81,8 +81,10 @@ def _text(text: str) -> str:
 
 
 def _bare(info: Any) -> Any:
-    while isinstance(info, inspect.Metadata):
-        info = info.type
+    """A type without what is said about it; of `X | None` it is X."""
+    while isinstance(info, inspect.Metadata | inspect.UnionType):
+        info = info.type if isinstance(info, inspect.Metadata) else next(
+            one for one in info.types if not isinstance(one, inspect.NoneType))
     return info
 
 
@@ -124,6 +126,8 @@ def _default(field: inspect.Field) -> str:
     value = field.default if field.default is not msgspec.NODEFAULT else field.default_factory()
     if isinstance(value, msgspec.Struct):
         return "as below"
+    if value is None:
+        return "none"
     return f"`{_toml(value)}`"
 
 
