@@ -79,8 +79,7 @@ cdef struct Record:
     uint32_t begin_tx       # transactions that tell this record something, as long as they name it
     uint32_t end_tx
     uint32_t caller_tag     # hash of the caller's tag: which side an in-dialog request comes from
-    uint32_t callee_tag     # of the first 2xx: other forks' dialogs are not the call; before, of an early one that
-                            # the caller has left (`ended_by` says so then)
+    uint32_t callee_tag     # of the first 2xx: other forks' dialogs are not the call; before, of one that was left
     uint32_t media          # the call's number with the media hook, 0: its media is not anchored
 
 

@@ -16,8 +16,8 @@ KEY = [("X-Internal-Key", "s")]
 
 
 class Edge:
-    """An edge whose calls go to the upstream of their user's first letter, or by the verdict. alice is in the group with
-    her name, whoever answers in "far"."""
+    """An edge whose calls go to the upstream of their user's first letter, or by the verdict. alice is in the group
+    with her name, whoever answers in "far"."""
 
     def __init__(self, verdict: Verdict | None = None, trusted: str = ""):
         self.verdict, self.trusted = verdict, trusted
