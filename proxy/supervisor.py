@@ -176,13 +176,14 @@ class Supervisor:
         if self.services is not None:
             changed += [f"{table}.{name}" for table, name in FIXED_SERVICES
                         if getattr(getattr(config, table), name) != getattr(getattr(self.config, table), name)]
-        elif config.api.bind:
+        if changed:
+            return f"{', '.join(changed)} cannot change while the edge runs: restart it"
+        if self.services is None:
+            # Nothing can refuse the configuration after this: the socket would stay bound, and the next one need it.
             try:
                 self.api = bind_api(config)
             except OSError as error:
                 return str(error.strerror)
-        if changed:
-            return f"{', '.join(changed)} cannot change while the edge runs: restart it"
         retrace = config.log.trace != self.config.log.trace
         self.config = config
         self.log = self.log.changed(config.log.level, config.log.format)

@@ -10,6 +10,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.api import http_client
 
 from .edge import NETWORK, WAIT, RunningEdge
@@ -81,6 +83,21 @@ def test_a_reload_starts_it_where_it_is_needed_from_now_on(tmp_path):
         edge.file.write_text(edge.text + '[database]\nurl = "sqlite+aiosqlite:///other.db"\n')
         edge.signal(signal.SIGHUP)
         assert "database.url" in edge.event("configuration kept")["reason"]
+
+
+def test_a_refused_reload_leaves_the_port_of_the_api_alone(tmp_path):
+    api = free_tcp_port()
+    more = f'[api]\nbind = "127.0.0.1:{api}"\n'
+    with RunningEdge(tmp_path) as edge:
+        edge.file.write_text(edge.text.replace("t1 = 4", "t1 = 3") + more)
+        edge.signal(signal.SIGHUP)
+        assert edge.event("configuration kept")["reason"].startswith("[timers] cannot change")
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", api), WAIT)
+        edge.file.write_text(edge.text + more)
+        edge.signal(signal.SIGHUP)
+        assert edge.event("services ready")["epoch"] == 1
+        socket.create_connection(("127.0.0.1", api), WAIT).close()
 
 
 CONTROLLED = """
