@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from proxy import load, machine, streaming
+from proxy import fixed, load, machine, streaming
 from proxy.config import Config, ConfigError, needs_services, token_key
 from proxy.control import control_path, short_name
 from proxy.entries import Entries
@@ -55,14 +55,6 @@ MOST_DRAINED = 1024
 WORKER = "proxy.worker"
 """The module whose main() is a worker."""
 
-FIXED = {"listeners": "[[listener]]", "process": "[process]", "limits": "[limits]", "timers": "[timers]",
-         "secrets": "[secrets]"}
-"""What a running edge was built with."""
-FIXED_SERVICES = (("api", "bind"), ("api", "body_limit"), ("database", "url"))
-"""The same of the services process, once it runs."""
-FIXED_STREAMS = ("connections", "rate")
-FIXED_RELAY = ("learn_seconds", "silence_seconds", "timeout_seconds", "sessions")
-
 
 class Child:
     """A worker process as the supervisor sees it."""
@@ -79,6 +71,9 @@ class Supervisor:
 
     def __init__(self, config: Config, *, file: Path, listen: str = "", trace: bool = False):
         self.config = config
+        """What the worker has taken: the next one is started with it."""
+        self.offer: Config | None = None
+        """What the worker was sent by a reload, and has not answered yet."""
         self.file = file
         self.listen = listen
         self.trace = trace or config.log.trace
@@ -98,6 +93,8 @@ class Supervisor:
         self.stopping = False
         self.on_ready: Callable[[], None] | None = None
         self._ready = False
+        self._asks: list[int] = []
+        self._later: list[Callable[[], None]] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
     def bind(self) -> None:
@@ -136,7 +133,7 @@ class Supervisor:
         for number in range(self.config.process.workers):
             await self._start_worker(number)
         if needs_services(self.config):
-            await self._start_services()
+            self._start_services()
         self.log.info("running", listeners=[listener.bind for listener in self.config.listeners],
                       workers=self.config.process.workers, configuration=str(self.file))
         await ended.wait()
@@ -157,58 +154,82 @@ class Supervisor:
 
     def reload(self) -> None:
         """SIGHUP: read the file again; swap where it is good, keep what runs where it is not."""
-        error = self._reload()
-        if error:
-            self.log.error("configuration kept", reason=error)
+        if self.offer is not None:
+            self._later.append(self.reload)
+        elif error := self._reload():
+            self._refused("configuration kept", error)
 
     def _reload(self) -> str:
+        """Offer the worker what the file says now; what is wrong with that."""
         try:
             config = load.load(self.file, listen=self.listen, epoch=self.config.epoch + 1, here=True)
         except ConfigError as error:
             return str(error)
-        changed = [FIXED[name] for name in FIXED if getattr(config, name) != getattr(self.config, name)]
-        changed += [f"streams.{name}" for name in FIXED_STREAMS
-                    if getattr(config.streams, name) != getattr(self.config.streams, name)]
-        changed += [f"relay.{name}" for name in FIXED_RELAY
-                    if getattr(config.relay, name) != getattr(self.config.relay, name)]
-        if config.media and not self.config.media:
-            changed.append("[[media]] where none was")
-        if self.services is not None:
-            changed += [f"{table}.{name}" for table, name in FIXED_SERVICES
-                        if getattr(getattr(config, table), name) != getattr(getattr(self.config, table), name)]
+        changed = fixed.changed(self.config, config, services=self.services is not None)
         if changed:
             return f"{', '.join(changed)} cannot change while the edge runs: restart it"
         if self.services is None:
-            # Nothing can refuse the configuration after this: the socket would stay bound, and the next one need it.
             try:
                 self.api = bind_api(config)
             except OSError as error:
                 return str(error.strerror)
-        retrace = config.log.trace != self.config.log.trace
-        self.config = config
-        self.log = self.log.changed(config.log.level, config.log.format)
+        self.offer = config
+        for child in self.children.values():
+            self._configure(child, config)
+        return ""
+
+    def _on_configured(self, worker: int, answer: Configured) -> None:
+        """What the worker says to a configuration; others follow when it has taken it."""
+        offered = self.offer is not None and answer.epoch == self.offer.epoch
+        if answer.error:
+            if offered:
+                self.offer = None
+                if self.services is None and self.api is not None:
+                    self.api.close()
+                    self.api = None
+            self._refused("configuration kept by worker", answer.error, worker=worker)
+        else:
+            if offered:
+                self._take_offer()
+            self.log.info("worker ready", worker=worker, epoch=answer.epoch, pid=self.children[worker].process.pid)
+        if offered:
+            later, self._later = self._later, []
+            for action in dict.fromkeys(later):
+                action()
+
+    def _refused(self, event: str, reason: str, **fields: int) -> None:
+        self.log.error(event, reason=reason, **fields)
+        self._answer(reason)
+
+    def _answer(self, error: str = "") -> None:
+        """Tell the services process what became of the reload that it has asked for."""
+        for ask in self._asks:
+            if self.services is not None:
+                self.services.send(Reloaded(ask, self.config.epoch, error))
+        self._asks.clear()
+
+    def _take_offer(self) -> None:
+        assert self.offer is not None
+        retrace = self.offer.log.trace != self.config.log.trace
+        self.config, self.offer = self.offer, None
+        self.log = self.log.changed(self.config.log.level, self.config.log.format)
         self._warn()
-        self._configure_workers()
         if self.services is not None:
             self.services.log = self.log
-            self.services.configure(config)
-        elif needs_services(config):
-            self._keep(self._start_services())
+            self.services.configure(self.config)
+        elif needs_services(self.config):
+            self._start_services()
         if retrace:
-            self._set_trace(config.log.trace)
-        return ""
+            self._set_trace(self.config.log.trace)
+        self._answer()
 
     def _on_reload(self, asked: Reload) -> None:
         """The services process asks for what SIGHUP does."""
-        error = self._reload()
-        if error:
-            self.log.error("configuration kept", reason=error)
-        if self.services is not None:
-            self.services.send(Reloaded(asked.ask, self.config.epoch, error))
+        self._asks.append(asked.ask)
+        self.reload()
 
-    def _configure_workers(self) -> None:
-        for child in self.children.values():
-            self._send(child, Configure(self.config.epoch), [self._configuration()])
+    def _configure(self, child: Child, config: Config) -> None:
+        self._send(child, Configure(config.epoch), [self._configuration(config)])
 
     def _on_entries(self, asked: UseEntries, entries: list[Entry]) -> None:
         if self.entries.use(entries):
@@ -217,16 +238,20 @@ class Supervisor:
             self.services.send(Reloaded(asked.ask, self.config.epoch))
 
     def _follow_entries(self) -> None:
+        if self.offer is not None:
+            self._later.append(self._follow_entries)
+            return
         self.config = msgspec.structs.replace(self.config, epoch=self.config.epoch + 1)
-        self._configure_workers()
+        for child in self.children.values():
+            self._configure(child, self.config)
 
-    async def _start_services(self) -> None:
+    def _start_services(self) -> None:
         control = control_path(self.config)
         self.services = ServicesChild(
             folder=control.parent, name=control.stem.removeprefix("control-"), page=self.services_page,
             api=self.api, log=self.log, workers=self.config.process.workers, link=self._attach, reload=self._on_reload,
             entries=self._on_entries, operate=self._operate)
-        await self.services.start(self.config)
+        self._keep(self.services.start(self.config))
 
     def _attach(self, number: int, end: socket.socket) -> None:
         child = self.children.get(number)
@@ -243,8 +268,8 @@ class Supervisor:
         for child in self.children.values():
             self._send(child, Trace(on))
 
-    def _configuration(self) -> int:
-        return memory_file("sipedge-configuration", msgspec.msgpack.encode(self.entries.merged(self.config, self.log)))
+    def _configuration(self, config: Config) -> int:
+        return memory_file("sipedge-configuration", msgspec.msgpack.encode(self.entries.merged(config, self.log)))
 
     def _send(self, child: Child, message: Message, descriptors: list[int] | None = None) -> None:
         try:
@@ -267,13 +292,15 @@ class Supervisor:
                 env=environment, stdin=asyncio.subprocess.DEVNULL)
         child = Child(number, process, ours, time.monotonic())
         self.children[number] = child
-        configuration = self._configuration()
+        configuration = self._configuration(self.config)
         try:
             send(ours, Start(number, self.secret, self.config.epoch, self.trace, sorted(self.drained)),
                  [configuration, self.pages[number].descriptor, *(sock.fileno() for sock in self.sockets)])
         except OSError as error:
             self.log.error("worker not started", worker=number, error=str(error))
         os.close(configuration)
+        if self.offer is not None:
+            self._configure(child, self.offer)
         asyncio.get_running_loop().add_reader(ours.fileno(), self._on_worker, child)
         if self.services is not None:
             self.services.attach(number)
@@ -288,10 +315,8 @@ class Supervisor:
             message = None
         if message is None:
             asyncio.get_running_loop().remove_reader(child.control.fileno())
-        elif isinstance(message, Configured) and message.error:
-            self.log.error("configuration kept by worker", worker=child.number, reason=message.error)
         elif isinstance(message, Configured):
-            self.log.info("worker ready", worker=child.number, epoch=message.epoch, pid=child.process.pid)
+            self._on_configured(child.number, message)
             if not self._ready and self.on_ready is not None:
                 self.on_ready()
             self._ready = True
@@ -304,6 +329,8 @@ class Supervisor:
         child.control.close()
         if self.stopping:
             return
+        if self.offer is not None:
+            self._on_configured(child.number, Configured(self.offer.epoch, "the worker died"))
         lived = time.monotonic() - child.born
         self.restarts += 1
         self.log.error("worker died, starting it again", worker=child.number, status=status, lived=round(lived, 3))

@@ -13,6 +13,18 @@ import pytest
 
 from .edge import NETWORK, ROOT, WAIT, RunningEdge, free_port
 
+REALM = """
+[[realm]]
+name = "house"
+realm = "example.com"
+users_file = "users"
+"""
+SERVICES = """
+[[webhook]]
+name = "crm"
+url = "http://127.0.0.1:9/"
+"""
+
 
 def run_edge(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-m", "proxy", *arguments], text=True, capture_output=True, timeout=WAIT,
@@ -117,6 +129,43 @@ def test_a_bad_configuration_is_refused_with_its_place(tmp_path):
         _, arrived = edge.ring()
         assert arrived.header("X-Edge-Call")
         assert edge.statistics()["epoch"] == 0
+
+
+def test_a_configuration_that_the_worker_refuses_is_nobodys(tmp_path):
+    """The users' file is good when the supervisor reads it, and another one when the worker does."""
+    users = tmp_path / "users"
+    os.mkfifo(users)
+    with RunningEdge(tmp_path) as edge:
+        edge.file.write_text(edge.text + REALM + SERVICES)
+        edge.signal(signal.SIGHUP)
+        with users.open("w") as first:
+            users.unlink()
+            users.write_text("ann: nonsense\n")
+            first.write("ann:{PLAIN}secret\n")
+        assert edge.event("configuration kept by worker")["reason"]
+        edge.file.write_text(edge.text)
+        assert edge.statistics()["epoch"] == 0
+        os.kill(edge.ready["pid"], signal.SIGKILL)
+        assert edge.event("worker ready")["epoch"] == 0
+        edge.call()
+        assert not [line for line in edge.log if line["event"] == "services ready"]
+        edge.file.write_text(edge.text + SERVICES)
+        edge.signal(signal.SIGHUP)
+        assert edge.event("services ready")["epoch"] == 1
+        assert edge.statistics()["epoch"] == 1
+
+
+def test_what_is_read_while_no_worker_is_there_is_the_next_ones(tmp_path):
+    with RunningEdge(tmp_path) as edge:
+        for _ in range(4):  # The pause before the last one is long enough for what follows.
+            os.kill(edge.ready["pid"], signal.SIGKILL)
+            edge.event("worker died, starting it again")
+            edge.ready = edge.event("worker ready")
+        os.kill(edge.ready["pid"], signal.SIGKILL)
+        edge.event("worker died, starting it again")
+        edge.signal(signal.SIGHUP)
+        edge.event("worker ready", epoch=1)
+        edge.call()
 
 
 @pytest.mark.parametrize(("old", "new", "named"), [
