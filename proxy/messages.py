@@ -163,7 +163,7 @@ def receive(sock: socket.socket) -> tuple[Message | None, list[int]]:
 def memory_file(name: str, data: bytes) -> int:
     """A descriptor of a memory file with that content, to be passed on."""
     descriptor = os.memfd_create(name, os.MFD_CLOEXEC)
-    with os.fdopen(os.dup(descriptor), "wb") as file:
+    with os.fdopen(descriptor, "wb", closefd=False) as file:
         file.write(data)
     return descriptor
 

@@ -88,39 +88,54 @@ class ServicesChild:
         self._watching: asyncio.Task[None] | None = None
         self._stopping = False
 
-    async def start(self, config: Config) -> None:
+    def start(self, config: Config) -> None:
         """Start it, and start it again whenever it ends, until stop."""
         self._config = config
-        await self._start()
-        self._watching = asyncio.get_running_loop().create_task(self._watch())
+        self._watching = asyncio.get_running_loop().create_task(self._run())
 
     @property
     def pid(self) -> int:
         return self._process.pid if self._process is not None else 0
 
-    async def _start(self) -> None:
+    async def _start(self) -> asyncio.subprocess.Process:
+        """OSError where it cannot be started now."""
         assert self._config is not None
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
-        with theirs:
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "proxy.services", str(theirs.fileno()), pass_fds=(theirs.fileno(),),
-                env=os.environ | {"PYTHONUNBUFFERED": "1"}, stdin=asyncio.subprocess.DEVNULL)
-        self._control = ours
-        passed = [_memory(self._config), os.dup(self._page.descriptor)]
-        if self._api is not None:
-            passed.append(os.dup(self._api.fileno()))
-        self.send(StartServices(self._config.epoch, str(self.folder), self.name), passed)
+        process = None
+        try:
+            with theirs:
+                process = await asyncio.create_subprocess_exec(
+                    sys.executable, "-m", "proxy.services", str(theirs.fileno()), pass_fds=(theirs.fileno(),),
+                    env=os.environ | {"PYTHONUNBUFFERED": "1"}, stdin=asyncio.subprocess.DEVNULL)
+            configuration = _memory(self._config)
+            try:
+                send(ours, StartServices(self._config.epoch, str(self.folder), self.name),
+                     [configuration, self._page.descriptor, *([self._api.fileno()] if self._api is not None else [])])
+            finally:
+                os.close(configuration)
+        except BaseException:
+            ours.close()
+            if process is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
+            raise
+        self._control, self._process = ours, process
         for number in range(self._workers):
             self.attach(number)
         asyncio.get_running_loop().add_reader(ours.fileno(), self._on_message, ours)
+        return process
 
     def attach(self, worker: int) -> None:
         """Make a new link between it and that worker: one of the two has just been started."""
-        one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with one:
-            if self.send(Attach(worker), [other.detach()]):
-                self._link(worker, one)
+        try:
+            one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            with one:
+                if self.send(Attach(worker), [other.detach()]):
+                    self._link(worker, one)
+        except OSError as error:
+            self.log.error("worker not linked, trying again", worker=worker, error=str(error))
+            asyncio.get_running_loop().call_later(LONGEST_PAUSE, self.attach, worker)
 
     def configure(self, config: Config) -> None:
         self._config = config
@@ -162,21 +177,24 @@ class ServicesChild:
             for descriptor in descriptors:
                 os.close(descriptor)
 
-    async def _watch(self) -> None:
+    async def _run(self) -> None:
         pause = FIRST_PAUSE
-        while self._process is not None:
-            born = time.monotonic()
-            status = await self._process.wait()
-            self._close_control()
-            if self._stopping:
-                return
-            lived = time.monotonic() - born
-            self.restarts += 1
-            self.log.error("services process died, starting it again", status=status, lived=round(lived, 3))
+        while True:
+            born, lived = time.monotonic(), 0.0
+            try:
+                process = await self._start()
+            except OSError as error:
+                self.log.error("services process not started, trying again", error=str(error))
+            else:
+                status = await process.wait()
+                self._close_control()
+                if self._stopping:
+                    return
+                lived = time.monotonic() - born
+                self.restarts += 1
+                self.log.error("services process died, starting it again", status=status, lived=round(lived, 3))
             pause = FIRST_PAUSE if lived > LONG_LIFE else min(LONGEST_PAUSE, 2 * pause)
             await asyncio.sleep(pause)
-            if not self._stopping:
-                await self._start()
 
     def _close_control(self) -> None:
         if self._control is not None:

@@ -18,7 +18,8 @@ import msgspec
 
 from proxy import fixed, load, machine, streaming
 from proxy.config import Config, ConfigError, needs_services, token_key
-from proxy.control import control_path, short_name
+from proxy.control import control_path
+from proxy.control_socket import ControlSocket
 from proxy.entries import Entries
 from proxy.log import Log
 from proxy.messages import (
@@ -123,7 +124,7 @@ class Supervisor:
             loop.add_signal_handler(ending, ended.set)
         loop.add_signal_handler(signal.SIGHUP, self.reload)
         try:
-            control = self._open_control()
+            control = ControlSocket(control_path(self.config), self._on_question, self.log)
         except OSError as error:
             self.log.warning("no control socket: `sipedge stats` will not work", error=str(error))
             control = None
@@ -131,7 +132,7 @@ class Supervisor:
             self.log.warning("open files", text=short)
         self._warn()
         for number in range(self.config.process.workers):
-            await self._start_worker(number)
+            self._keep(self._start_worker(number))
         if needs_services(self.config):
             self._start_services()
         self.log.info("running", listeners=[listener.bind for listener in self.config.listeners],
@@ -139,10 +140,7 @@ class Supervisor:
         await ended.wait()
         await self._stop()
         if control is not None:
-            loop.remove_reader(control.fileno())
             control.close()
-            with contextlib.suppress(OSError):
-                control_path(self.config).unlink()
         self.close()
         return 0
 
@@ -251,7 +249,7 @@ class Supervisor:
             folder=control.parent, name=control.stem.removeprefix("control-"), page=self.services_page,
             api=self.api, log=self.log, workers=self.config.process.workers, link=self._attach, reload=self._on_reload,
             entries=self._on_entries, operate=self._operate)
-        self._keep(self.services.start(self.config))
+        self.services.start(self.config)
 
     def _attach(self, number: int, end: socket.socket) -> None:
         child = self.children.get(number)
@@ -282,29 +280,49 @@ class Supervisor:
                 os.close(descriptor)
 
     async def _start_worker(self, number: int) -> None:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        ours.setblocking(False)
-        environment = os.environ | {"PYTHONUNBUFFERED": "1"}
-        with theirs:
-            # The worker expects its end as descriptor 3: the shell-free way is a dup in the child.
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, "-c", _BOOT.format(theirs.fileno(), WORKER), pass_fds=(theirs.fileno(),),
-                env=environment, stdin=asyncio.subprocess.DEVNULL)
-        child = Child(number, process, ours, time.monotonic())
-        self.children[number] = child
+        """Try until there is one: what is missing now (open files, memory) may be there again in a moment."""
+        while not self.stopping:
+            try:
+                child = await self._spawn(number)
+            except OSError as error:
+                self.log.error("worker not started, trying again", worker=number, error=str(error))
+                await self._pause(number)
+            else:
+                self._keep(self._watch(child))
+                return
+
+    async def _spawn(self, number: int) -> Child:
         configuration = self._configuration(self.config)
         try:
-            send(ours, Start(number, self.secret, self.config.epoch, self.trace, sorted(self.drained)),
-                 [configuration, self.pages[number].descriptor, *(sock.fileno() for sock in self.sockets)])
-        except OSError as error:
-            self.log.error("worker not started", worker=number, error=str(error))
-        os.close(configuration)
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            ours.setblocking(False)
+            try:
+                with theirs:
+                    # The worker expects its end as descriptor 3: the shell-free way is a dup in the child.
+                    process = await asyncio.create_subprocess_exec(
+                        sys.executable, "-c", _BOOT.format(theirs.fileno(), WORKER), pass_fds=(theirs.fileno(),),
+                        env=os.environ | {"PYTHONUNBUFFERED": "1"}, stdin=asyncio.subprocess.DEVNULL)
+                # Read by the worker once it runs; without it, it ends at once.
+                send(ours, Start(number, self.secret, self.config.epoch, self.trace, sorted(self.drained)),
+                     [configuration, self.pages[number].descriptor, *(sock.fileno() for sock in self.sockets)])
+            except BaseException:
+                ours.close()
+                raise
+        finally:
+            os.close(configuration)
+        self.children[number] = child = Child(number, process, ours, time.monotonic())
         if self.offer is not None:
             self._configure(child, self.offer)
         asyncio.get_running_loop().add_reader(ours.fileno(), self._on_worker, child)
         if self.services is not None:
             self.services.attach(number)
-        self._keep(self._watch(child))
+        return child
+
+    async def _pause(self, number: int) -> None:
+        """Before the next attempt after a short life or none: twice as long each time."""
+        seconds = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(self.short_lives[number], 6))
+        self.short_lives[number] += 1
+        await asyncio.sleep(seconds)
 
     def _on_worker(self, child: Child) -> None:
         try:
@@ -335,25 +353,27 @@ class Supervisor:
         self.restarts += 1
         self.log.error("worker died, starting it again", worker=child.number, status=status, lived=round(lived, 3))
         if lived < SHORT_LIFE:
-            pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(self.short_lives[child.number], 6))
-            self.short_lives[child.number] += 1
-            await asyncio.sleep(pause)
+            await self._pause(child.number)
         else:
             self.short_lives[child.number] = 0
-        if not self.stopping:
-            await self._start_worker(child.number)
+        await self._start_worker(child.number)
 
     async def _stop(self) -> None:
         self.stopping = True
         self.entries.stop()
         timeout = self.config.process.stop_timeout
-        for child in self.children.values():
+        # Nothing is started any more, and one that is about to be ends.
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        living = [child for child in self.children.values() if child.process.returncode is None]
+        for child in living:
             self._send(child, Stop(timeout))
-        waiting = [asyncio.ensure_future(child.process.wait()) for child in self.children.values()]
-        _, late = await asyncio.wait(waiting, timeout=timeout + GRACE)
+        waiting = [asyncio.ensure_future(child.process.wait()) for child in living]
+        late = (await asyncio.wait(waiting, timeout=timeout + GRACE))[1] if waiting else set()
         if late:
             self.log.error("workers killed: they did not stop in time", count=len(late))
-            for child in self.children.values():
+            for child in living:
                 if child.process.returncode is None:
                     child.process.kill()
             await asyncio.wait(late)
@@ -361,61 +381,20 @@ class Supervisor:
             await self.services.stop()
         self.log.info("ended", uptime=round(time.monotonic() - self.began, 1))
 
-    # --- the control socket
+    # --- what is asked over the control socket
 
-    def _open_control(self) -> socket.socket:
-        path = control_path(self.config)
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if path.parent.stat().st_uid != os.getuid():
-            # Under a temporary folder somebody else may have made it first.
-            raise PermissionError(f"{path.parent} belongs to somebody else")
-        with contextlib.suppress(FileNotFoundError):
-            path.unlink()
-        control = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
-        with short_name(path) as name:
-            control.bind(name)
-        path.chmod(0o600)
-        control.listen(8)
-        asyncio.get_running_loop().add_reader(control.fileno(), self._on_control, control)
-        return control
-
-    def _on_control(self, control: socket.socket) -> None:
-        """One question a connection, answered at once: nothing waits for a client that does not speak."""
-        try:
-            client, _ = control.accept()
-        except OSError:
-            return
-        client.setblocking(False)
-        loop = asyncio.get_running_loop()
-        deadline = loop.call_later(5.0, self._hang_up, client)
-        loop.add_reader(client.fileno(), self._on_question, client, deadline)
-
-    def _hang_up(self, client: socket.socket) -> None:
-        asyncio.get_running_loop().remove_reader(client.fileno())
-        client.close()
-
-    def _on_question(self, client: socket.socket, deadline: asyncio.TimerHandle) -> None:
-        deadline.cancel()
-        try:
-            question, descriptors = receive(client)
-            if isinstance(question, Operate):
-                self._operate(question, descriptors)
-                send(client, Done())
-            elif isinstance(question, Capture):
-                self._ask_workers(question, descriptors)
-                send(client, Done())
-            for descriptor in descriptors:
-                os.close(descriptor)
-            if isinstance(question, AskStatistics):
-                send(client, self.statistics())
-            elif isinstance(question, Trace):
-                self._set_trace(question.on)
-                send(client, Done())
-            elif question is not None and not isinstance(question, Capture | Operate):
-                send(client, Done("not a question for the supervisor"))
-        except (OSError, msgspec.DecodeError) as error:
-            self.log.warning("control client", error=str(error))
-        self._hang_up(client)
+    def _on_question(self, question: Message, descriptors: list[int]) -> Message:
+        if isinstance(question, AskStatistics):
+            return self.statistics()
+        if isinstance(question, Operate):
+            self._operate(question, descriptors)
+        elif isinstance(question, Capture):
+            self._ask_workers(question, descriptors)
+        elif isinstance(question, Trace):
+            self._set_trace(question.on)
+        else:
+            return Done("not a question for the supervisor")
+        return Done()
 
     def _ask_workers(self, question: Capture | Operate, descriptors: list[int]) -> None:
         for child in self.children.values():

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from .edge import NETWORK, ROOT, WAIT, RunningEdge, free_port
+from .edge import NETWORK, ROOT, WAIT, RunningEdge, free_port, no_open_files
 
 REALM = """
 [[realm]]
@@ -211,6 +211,20 @@ def test_a_worker_that_dies_at_once_is_retried_with_a_pause(tmp_path):
         assert times[-1] - times[-2] >= 0.4
         assert edge.statistics()["restarts"] == 4
         edge.call()
+
+
+def test_a_worker_that_cannot_be_started_now_is_started_later(tmp_path):
+    with RunningEdge(tmp_path) as edge:
+        with no_open_files(edge.process.pid):
+            os.kill(edge.ready["pid"], signal.SIGKILL)
+            for _ in range(2):
+                assert edge.event("worker not started, trying again")["error"]
+        pid = edge.event("worker ready")["pid"]
+        edge.call()
+        with no_open_files(edge.process.pid):
+            os.kill(pid, signal.SIGKILL)
+            edge.event("worker not started, trying again")
+            assert edge.stop() == 0
 
 
 def test_a_stop_lets_a_ringing_call_be_answered(tmp_path):

@@ -14,7 +14,7 @@ import pytest
 
 from tests.api import http_client
 
-from .edge import NETWORK, WAIT, RunningEdge
+from .edge import NETWORK, WAIT, RunningEdge, no_open_files
 from .test_controlled import ControllingEdge
 
 WEBHOOK = """
@@ -57,6 +57,19 @@ def test_it_is_started_again_and_ends_with_the_edge(tmp_path):
         edge.call()
         assert edge.stop() == 0
         assert not Path(f"/proc/{second}").exists()
+
+
+def test_it_is_started_later_where_that_fails(tmp_path):
+    with RunningEdge(tmp_path, more=WEBHOOK) as edge:
+        with no_open_files(edge.process.pid):
+            os.kill(services_pid(edge), signal.SIGKILL)
+            for _ in range(2):
+                assert edge.event("services process not started, trying again")["error"]
+        pid = edge.event("services ready")["pid"]
+        with no_open_files(edge.process.pid):
+            os.kill(pid, signal.SIGKILL)
+            edge.event("services process not started, trying again")
+            assert edge.stop() == 0
 
 
 def test_a_stopped_services_process_stops_no_call_and_is_killed_at_the_end(tmp_path):
