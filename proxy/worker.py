@@ -163,12 +163,17 @@ class Worker:
 
     def _on_names(self) -> None:
         """Targets have other addresses."""
+        self._take_over("addresses")
+
+    def _take_over(self, what: str) -> bool:
+        """Decide by what is known of the targets now; whether that went well."""
         try:
             app.configure(self.proxy, self.config, self.decisions, self.audio, self.names.found)
-        except Exception as failure:  # noqa: BLE001 whatever it is, the edge goes on with the addresses that it has
-            self.log.error("addresses not taken over", error=f"{type(failure).__name__}: {failure}")
-        else:
             self.mtus = self._mtus()
+        except Exception as failure:  # noqa: BLE001 whatever it is, the edge goes on with what it has
+            self.log.error(f"{what} not taken over", error=f"{type(failure).__name__}: {failure}")
+            return False
+        return True
 
     def _finish_calls(self) -> None:
         """Log the calls that are still up, as fast as the reader of the lines takes them."""
@@ -394,13 +399,10 @@ class Worker:
 
     def _on_mtu(self) -> None:
         """The kernel may have learned of a narrower way, or have forgotten one."""
-        mtus = self._mtus()
-        if mtus != self.mtus:
-            self.mtus = mtus
-            app.configure(self.proxy, self.config, self.decisions, self.audio, self.names.found)
-            self.log.info("path MTU changed", upstreams={
-                upstream.name: mtu for upstream, mtu in zip(self.config.upstreams, mtus, strict=True)})
         asyncio.get_running_loop().call_later(MTU_SECONDS, self._on_mtu)
+        if self._mtus() != self.mtus and self._take_over("path MTU"):
+            self.log.info("path MTU changed", upstreams={
+                upstream.name: mtu for upstream, mtu in zip(self.config.upstreams, self.mtus, strict=True)})
 
     def _on_stream(self, level: str, event: str, fields: dict[str, object]) -> None:
         listener = fields.pop("listener", None)

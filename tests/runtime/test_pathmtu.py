@@ -1,10 +1,15 @@
 """The size check follows the path MTU that the kernel knows, to an upstream and along the request URI: a route with a
 lower MTU, in a network namespace."""
+import asyncio
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+
+from proxy import app, worker
 
 from .edge import ROOT
 
@@ -80,3 +85,33 @@ def test_the_budget_follows_the_route(tmp_path, mtu, expected, along):
     found = subprocess.run(["unshare", "-n", "sh", "-c", setup, sys.executable, "-c", SCRIPT, str(file), host],
                            cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert (found.stdout.strip(), found.stderr) == (expected, "")
+
+
+def test_a_failure_does_not_end_the_looks_at_the_mtus(monkeypatch):
+    """The users' file of a realm may be gone for a moment when another MTU is found."""
+    log, outcomes = [], [ValueError("cannot read users"), None]
+    monkeypatch.setattr(worker, "MTU_SECONDS", 0.001)
+    monkeypatch.setattr(worker.Worker, "_mtus", lambda _: [1400])
+
+    async def look():
+        done = asyncio.Event()
+
+        def configure(*_):
+            outcome = outcomes.pop(0)
+            if outcome is not None:
+                raise outcome
+            done.set()
+
+        monkeypatch.setattr(app, "configure", configure)
+        one: Any = worker.Worker.__new__(worker.Worker)
+        one.config, one.mtus = SimpleNamespace(upstreams=[SimpleNamespace(name="pbx")]), [1500]
+        one.proxy = one.decisions = one.audio = None
+        one.names = SimpleNamespace(found={})
+        one.log = SimpleNamespace(error=lambda event, **fields: log.append((event, fields)),
+                                  info=lambda event, **fields: log.append((event, fields)))
+        one._on_mtu()
+        await asyncio.wait_for(done.wait(), 60)
+
+    asyncio.run(look())
+    assert log == [("path MTU not taken over", {"error": "ValueError: cannot read users"}),
+                   ("path MTU changed", {"upstreams": {"pbx": 1400}})]
