@@ -16,6 +16,12 @@ def read_secret(folder: Path, file: str, env: str) -> bytes:
     folder: what a relative file name starts from (the configuration file's). Raises ValueError with what was found
     and expected; never puts the secret in a message.
     """
+    text = _read(folder, file, env)
+    return text if env else text.strip()
+
+
+def _read(folder: Path, file: str, env: str) -> bytes:
+    """All of it."""
     if env:
         text = os.environ.get(env)
         if text is None:
@@ -23,16 +29,25 @@ def read_secret(folder: Path, file: str, env: str) -> bytes:
         return os.fsencode(text)
     if file:
         try:
-            return (folder / file).read_bytes().strip()
+            return (folder / file).read_bytes()
         except OSError as error:
             raise ValueError(f"cannot read {file}: {error.strerror}") from None
     return b""
 
 
 def token_key(secrets: Secrets, folder: Path) -> bytes:
-    """The key for dialog tokens and branches; empty where none is configured. Raises as read_secret."""
-    key = read_secret(folder, secrets.token_key_file, secrets.token_key_env)
-    if len(key) < KEY_SIZE and (secrets.token_key_env or secrets.token_key_file):
+    """The key for dialog tokens and branches; empty where none is configured. Raises as read_secret.
+
+    Any bytes may be in a key: one line end behind it is an editor's, or belongs to a key of KEY_SIZE that ends so.
+    """
+    key = _read(folder, secrets.token_key_file, secrets.token_key_env)
+    if len(key) != KEY_SIZE:
+        key = key.removesuffix(b"\n").removesuffix(b"\r")
+    if not (secrets.token_key_env or secrets.token_key_file):
+        return b""
+    if not key.strip():
+        raise ValueError("is empty; expected a key")
+    if len(key) < KEY_SIZE:
         raise ValueError(f"the key has {len(key)} bytes, expected {KEY_SIZE} at least")
     return key
 

@@ -1,7 +1,7 @@
-"""Keys of context by reference: several, one a line, and no error names one."""
+"""The key of the tokens, and those of context by reference: several, one a line, and no error names one."""
 import pytest
 
-from proxy.config import Reference, reference_keys
+from proxy.config import Reference, Secrets, reference_keys, token_key
 
 KEY, OTHER = "k" * 32, "secret" * 6
 
@@ -33,3 +33,32 @@ def test_what_is_wrong_is_said_without_a_key(tmp_path, text, why):
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(ValueError, match="cannot read keys: No such file"):
         reference_keys(Reference(key_file="keys"), tmp_path)
+
+
+@pytest.mark.parametrize(("text", "key"), [
+    (b"k" * 32, b"k" * 32), (b"k" * 32 + b"\n", b"k" * 32), (b"k" * 32 + b"\r\n", b"k" * 32),
+    (b" " + b"k" * 31 + b"\n", b" " + b"k" * 31), (b"k" * 40 + b"\n\n", b"k" * 40 + b"\n"),
+    (bytes(range(65, 96)) + b"\n", bytes(range(65, 96)) + b"\n")],
+    ids=["as it is", "line", "line of Windows", "blank at the start", "one line end only", "ends in a line end"])
+@pytest.mark.parametrize("where", ["file", "env"])
+def test_the_key_of_the_tokens_loses_a_line_end_and_no_byte_more(tmp_path, monkeypatch, where, text, key):
+    (tmp_path / "key").write_bytes(text)
+    monkeypatch.setenv("TOKEN_KEY", text.decode())
+    secrets = Secrets(token_key_file="key") if where == "file" else Secrets(token_key_env="TOKEN_KEY")
+    assert token_key(secrets, tmp_path) == key
+
+
+@pytest.mark.parametrize(("text", "why"), [
+    ("", "is empty"), (" " * 40, "is empty"), (" " * 31 + "\n", "is empty"), ("secret" * 5 + "\n", "has 30 bytes")])
+@pytest.mark.parametrize("where", ["file", "env"])
+def test_a_key_of_the_tokens_that_is_none(tmp_path, monkeypatch, where, text, why):
+    (tmp_path / "key").write_text(text)
+    monkeypatch.setenv("TOKEN_KEY", text)
+    secrets = Secrets(token_key_file="key") if where == "file" else Secrets(token_key_env="TOKEN_KEY")
+    with pytest.raises(ValueError, match=why) as caught:
+        token_key(secrets, tmp_path)
+    assert "secret" not in str(caught.value)
+
+
+def test_no_key_of_the_tokens_where_none_is_named(tmp_path):
+    assert token_key(Secrets(), tmp_path) == b""
