@@ -32,10 +32,11 @@ ListenOption = Annotated[str, typer.Option(
     "--listen", help="Listen here instead of on the configured listeners, such as udp:127.0.0.1:5060.")]
 
 
-def _load(file: Path, listen: str = "", *, here: bool = False) -> Config:
-    """here: to be run on this machine."""
+def _load(file: Path, listen: str = "", *, here: bool = False, asking: bool = False) -> Config:
+    """here: to be run on this machine. asking: to find the edge that runs with it."""
     try:
-        return load.load(file, listen=listen, here=here)
+        return (load.load_without_secrets(file, listen=listen) if asking else
+                load.load(file, listen=listen, here=here))
     except ConfigError as error:
         print(error, file=sys.stderr)
         raise typer.Exit(2) from None
@@ -205,7 +206,7 @@ def stats(
     from proxy.control import ask
 
     try:
-        answer = ask(_load(config, listen), AskStatistics())
+        answer = ask(_load(config, listen, asking=True), AskStatistics())
     except OSError as error:
         print(f"no edge runs with this configuration: {error}", file=sys.stderr)
         raise typer.Exit(1) from None
@@ -228,19 +229,19 @@ def targets(
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """Show the targets of a running edge's upstreams: state, share of their weight, calls."""
-    operate.show_targets(_load(config, listen), as_json)
+    operate.show_targets(_load(config, listen, asking=True), as_json)
 
 
 @cli.command()
 def drain(address: operate.AddressArgument = "", config: ConfigOption = DEFAULT, listen: ListenOption = "") -> None:
     """Send nothing new to a target, or begin nothing new at all; calls go on."""
-    operate.change_target(_load(config, listen), "drain", address)
+    operate.change_target(_load(config, listen, asking=True), "drain", address)
 
 
 @cli.command()
 def resume(address: operate.AddressArgument = "", config: ConfigOption = DEFAULT, listen: ListenOption = "") -> None:
     """End the draining of a target, or of the edge."""
-    operate.change_target(_load(config, listen), "resume", address)
+    operate.change_target(_load(config, listen, asking=True), "resume", address)
 
 
 @cli.command()
@@ -250,7 +251,7 @@ def bans(
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """Show the addresses that are banned."""
-    operate.show_bans(_load(config, listen), as_json)
+    operate.show_bans(_load(config, listen, asking=True), as_json)
 
 
 @cli.command()
@@ -260,7 +261,7 @@ def unban(
     listen: ListenOption = "",
 ) -> None:
     """Lift a ban."""
-    operate.lift_ban(_load(config, listen), address)
+    operate.lift_ban(_load(config, listen, asking=True), address)
 
 
 @cli.command()
@@ -276,7 +277,7 @@ def trace(
         print(f"expected on or off, found {state!r}", file=sys.stderr)
         raise typer.Exit(2)
     try:
-        answer = ask(_load(config, listen), Trace(state == "on"))
+        answer = ask(_load(config, listen, asking=True), Trace(state == "on"))
     except OSError as error:
         print(f"no edge runs with this configuration: {error}", file=sys.stderr)
         raise typer.Exit(1) from None
@@ -297,7 +298,7 @@ def capture(
         "--decrypted", help="Write what SRTP packets say, and leave the keys in the messages.")] = False,
 ) -> None:
     """Write the SIP and RTP of a call in progress to a file, until it ends or Ctrl-C."""
-    found = _keep(_load(config, listen), Capture(call_id, seconds, decrypted), output)
+    found = _keep(_load(config, listen, asking=True), Capture(call_id, seconds, decrypted), output)
     print(f"{output}: {found['packets']} packets" + (f", {found['dropped']} dropped" if found["dropped"] else ""))
 
 
@@ -310,7 +311,7 @@ def record(
     seconds: Annotated[float, typer.Option(min=0.1, help="End after this time, if the call has not ended.")] = 3600.0,
 ) -> None:
     """Record a call in progress, the caller on the left and the other side on the right, until it ends or Ctrl-C."""
-    found = _keep(_load(config, listen), Capture(call_id, seconds, sound=True), output)
+    found = _keep(_load(config, listen, asking=True), Capture(call_id, seconds, sound=True), output)
     print(f"{output}: {found['seconds']} s" if found["seconds"] else f"{output}: nothing was said")
 
 

@@ -17,14 +17,21 @@ def load(file: Path, *, listen: str = "", epoch: int = 0, here: bool = False) ->
     The secrets that it names are read too, to see that they are there. Raises ConfigError with every problem
     found; nothing else has happened then.
     """
+    return check(_text(file), file, listen=listen, epoch=epoch, here=here)
+
+
+def load_without_secrets(file: Path, *, listen: str = "") -> Config:
+    """The same for whoever only asks a running edge: its secrets may be none of theirs."""
+    return decode(_text(file), problems_of, file=str(file), listen=listen)
+
+
+def _text(file: Path) -> str:
     try:
-        text = file.read_bytes().decode("utf-8")
+        return file.read_bytes().decode("utf-8")
     except OSError as error:
         raise ConfigError(str(file), [Problem((), f"cannot be read: {error.strerror}")]) from None
     except UnicodeDecodeError as error:
         raise ConfigError(str(file), [Problem((), f"is not UTF-8 at byte {error.start}")]) from None
-
-    return check(text, file, listen=listen, epoch=epoch, here=here)
 
 
 def check(text: str, file: Path, *, listen: str = "", epoch: int = 0, here: bool = False) -> Config:

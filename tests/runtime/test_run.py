@@ -375,6 +375,14 @@ def test_a_key_of_ones_own_recognises_the_calls_of_the_edge_before(tmp_path, whe
     assert b"k" * 40 not in b"".join(json.dumps(line).encode() for line in edge.log)
 
 
+def test_a_running_edge_is_asked_without_its_secrets(tmp_path):
+    secrets = '[secrets]\ntoken_key_env = "EDGE_KEY"\n'
+    with RunningEdge(tmp_path, more=secrets, environment={"EDGE_KEY": "k" * 40}) as edge:
+        assert edge.command("stats").startswith("workers 1,")
+        edge.command("trace", "on")
+        assert edge.command("targets")
+
+
 def test_a_key_that_is_missing_or_short_starts_nothing(tmp_path):
     (tmp_path / "key").write_text("short-secret")
     file = tmp_path / "edge.toml"
