@@ -347,5 +347,5 @@ def _keep(settings: Config, wanted: Capture, output: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    """The entry point of `sipedge`."""
+    """Of `sipedge`, once it is loaded."""
     cli()

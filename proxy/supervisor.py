@@ -123,6 +123,7 @@ class Supervisor:
         for ending in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(ending, ended.set)
         loop.add_signal_handler(signal.SIGHUP, self.reload)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGHUP))
         try:
             control = ControlSocket(control_path(self.config), self._on_question, self.log)
         except OSError as error:
@@ -420,4 +421,5 @@ class Supervisor:
                           round(time.monotonic() - self.began, 3))
 
 
-_BOOT = "import os; os.dup2({}, 3); from {} import main; main()"
+_BOOT = ("import os, signal; [signal.signal(n, signal.SIG_IGN) for n in (signal.SIGINT, signal.SIGHUP)]; "
+         "os.dup2({}, 3); from {} import main; main()")
