@@ -186,13 +186,16 @@ def demo(
         raise typer.Exit(2) from None
 
     def statistics() -> dict[str, int]:
-        answer = ask_at(path, AskStatistics())
+        try:
+            answer = ask_at(path, AskStatistics())
+        except OSError as error:
+            raise OSError(f"{path}: {error.strerror or error}") from None
         assert isinstance(answer, Statistics)
         return answer.counters
 
     raise typer.Exit(asyncio.run(run_demo((address.host, address.port), json=as_json, serve=serve,
-                                          statistics=statistics if path.exists() else None,
-                                          api=Api(api, token) if api else None, recordings=recordings)))
+                                          statistics=statistics, api=Api(api, token) if api else None,
+                                          recordings=recordings)))
 
 
 @cli.command()

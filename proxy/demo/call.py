@@ -37,6 +37,10 @@ class Unexpected(Exception):
     """What happened is not what the demo is to show."""
 
 
+class Impossible(Exception):
+    """What cannot be shown here, for a reason that is not the edge's: the step is skipped."""
+
+
 class Call(Handler):
     """One leg of an endpoint. Events are named `INVITE 180` for a response, `BYE` for a request, `INVITE timeout`."""
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from sipcore.wire.sdp import Sdp
 from sipcore.wire.uri import URI
 
-from .call import Call, Unexpected
+from .call import Call, Impossible, Unexpected
 from .cast import AGENT_TONE, CALLER_NUMBER, CALLER_TONE, HUMAN_TONE
 from .report import Step
 from .stage import BUDGET, SECRET_HEADER, Stage, both_hear, header, notified, request_of, same
@@ -26,7 +26,7 @@ SETTLE = 10
 """Seconds in which the edge's counters, which it writes down once a second, have come to rest."""
 
 Statistics = Callable[[], dict[str, int]]
-"""The counters of the edge."""
+"""The counters of the edge. OSError where they cannot be read."""
 
 
 class Forwarded:
@@ -38,7 +38,8 @@ class Forwarded:
         self.edge, self.pbx_uri = stage.edge, stage.pbx_uri
         self.statistics = statistics
         self._before: dict[str, int] = {}
-        self.steps = (
+        self._unread = "nobody has given the edge's counters" if statistics is None else ""
+        self.steps: tuple[Step, ...] = (
             Step("edge", "the edge answers", self.edge_answers),
             Step("call", "the agent gets the caller's INVITE with X-Edge-Call and X-Edge-From, and nothing internal",
                  self.call_agent),
@@ -65,8 +66,8 @@ class Forwarded:
             Step("still talking", "the call with the agent is up: re-INVITE and audio", self.still_talking),
             Step("end", "the caller's BYE reaches the agent and is answered", self.hang_up_agent),
             Step("echo", f"the caller calls echo and hears itself ({CALLER_TONE} Hz)", self.echo),
-            *((Step("audio counters", "the edge relayed what was sent, from nobody else, and its ports are free again",
-                    self.counters_agree),) if statistics is not None else ()),
+            Step("audio counters", "the edge relayed what was sent, from nobody else, and its ports are free again",
+                 self.counters_agree),
         )
 
     # --- round one: a blind transfer
@@ -89,7 +90,10 @@ class Forwarded:
         finally:
             call.close()
         if self.statistics is not None:
-            self._before = self.statistics()
+            try:
+                self._before = self.statistics()
+            except OSError as error:
+                self._unread = f"the edge's counters cannot be read: {error}"
         return f"200 from {self.edge[0]}:{self.edge[1]}"
 
     async def call_agent(self) -> str:
@@ -255,6 +259,8 @@ class Forwarded:
 
     async def counters_agree(self) -> str:
         """What is sent before the edge has seen the answer, or after the BYE, is not relayed: a few packets a call."""
+        if self.statistics is None or self._unread:
+            raise Impossible(self._unread)
         audio = [rtp for phone in self.stage.phones for rtp in phone.audio]
         sent, received = sum(rtp.sent for rtp in audio), sum(rtp.received for rtp in audio)
         found: dict[str, int] = {}
@@ -262,9 +268,8 @@ class Forwarded:
             async with asyncio.timeout(SETTLE):
                 while not found or found["rtp_out"] < received or found["media_ports_used"]:
                     await asyncio.sleep(RETRY)
-                    now = self.statistics() if self.statistics is not None else {}
                     found = {name: value - (0 if name.endswith("_used") else self._before.get(name, 0))
-                             for name, value in now.items()}
+                             for name, value in self.statistics().items()}
         except TimeoutError:
             raise Unexpected(f"the phones received {received} packets, the edge has sent {found['rtp_out']} and holds "
                              f"{found['media_ports_used']} pairs of ports") from None

@@ -7,7 +7,7 @@ from rich.console import Console
 from sipcore.base.errors import SipEdgeError
 
 from .api import Api
-from .call import Unexpected
+from .call import Impossible, Unexpected
 from .cast import ASSISTANT_HOST, CALLER_HOST, NETWORK, PORT
 from .controlled import Controlled
 from .forwarded import Forwarded, Statistics
@@ -50,7 +50,9 @@ class Play:
                     result = "ok"
                 except TimeoutError:
                     result, found, going = "failed", f"not over within {LONGEST_STEP} s", False
-                except (Unexpected, SipEdgeError, ValueError) as error:
+                except Impossible as error:
+                    found = str(error)
+                except (Unexpected, SipEdgeError, ValueError, OSError) as error:
                     result, found, going = "failed", str(error), False
             report.add(Outcome(step.name, result, step.expected, found, round(1000 * (loop.time() - began))))
         for phone in self.stage.phones:
@@ -68,7 +70,7 @@ async def run_demo(edge: Address, *, json: bool, serve: bool, network: str = NET
     expected, 1 where one did not, 2 where the endpoints' addresses are taken.
 
     serve: stay up afterwards, until cancelled, so that phones can call the stand-ins. network: the first three numbers
-    of the endpoints' addresses. statistics: gives the edge's counters, where they can be had. api: the edge's, where it
+    of the endpoints' addresses. statistics: gives the edge's counters. api: the edge's, where it
     runs the demo's own configuration; then the controlled calls are played too, and recorded in that folder.
     """
     console = console or Console(highlight=False)

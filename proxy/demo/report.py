@@ -50,8 +50,8 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether every step went as expected."""
-        return bool(self.outcomes) and all(outcome.outcome == "ok" for outcome in self.outcomes)
+        """Whether every step went as expected; one that cannot be taken here has nothing to say about the edge."""
+        return bool(self.outcomes) and all(outcome.outcome != "failed" for outcome in self.outcomes)
 
     def show(self) -> None:
         """The table of steps; nothing with json, where everything has been printed."""
@@ -66,7 +66,7 @@ class Report:
             mark, colour = _MARKS[outcome.outcome]
             text = Text(printable(outcome.found))
             if outcome.outcome == "skipped":
-                text = Text("not reached", style=colour)
+                text = Text(f"skipped: {printable(outcome.found)}" if outcome.found else "not reached", style=colour)
             elif outcome.outcome == "failed":
                 text = Text.assemble(f"expected: {outcome.expected}", (f"\n{printable(outcome.found)}", colour))
             table.add_row(Text(mark, style=colour), outcome.step, text, str(outcome.ms))

@@ -71,6 +71,20 @@ def test_every_step_goes_as_expected(tmp_path, capsys):
     assert statistics["calls_answered"] == 4
 
 
+def test_counters_that_cannot_be_read_are_told_and_fail_nothing(tmp_path, capsys):
+    def gone():
+        raise OSError("control.sock: Connection refused")
+
+    async def play():
+        with Edge(tmp_path) as edge:
+            return await run_demo(edge.address, json=True, serve=False, network=NETWORK, statistics=gone)
+
+    assert asyncio.run(play()) == 0
+    counters = outcomes(capsys.readouterr().out)["audio counters"]
+    assert counters["outcome"] == "skipped"
+    assert counters["found"] == "the edge's counters cannot be read: control.sock: Connection refused"
+
+
 def test_the_bytes_on_the_wire(tmp_path):
     wire = Wire()
 
@@ -190,6 +204,6 @@ def test_the_stand_ins_stay_up_for_any_phone(tmp_path):
         return screen.getvalue()
 
     shown = asyncio.run(play())
-    assert "19 of 19 steps as expected" in shown
+    assert "19 of 20 steps as expected" in shown
     assert "<─────────── REFER ──│" in shown
     assert "X-Customer-Intent: billing question" in shown
