@@ -5,6 +5,7 @@ Exit status 2: the configuration is at fault, 1: anything else.
 import asyncio
 import contextlib
 import json
+import os
 import signal
 import socket
 import sys
@@ -319,7 +320,11 @@ def record(
 
 
 def _keep(settings: Config, wanted: Capture, output: Path) -> dict[str, Any]:
-    """Have a running edge write a call into a file; how it went. The first Ctrl-C ends that, the second the command."""
+    """Have a running edge write a call into a file; how it went. The first Ctrl-C ends that, the second the command.
+
+    It goes to a file beside it first, so that what was there before is lost only where there is something to write; a
+    pipe or a device is written to at once.
+    """
     from proxy.control import ask
 
     ours, theirs = socket.socketpair()
@@ -330,8 +335,10 @@ def _keep(settings: Config, wanted: Capture, output: Path) -> dict[str, Any]:
 
     # Before the edge knows of it: what it says in its log may be followed by a Ctrl-C at once.
     signal.signal(signal.SIGINT, end)
+    place = output.resolve()
+    part = place if place.exists() and not place.is_file() else place.with_name(f".{place.name}.{os.getpid()}")
     try:
-        with output.open("wb") as file, ours:
+        with part.open("wb") as file, ours:
             with theirs:
                 try:
                     ask(settings, wanted, [file.fileno(), theirs.fileno()])
@@ -339,13 +346,19 @@ def _keep(settings: Config, wanted: Capture, output: Path) -> dict[str, Any]:
                     print(f"no edge runs with this configuration: {error}", file=sys.stderr)
                     raise typer.Exit(1) from None
             answer = ours.makefile().readline()
+        found: dict[str, Any] = json.loads(answer or '{"error": "the edge ended before it was done"}')
+        if found.get("error"):
+            print(found["error"], file=sys.stderr)
+            raise typer.Exit(1)
     except OSError as error:
         print(f"{output}: {error.strerror}", file=sys.stderr)
         raise typer.Exit(1) from None
-    found: dict[str, Any] = json.loads(answer or '{"error": "the edge ended before it was done"}')
-    if found.get("error"):
-        print(found["error"], file=sys.stderr)
-        raise typer.Exit(1)
+    finally:
+        if part != place and part.exists():
+            if part.stat().st_size:
+                part.replace(place)
+            else:
+                part.unlink()
     return found
 
 

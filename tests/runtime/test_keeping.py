@@ -103,6 +103,14 @@ def test_what_cannot_be_captured_is_said(tmp_path, ears):  # noqa: F811
         process = capture(edge, "nobody@nowhere", tmp_path / "none.pcap")
         assert process.communicate(timeout=WAIT) == ("", "no call in progress has the Call-ID nobody@nowhere\n")
         assert process.returncode == 1
+        assert not list(tmp_path.glob("*.pcap*"))
+        before = tmp_path / "before.pcap"
+        before.write_text("a capture from before")
+        process = capture(edge, "nobody@nowhere", before)
+        assert process.wait(WAIT) == 1
+        process.communicate()
+        assert before.read_text() == "a capture from before"
+        assert not list(tmp_path.glob(".before*"))
         process = capture(edge, "nobody@nowhere", tmp_path / "no" / "folder.pcap")
         assert process.communicate(timeout=WAIT) == ("", f"{tmp_path}/no/folder.pcap: No such file or directory\n")
         edge.hang_up(call(edge, *ears)[0])
