@@ -15,13 +15,16 @@ LONGEST_START = 60
 """Seconds."""
 STDOUT, STDERR = 1, 2
 
+Screen = tuple[int, int]
+"""Standard output and standard error."""
 
-def log_to(log: Path) -> int:
-    """Have this process and all that it starts write to that file, made anew; returns what standard output was. OSError
+
+def log_to(log: Path) -> Screen:
+    """Have this process and all that it starts write to that file, made anew; returns what its streams were. OSError
     where that cannot be: nothing has changed then."""
     log.parent.mkdir(parents=True, exist_ok=True)
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o644)
-    screen = os.dup(STDOUT)
+    screen = os.dup(STDOUT), os.dup(STDERR)
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     for descriptor in (STDOUT, STDERR):
@@ -30,7 +33,7 @@ def log_to(log: Path) -> int:
     return screen
 
 
-async def run_with_demo(supervisor: "Supervisor", edge: str, screen: int, log: Path, *, once: bool,
+async def run_with_demo(supervisor: "Supervisor", edge: str, screen: Screen, log: Path, *, once: bool,
                         options: Sequence[str]) -> int:
     """Run the edge, and the demo when it is ready; the exit status. edge: address and port. screen: where the demo
     shows what it sees. log: the edge's. once: end with the demo, and with its exit status. options: of the demo."""
@@ -45,13 +48,13 @@ async def run_with_demo(supervisor: "Supervisor", edge: str, screen: int, log: P
     return status or int(once)
 
 
-async def _play(ready: asyncio.Event, edge: str, screen: int, log: Path, once: bool, options: Sequence[str]) -> int:
+async def _play(ready: asyncio.Event, edge: str, screen: Screen, log: Path, once: bool, options: Sequence[str]) -> int:
     """The demo's exit status; 1 where there was no edge in time. Cancelled, the demo is ended."""
     try:
         await asyncio.wait_for(ready.wait(), LONGEST_START)
         demo = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "proxy", "demo", *(() if once else ("--serve",)), "--edge", edge, *options,
-            stdout=screen, stderr=screen)
+            stdout=screen[0], stderr=screen[1])
         try:
             # Below zero: a signal ended it.
             return abs(await demo.wait())
@@ -60,7 +63,7 @@ async def _play(ready: asyncio.Event, edge: str, screen: int, log: Path, once: b
                 demo.terminate()
                 await demo.wait()
     except TimeoutError:
-        os.write(screen, f"The edge was not ready within {LONGEST_START} s; {log} says why.\n".encode())
+        os.write(screen[1], f"The edge was not ready within {LONGEST_START} s; {log} says why.\n".encode())
         return 1
     finally:
         if once:
