@@ -79,7 +79,7 @@ async def run_demo(edge: Address, *, json: bool, serve: bool, network: str = NET
         play = Play(edge, ladder, network, statistics, api, recordings)
     except OSError as error:
         Console(stderr=True).print(f"The demo's endpoints need UDP port {PORT} of {network}.{CALLER_HOST} to "
-                                   f".{ASSISTANT_HOST}: {error.strerror or error}", markup=False)
+                                   f".{ASSISTANT_HOST}: {error.strerror or error}", markup=False, soft_wrap=True)
         return 2
     try:
         report = Report(console, json=json)
@@ -92,10 +92,11 @@ async def run_demo(edge: Address, *, json: bool, serve: bool, network: str = NET
             if not json:
                 users = "2001, 2002, agent or assistant" if api is not None else "2001, 2002 or agent"
                 console.print(f"\nThe stand-ins stay up. Call sip:echo@{edge[0]}:{edge[1]}, {users} "
-                              "there with any SIP phone. Ctrl-C ends it.", markup=False)
+                              "there with any SIP phone. Ctrl-C ends it.", markup=False, soft_wrap=True)
                 if api is not None:
-                    console.print(f"The edge's log and the recordings are in {recordings}/.", markup=False)
-                    console.print(f"The HTTP API is at {api.url} (token: {api.token}).", markup=False)
+                    for text in (f"The edge's log and the recordings are in {recordings}/.",
+                                 f"The HTTP API is at {api.url} (token: {api.token})."):
+                        console.print(text, markup=False, soft_wrap=True)
             await asyncio.Event().wait()
         return 0 if report.ok else 1
     finally:

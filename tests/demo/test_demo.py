@@ -205,5 +205,6 @@ def test_the_stand_ins_stay_up_for_any_phone(tmp_path):
 
     shown = asyncio.run(play())
     assert "19 of 20 steps as expected" in shown
+    assert "or agent there with any SIP phone. Ctrl-C ends it.\n" in shown, "one line, however narrow the terminal is"
     assert "<─────────── REFER ──│" in shown
     assert "X-Customer-Intent: billing question" in shown
