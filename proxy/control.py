@@ -34,6 +34,20 @@ def short_name(path: Path) -> Iterator[str]:
         os.close(folder)
 
 
+def taken(path: Path) -> bool:
+    """Whether an edge listens there, however busy it is."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
+        client.settimeout(1.0)
+        try:
+            with short_name(path) as name:
+                client.connect(name)
+        except TimeoutError:
+            return True
+        except OSError:
+            return False
+    return True
+
+
 def ask(config: Config, question: Message, descriptors: list[int] | None = None) -> Message:
     """Ask a running edge something over its control socket. OSError where none runs with that configuration."""
     return ask_at(control_path(config), question, descriptors)

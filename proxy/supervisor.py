@@ -5,6 +5,7 @@ secret is its own, the next worker recognises the tokens of the calls in progres
 """
 import asyncio
 import contextlib
+import errno
 import os
 import signal
 import socket
@@ -18,7 +19,7 @@ import msgspec
 
 from proxy import fixed, load, machine, streaming
 from proxy.config import Config, ConfigError, needs_services, token_key
-from proxy.control import control_path
+from proxy.control import control_path, taken
 from proxy.control_socket import ControlSocket
 from proxy.entries import Entries
 from proxy.log import Log
@@ -99,10 +100,14 @@ class Supervisor:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def bind(self) -> None:
-        """Bind every listener and the API. OSError says which one could not be bound; nothing is left half-bound."""
+        """Bind every listener and the API. OSError says which one could not be bound, or that another edge has the
+        control socket, and with it the database and the spool; nothing is left half-bound."""
         try:
             for index in range(len(self.config.listeners)):
                 self.sockets.append(streaming.bind(self.config, index))
+            if taken(path := control_path(self.config)):
+                raise OSError(errno.EADDRINUSE, f"another edge at this address and port runs with {path}: give each "
+                                                "one a process.directory of its own")
             self.api = bind_api(self.config)
         except OSError:
             self.close()

@@ -287,6 +287,23 @@ def test_two_edges_on_one_port_of_two_addresses_do_not_meet(tmp_path):
         assert edge.statistics()["workers"] == 1
 
 
+def test_two_edges_on_one_port_by_two_transports_need_two_folders(tmp_path):
+    with RunningEdge(tmp_path) as edge:
+        other = f"tcp:{NETWORK}.1:{edge.address[1]}"
+        second = run_edge("run", "-c", str(edge.file), "--listen", other)
+        assert (second.returncode, second.stdout) == (1, "")
+        (path,) = tmp_path.glob("control-*.sock")
+        assert second.stderr == (f"{edge.file}: another edge at this address and port runs with {path}: give each "
+                                 "one a process.directory of its own\n")
+        assert edge.statistics()["workers"] == 1
+        edge.process.kill()
+        edge.process.wait()
+        assert path.exists()
+        # What is left of an edge that was killed is in nobody's way.
+        with RunningEdge(tmp_path, arguments=("--listen", other)) as third:
+            assert third.command("stats", "--listen", other)
+
+
 def uptime(edge: RunningEdge, *options: str) -> float:
     return float(json.loads(edge.command("stats", "--json", *options))["uptime"])
 
