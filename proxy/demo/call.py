@@ -88,6 +88,13 @@ class Call(Handler):
             seen = ", ".join(passed) or "nothing"
             raise Unexpected(f"{self.phone.name}: expected {kind} within {patience} s, came {seen}") from None
 
+    def take_unheard(self) -> str:
+        """What has happened that nobody has waited for."""
+        heard = []
+        while not self._events.empty():
+            heard.append(self._events.get_nowait()[0])
+        return ", ".join(heard) or "nothing"
+
     # --- as the caller
 
     def invite(self, uri: str, headers: Sequence[tuple[str, str]]) -> None:

@@ -85,8 +85,11 @@ class Forwarded:
                     if heard == "OPTIONS unreachable":
                         await asyncio.sleep(RETRY)
         except TimeoutError:
-            raise Unexpected(f"no edge at {self.edge[0]}:{self.edge[1]}: {heard} within {STARTING} s. "
-                             "`sipedge run` starts one") from None
+            where = f"{self.edge[0]}:{self.edge[1]}"
+            if heard == "nothing":
+                raise Unexpected(f"no answer from {where} within {STARTING} s: no edge, or {self.caller.host} is not "
+                                 "on its access list") from None
+            raise Unexpected(f"no edge at {where}: {heard} within {STARTING} s. `sipedge run` starts one") from None
         finally:
             call.close()
         if self.statistics is not None:
@@ -143,7 +146,10 @@ class Forwarded:
     async def _refer(self, target: str) -> str:
         """An accepted REFER, as the caller gets it."""
         self.seat.refer(target, [("X-Caller-Name", NAME)])
-        refer = await self.talk.expect("REFER")
+        try:
+            refer = await self.talk.expect("REFER")
+        except Unexpected as error:
+            raise Unexpected(f"{error}; {self.agent.name}: came {self.seat.take_unheard()}") from None
         await self.seat.expect("REFER 202")
         header(refer, "X-Caller-Name", NAME)
         header(refer, "X-Customer-Intent", INTENT)

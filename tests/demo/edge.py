@@ -17,13 +17,13 @@ NETWORK = f"127.{64 + os.getpid() % 128}.{os.getpid() // 128 % 256}"
 
 class Edge:
     """Made within a running loop. change: what a test makes of each verdict that forwards, where it wants an edge with
-    a fault."""
+    a fault. edit: what it makes of the configuration's text."""
 
-    def __init__(self, folder, change=None):
+    def __init__(self, folder, change=None, edit=str):
         sock = bind_udp(f"{NETWORK}.1", 0)
         self.address = sock.getsockname()[:2]
         file = folder / "edge.toml"
-        file.write_text((files("proxy") / "default.toml").read_text().replace("127.0.0.", f"{NETWORK}."))
+        file.write_text(edit((files("proxy") / "default.toml").read_text().replace("127.0.0.", f"{NETWORK}.")))
         config = load(file, listen=f"udp:{self.address[0]}:{self.address[1]}")
         policy = Policy(config)
 

@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from proxy.demo import run_demo
+from proxy.demo.call import Call
 from proxy.demo.cast import PORT
 from proxy.demo.forwarded import INTENT, NAME
 from proxy.demo.phone import Phone
@@ -148,6 +149,27 @@ def test_without_an_edge_the_first_step_says_so(capsys):
     assert found["edge"]["outcome"] == "failed"
     assert "unreachable" in found["edge"]["found"]
     assert found["call"]["outcome"] == "skipped"
+
+
+def test_an_edge_that_does_not_answer_may_not_know_the_caller(capsys):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind((f"{NETWORK}.1", 0))
+        assert asyncio.run(run_demo(silent.getsockname(), json=True, serve=False, network=NETWORK)) == 1
+    found = outcomes(capsys.readouterr().out)["edge"]["found"]
+    assert "no answer" in found
+    assert f"no edge, or {NETWORK}.2 is not on its access list" in found
+
+
+def test_a_refused_refer_is_told_from_both_ends(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(Call.expect, "__defaults__", (2,))
+
+    async def play():
+        with Edge(tmp_path, edit=lambda text: text[:text.index("[[refer]]")]) as edge:
+            return await run_demo(edge.address, json=True, serve=False, network=NETWORK)
+
+    assert asyncio.run(play()) == 1
+    found = outcomes(capsys.readouterr().out)["refer"]["found"]
+    assert found == "caller: expected REFER within 2 s, came nothing; agent: came REFER 603"
 
 
 def test_taken_addresses_are_told(capsys):
