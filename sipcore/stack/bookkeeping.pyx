@@ -172,7 +172,7 @@ cdef class Bookkeeper(UserAgent):
             return
         by_caller = self._tag_hash(m.from_.tag) == r.caller_tag
         if m.method == METHOD_BYE and r.state < RECORD_UP:
-            # RFC 3261 15: the caller leaves an early dialog. Others may be answered yet: the INVITE's end is the call's.
+            # RFC 3261 15: the caller leaves an early dialog. Others may be answered: the INVITE's end is the call's.
             if by_caller:
                 r.ended_by = ENDED_CALLER
                 r.callee_tag = self._tag_hash(m.to.tag)
@@ -207,8 +207,8 @@ cdef class Bookkeeper(UserAgent):
 
     cdef void _describe(self, uint32_t record_slot, Refer* refer, uint32_t size, Verdict verdict) noexcept:
         """Keep what the line of a REFER says of it besides its outcome, as members of a JSON object."""
-        target = slice_bytes(msg_value(&self.msg, H_REFER_TO)).partition(b"?")[0].strip(b"<>").decode("utf-8", "replace")
-        cdef dict about = {"target": target[:120], "size": size}
+        target = slice_bytes(msg_value(&self.msg, H_REFER_TO)).partition(b"?")[0].strip(b"<>")[:120]
+        cdef dict about = {"target": target.decode("utf-8", "replace"), "size": size}
         if verdict is not None and verdict.budget:
             about["budget"] = verdict.budget
         if verdict is not None and verdict.note:

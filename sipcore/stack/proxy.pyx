@@ -249,8 +249,8 @@ cdef class Proxy(Forwarding):
 
     cdef void _refuse(self, uint32_t listener, const Address* source, uint32_t status, bytes reason,
                       bytes headers) noexcept:
-        """Refuse self.msg. An INVITE inside a dialog gets a transaction for it, where its ACK ends (RFC 3261 17.2.1): that
-        one carries the dialog's token too, and would pass as the ACK to a 2xx."""
+        """Refuse self.msg. An INVITE inside a dialog gets a transaction for it, where its ACK ends (RFC 3261 17.2.1):
+        with the dialog's token it would pass as the ACK to a 2xx."""
         cdef Tx* tx
         cdef uint32_t slot = self.open(ROLE_PROXY, METHOD_INVITE) if self.inside and status >= 300 else NO_TX
         if slot == NO_TX or not self.keep_request(&self.slab[slot], self.msg.base + self.msg.start,
@@ -321,7 +321,8 @@ cdef class Proxy(Forwarding):
             if self.msg.method == METHOD_REFER:
                 self.counters[C_REFERS_REFUSED] += 1
                 call_id = slice_bytes(msg_value(&self.msg, H_CALL_ID))[:CALL_ID_KEPT].decode("utf-8", "replace")
-                self._trouble(f"REFER refused with {verdict.status}: {verdict.note or verdict.reason}; Call-ID {call_id}")
+                why = verdict.note or verdict.reason
+                self._trouble(f"REFER refused with {verdict.status}: {why}; Call-ID {call_id}")
             self._refuse(listener, source, <uint32_t>verdict.status, verdict.reason.encode("ascii", "replace"),
                          verdict.headers)
         elif verdict.action == ACTION_LOCAL:
