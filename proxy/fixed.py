@@ -4,7 +4,8 @@ from proxy.config import Config
 TABLES = {"listeners": "[[listener]]", "process": "[process]", "limits": "[limits]", "timers": "[timers]",
           "secrets": "[secrets]"}
 KEYS = (("streams", "connections"), ("streams", "rate"), ("relay", "learn_seconds"), ("relay", "silence_seconds"),
-        ("relay", "timeout_seconds"), ("relay", "sessions"))
+        ("relay", "timeout_seconds"), ("relay", "sessions"), ("relay", "offload"), ("services", "queue"),
+        ("services", "conversation_bytes"))
 SERVICES = (("api", "bind"), ("api", "body_limit"), ("database", "url"))
 """What the services process is built with."""
 

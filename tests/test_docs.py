@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from proxy.config import Limits
+from proxy.fixed import KEYS, SERVICES, TABLES
 from proxy.page import NAMES
-from proxy.supervisor import FIXED, FIXED_RELAY, FIXED_SERVICES, FIXED_STREAMS
 from sipcore.stack.record import ENDS, REFER_STATES
 from tests.certificates import Authority
 
@@ -61,9 +61,8 @@ def test_keys_that_the_pages_name_exist():
 
 def test_what_needs_a_restart_is_complete():
     text = (ROOT / "docs" / "operations.md").read_text().partition("Some things need a restart.")[2]
-    fixed = [*FIXED.values(), "[[media]]", *(f"streams.{name}" for name in FIXED_STREAMS),
-             *(f"relay.{name}" for name in FIXED_RELAY), *(".".join(one) for one in FIXED_SERVICES)]
-    assert sorted(re.findall(r"`([^`]+)`", text.partition("`relay.offload`")[0])) == sorted(fixed)
+    fixed = [*TABLES.values(), "[[media]]", *(".".join(one) for one in (*KEYS, *SERVICES))]
+    assert sorted(re.findall(r"`([^`]+)`", text.partition("New media addresses")[0])) == sorted(fixed)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

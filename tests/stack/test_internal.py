@@ -73,7 +73,7 @@ def test_where_one_of_both_is_not_trusted_they_are_gone(bench, caller, spelling,
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
 def test_between_trusted_peers_they_stay(bench, spelling):
-    seen = []
+    seen: list[bytes] = []
     alice, carol = bench.phone("alice", "127.0.0.2"), bench.phone("carol", "127.0.0.4")
     everywhere(bench, alice, carol, spelling, False, seen.append)
     assert len(seen) == 18
