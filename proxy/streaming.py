@@ -92,11 +92,32 @@ def unusable(config: Config, folder: Path) -> Iterator[Problem]:
     for index, one in enumerate(config.tls):
         if one.client_certificate != "none" and not one.ca:
             continue            # told by the check of the tables
+        missing = list(_missing(one, folder))
+        for key, text in missing:
+            yield Problem(("tls", index, key), text)
+        if missing:
+            continue
         try:
             _context(folder, [one], server=True)
             _context(folder, [one], server=False)
         except ValueError as error:
-            yield Problem(("tls", index, "certificate"), str(error))
+            # It begins with the file's name.
+            key = next((key for key, file in _files(one) if str(error).startswith(f"{folder / file}:")), "key")
+            yield Problem(("tls", index, key), str(error))
+
+
+def _files(one: Tls) -> list[tuple[str, str]]:
+    named = (("certificate", one.certificate), ("key", one.key), ("ca", one.ca))
+    return [(key, file) for key, file in named if file]
+
+
+def _missing(one: Tls, folder: Path) -> Iterator[tuple[str, str]]:
+    """Keys of the table whose files cannot be opened, and why."""
+    for key, file in _files(one):
+        try:
+            (folder / file).open("rb").close()
+        except OSError as error:
+            yield key, f"cannot read {file}: {error.strerror}"
 
 
 def remarks(config: Config, now: datetime | None = None) -> list[str]:

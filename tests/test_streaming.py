@@ -51,9 +51,10 @@ def test_a_good_one(folder):
 
 
 @pytest.mark.parametrize(("options", "text"), [
-    ({"key": "missing.key"}, "tls[0].certificate: .*missing.key: no private key"),
-    ({"key": "other.key"}, "no private key without a password that fits .*edge.pem"),
-    ({"ca": "edge.key"}, "edge.key: no certificates of authorities"),
+    ({"key": "missing.key"}, "tls[0].key: cannot read missing.key: No such file or directory"),
+    ({"ca": "missing.pem"}, "tls[0].ca: cannot read missing.pem: No such file or directory"),
+    ({"key": "other.key"}, "tls[0].key: .*no private key without a password that fits .*edge.pem"),
+    ({"ca": "ca.key"}, "tls[0].ca: .*ca.key: no certificates of authorities"),
     ({"ca": ""}, "tls[0].ca: is empty; expected the authorities of client certificates"),
     ({"asked": "none"}, "group[0].certificates: no listener asks for client certificates"),
     ({"group": ""}, "group[0].addresses: is empty; expected addresses or certificates"),
