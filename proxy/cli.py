@@ -90,7 +90,8 @@ def _bound(settings: Config, file: Path, listen: str, trace: bool) -> "Superviso
     try:
         supervisor.bind()
     except OSError as error:
-        print(f"{file}: {error.strerror}", file=sys.stderr)
+        text = str(error.strerror)
+        print(f"{'--listen' if listen and text.startswith('cannot bind') else file}: {text}", file=sys.stderr)
         raise typer.Exit(1) from None
     return supervisor
 

@@ -86,8 +86,8 @@ Check = Callable[["Config"], list[Problem]]
 def decode(text: str, check: Check, *, file: str, listen: str = "", epoch: int = 0) -> Config:
     """The Config in the text of a file; listen (`udp:127.0.0.1:5060`) takes the place of its listeners.
 
-    file is the name used in errors. check is asked where all tables are well-formed. Raises ConfigError with
-    every problem found.
+    file is the name used in errors, `--listen` for those of listen. check is asked where all tables are well-formed.
+    Raises ConfigError with every problem found.
     """
     try:
         document = tomllib.loads(text)
@@ -102,6 +102,9 @@ def decode(text: str, check: Check, *, file: str, listen: str = "", epoch: int =
     config = Config(**found, file=file, epoch=epoch)
     if not problems:
         problems = check(config)
+    given = [problem for problem in problems if listen and problem.path[:1] == ("listener",)]
+    if given:
+        raise ConfigError("--listen", [Problem(problem.path[2:], problem.text) for problem in given])
     if problems:
         raise ConfigError(file, sorted(
             (Problem(problem.path, problem.text, line_of(lines, problem.path)) for problem in problems),

@@ -187,6 +187,12 @@ def test_internal_headers_may_be_set_towards_trusted_upstreams():
         + '[[headers]]\nname = "h"\nadd = [{name = "X-Internal-A", value = "1"}]\n')
 
 
+def test_a_wrong_listen_is_not_the_file_s():
+    with pytest.raises(ConfigError) as caught:
+        decode(SIMPLE, listen="udp:192.0.2.1:99999")
+    assert str(caught.value).startswith("--listen: bind: ")
+
+
 def test_text_that_is_no_toml_names_the_line():
     assert faults('[[group]]\nname = "x\n') == [
         "edge.toml:2: not TOML: Illegal character '\\n' (at line 2, column 10)"]

@@ -308,6 +308,14 @@ def uptime(edge: RunningEdge, *options: str) -> float:
     return float(json.loads(edge.command("stats", "--json", *options))["uptime"])
 
 
+def test_an_address_of_the_command_line_that_cannot_be_bound(tmp_path):
+    file = tmp_path / "edge.toml"
+    file.write_text(f'[[listener]]\nname = "a"\nbind = "udp:127.0.0.1:1"\n[process]\ndirectory = "{tmp_path}"\n')
+    found = run_edge("run", "-c", str(file), "--listen", "udp:192.0.2.1:5060")
+    assert found.returncode == 1
+    assert found.stderr.startswith("--listen: cannot bind udp:192.0.2.1:5060: ")
+
+
 def test_a_bad_configuration_starts_nothing(tmp_path):
     file = tmp_path / "edge.toml"
     file.write_text('[[listener]]\nname = "a"\nbind = "udp:127.0.0.1:5060"\ncolour = "red"\n')
