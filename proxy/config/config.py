@@ -91,11 +91,13 @@ def decode(text: str, check: Check, *, file: str, listen: str = "", epoch: int =
     """
     try:
         document = tomllib.loads(text)
+        lines = locate(text)
     except tomllib.TOMLDecodeError as error:
         where = re.search(r" \(at line (\d+), column (\d+)\)$", str(error))
         line = int(where[1]) if where else text.count("\n") + 1
         raise ConfigError(file, [Problem((), f"not TOML: {error}", line)]) from None
-    lines = locate(text)
+    except RecursionError:
+        raise ConfigError(file, [Problem((), "arrays or tables stand too deep inside each other")]) from None
     if listen:
         document["listener"] = [{"name": "listen", "bind": listen}]
     found, problems = _convert(document)

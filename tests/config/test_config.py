@@ -193,6 +193,11 @@ def test_a_wrong_listen_is_not_the_file_s():
     assert str(caught.value).startswith("--listen: bind: ")
 
 
+@pytest.mark.parametrize("depth", [100, 400, 3000])
+def test_what_stands_too_deep_is_told(depth):
+    assert len(faults(f"deep = {'[' * depth}{']' * depth}")) == 1
+
+
 def test_text_that_is_no_toml_names_the_line():
     assert faults('[[group]]\nname = "x\n') == [
         "edge.toml:2: not TOML: Illegal character '\\n' (at line 2, column 10)"]
