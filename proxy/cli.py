@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 import tempfile
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,6 +27,7 @@ DEFAULT = Path(__file__).with_name("default.toml")
 RECORDINGS = Path("out/demo")
 
 cli = typer.Typer(name="sipedge", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+                  context_settings={"help_option_names": ["-h", "--help"]},
                   help="A SIP edge proxy: access list, header injection, size check and transfers in front of PBXs.")
 
 ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="The configuration file.", show_default=False)]
@@ -41,6 +43,20 @@ def _load(file: Path, listen: str = "", *, here: bool = False, asking: bool = Fa
     except ConfigError as error:
         print(error, file=sys.stderr)
         raise typer.Exit(2) from None
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"sipedge {version('sipedge')}")
+        raise typer.Exit
+
+
+@cli.callback()
+def _options(
+    version_: Annotated[bool, typer.Option("--version", help="Show the version.", callback=_show_version,
+                                           is_eager=True)] = False,
+) -> None:
+    pass
 
 
 @cli.command()

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -306,6 +307,12 @@ def test_two_edges_on_one_port_by_two_transports_need_two_folders(tmp_path):
 
 def uptime(edge: RunningEdge, *options: str) -> float:
     return float(json.loads(edge.command("stats", "--json", *options))["uptime"])
+
+
+def test_version_and_help():
+    assert run_edge("--version").stdout == f"sipedge {metadata.version('sipedge')}\n"
+    for arguments in (("-h",), ("run", "-h")):
+        assert "Usage:" in run_edge(*arguments).stdout
 
 
 def test_an_address_of_the_command_line_that_cannot_be_bound(tmp_path):
