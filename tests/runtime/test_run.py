@@ -291,18 +291,27 @@ def test_two_edges_on_one_port_of_two_addresses_do_not_meet(tmp_path):
 def test_two_edges_on_one_port_by_two_transports_need_two_folders(tmp_path):
     with RunningEdge(tmp_path) as edge:
         other = f"tcp:{NETWORK}.1:{edge.address[1]}"
-        second = run_edge("run", "-c", str(edge.file), "--listen", other)
+        file = tmp_path / "second.toml"
+        file.write_text(by_tcp(edge))
+        second = run_edge("run", "-c", str(file), "--listen", other)
         assert (second.returncode, second.stdout) == (1, "")
         (path,) = tmp_path.glob("control-*.sock")
-        assert second.stderr == (f"{edge.file}: another edge at this address and port runs with {path}: give each "
+        assert second.stderr == (f"{file}: another edge at this address and port runs with {path}: give each "
                                  "one a process.directory of its own\n")
         assert edge.statistics()["workers"] == 1
         edge.process.kill()
         edge.process.wait()
         assert path.exists()
         # What is left of an edge that was killed is in nobody's way.
-        with RunningEdge(tmp_path, arguments=("--listen", other)) as third:
+        third = RunningEdge(tmp_path, arguments=("--listen", other))
+        third.file.write_text(by_tcp(third))
+        with third:
             assert third.command("stats", "--listen", other)
+
+
+def by_tcp(edge: RunningEdge) -> str:
+    """Its configuration with targets that a listener of TCP reaches."""
+    return edge.text.replace("targets = [{ address", 'targets = [{ transport = "tcp", address')
 
 
 def uptime(edge: RunningEdge, *options: str) -> float:
