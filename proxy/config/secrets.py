@@ -38,11 +38,12 @@ def _read(folder: Path, file: str, env: str) -> bytes:
 def token_key(secrets: Secrets, folder: Path) -> bytes:
     """The key for dialog tokens and branches; empty where none is configured. Raises as read_secret.
 
-    Any bytes may be in a key: one line end behind it is an editor's, or belongs to a key of KEY_SIZE that ends so.
+    Any bytes may be in a key: a line end behind text is an editor's, and one behind other bytes is a byte of the key.
     """
     key = _read(folder, secrets.token_key_file, secrets.token_key_env)
-    if len(key) != KEY_SIZE:
-        key = key.removesuffix(b"\n").removesuffix(b"\r")
+    line = key.removesuffix(b"\n").removesuffix(b"\r")
+    if line.decode(errors="surrogateescape").isprintable():
+        key = line
     if not (secrets.token_key_env or secrets.token_key_file):
         return b""
     if not key.strip():

@@ -1,4 +1,6 @@
 """The key of the tokens, and those of context by reference: several, one a line, and no error names one."""
+import os
+
 import pytest
 
 from proxy.config import Reference, Secrets, reference_keys, token_key
@@ -37,19 +39,20 @@ def test_a_file_that_is_not_there(tmp_path):
 
 @pytest.mark.parametrize(("text", "key"), [
     (b"k" * 32, b"k" * 32), (b"k" * 32 + b"\n", b"k" * 32), (b"k" * 32 + b"\r\n", b"k" * 32),
-    (b" " + b"k" * 31 + b"\n", b" " + b"k" * 31), (b"k" * 40 + b"\n\n", b"k" * 40 + b"\n"),
-    (bytes(range(65, 96)) + b"\n", bytes(range(65, 96)) + b"\n")],
-    ids=["as it is", "line", "line of Windows", "blank at the start", "one line end only", "ends in a line end"])
+    (b" " + b"k" * 31 + b"\n", b" " + b"k" * 31), (bytes(range(1, 32)) + b"\n", bytes(range(1, 32)) + b"\n"),
+    (b"\t" + b"k" * 30 + b" ", b"\t" + b"k" * 30 + b" "), (b"\xff" * 31 + b"\n", b"\xff" * 31 + b"\n")],
+    ids=["as it is", "line", "line of Windows", "blank at the start", "bytes", "blanks", "no text"])
 @pytest.mark.parametrize("where", ["file", "env"])
 def test_the_key_of_the_tokens_loses_a_line_end_and_no_byte_more(tmp_path, monkeypatch, where, text, key):
     (tmp_path / "key").write_bytes(text)
-    monkeypatch.setenv("TOKEN_KEY", text.decode())
+    monkeypatch.setenv("TOKEN_KEY", os.fsdecode(text))
     secrets = Secrets(token_key_file="key") if where == "file" else Secrets(token_key_env="TOKEN_KEY")
     assert token_key(secrets, tmp_path) == key
 
 
 @pytest.mark.parametrize(("text", "why"), [
-    ("", "is empty"), (" " * 40, "is empty"), (" " * 31 + "\n", "is empty"), ("secret" * 5 + "\n", "has 30 bytes")])
+    ("", "is empty"), ("k" * 31 + "\n", "has 31 bytes"), (" " * 40, "is empty"),
+    (" " * 31 + "\n", "is empty"), ("secret" * 5 + "\n", "has 30 bytes")])
 @pytest.mark.parametrize("where", ["file", "env"])
 def test_a_key_of_the_tokens_that_is_none(tmp_path, monkeypatch, where, text, why):
     (tmp_path / "key").write_text(text)
