@@ -10,7 +10,8 @@ class Limits(Table, frozen=True, kw_only=True):
     """Bounds on what one message and all of them together may take."""
 
     message_size: Annotated[int, Meta(ge=1024, le=65535), doc("Largest message in bytes.")] = 16384
-    header_count: Annotated[int, Meta(ge=16, le=200), doc("Most header lines in a message.")] = 128
+    header_count: Annotated[int, Meta(ge=16, le=200), doc(
+        "Most header lines in a message, continuation lines counted.")] = 128
     line_length: Annotated[int, Meta(ge=256, le=65535), doc("Longest line in bytes, folded lines joined.")] = 8192
     transactions: Annotated[int, Meta(ge=16, le=100_000_000), doc(
         "Most transactions at a time in a worker, about 160 bytes each; above, requests get 503. A finished one "
