@@ -81,6 +81,8 @@ dialogs = 16
 memory = 16
 sources = 64
 """
+# What the log is told of a REFER that no rule allows.
+TOLD = "REFER refused with "
 ROUTE = re.compile(rb"Record-Route: <sips?:198\.51\.100\.5:506[01](?:;transport=t[cl][ps])?;lr;t=([0-9a-v]+)>")
 METHOD = re.compile(rb"[A-Za-z0-9\-.!%*_+`'~]+ ")
 
@@ -154,7 +156,7 @@ class Run:
                 assert not any(name.lower().startswith("x-internal-") for name, _ in message.items())
             token = ROUTE.search(data)
             self.token = token[1] if token else self.token
-        assert self.proxy.take_troubles() == []
+        assert [text for text in self.proxy.take_troubles() if not text.startswith(TOLD)] == []
 
     def end(self) -> None:
         """After the silence nothing of it is left, and what was counted adds up."""
