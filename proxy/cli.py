@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import select
 import signal
 import socket
 import sys
@@ -362,6 +363,11 @@ def _keep(settings: Config, wanted: Capture, output: Path) -> dict[str, Any]:
                 except OSError as error:
                     print(f"no edge runs with this configuration: {error}", file=sys.stderr)
                     raise typer.Exit(1) from None
+            while not select.select([ours], [], [], 0.1)[0] and not part.stat().st_size:
+                pass
+            if part != place and part.stat().st_size:
+                # From now on it can be looked at while it grows.
+                part = part.replace(place)
             answer = ours.makefile().readline()
         found: dict[str, Any] = json.loads(answer or '{"error": "the edge ended before it was done"}')
         if found.get("error"):
@@ -371,11 +377,8 @@ def _keep(settings: Config, wanted: Capture, output: Path) -> dict[str, Any]:
         print(f"{output}: {error.strerror}", file=sys.stderr)
         raise typer.Exit(1) from None
     finally:
-        if part != place and part.exists():
-            if part.stat().st_size:
-                part.replace(place)
-            else:
-                part.unlink()
+        if part != place:
+            part.unlink(missing_ok=True)
     return found
 
 

@@ -47,4 +47,5 @@ class Edge:
         asyncio.get_running_loop().remove_reader(self.audio.relay.fileno())
         self.endpoint.close()
         self.audio.stop()
-        assert self.proxy.take_troubles() == []
+        # One of the demo's transfers is refused.
+        assert [text for text in self.proxy.take_troubles() if not text.startswith("REFER refused with 603: ")] == []

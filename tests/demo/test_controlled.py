@@ -147,7 +147,7 @@ def test_an_edge_without_a_model_is_noticed(tmp_path, capsys):
         status = asyncio.run(play())
     found = {one["step"]: one for one in map(msgspec.json.decode, capsys.readouterr().out.splitlines())}
     assert status == 1
-    assert len(found) == 37
+    assert len(found) == 38
     assert found["busy target"]["outcome"] == "ok"
     assert found["headers at the person"]["outcome"] == "failed"
     assert "expected ['billing question'], found ['general inquiry']" in found["headers at the person"]["found"]

@@ -88,7 +88,8 @@ class TestRules:
         ('targets = ["six"]', "<sip:1@[0::1]:5070;maddr=[::1]>"),
     ])
     def test_an_allowed_host_is_allowed_in_every_spelling(self, condition, target):
-        six = '[[upstream]]\nname = "six"\ntargets = [{address = "[::1]:5070"}]\n'
+        six = ('[[listener]]\nname = "six"\nbind = "udp:[::1]:5060"\n'
+               '[[upstream]]\nname = "six"\ntargets = [{address = "[::1]:5070"}]\n')
         assert passes(f"{six}[[refer]]\n{condition}\n", refer(target))
 
     def test_a_maddr_that_is_no_host_is_malformed(self):

@@ -128,6 +128,11 @@ class SocketPhone(Phone):
         return False
 
 
+def run_edge(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "proxy", *arguments], text=True, capture_output=True, timeout=WAIT,
+                          cwd=ROOT, **options)
+
+
 class RunningEdge:
     """`sipedge run` with a configuration of its own, a caller and a PBX. Use it as a context manager."""
 

@@ -8,8 +8,8 @@ import threading
 from sipcore.wire.message import Message
 from tests.api import http_client
 
-from .edge import NETWORK, WAIT, RunningEdge, free_port
-from .test_run import run_edge, worker_pid
+from .edge import NETWORK, WAIT, RunningEdge, free_port, run_edge
+from .test_run import worker_pid
 
 PROBES = "health = {probe_interval = 0.2, probe_timeout = 0.5, slow_start = 0.3}\n"
 

@@ -30,7 +30,7 @@ rate = 0
 
 [[upstream]]
 name = "pbx"
-targets = [{ address = "192.0.2.20:5060" }]
+targets = [{ transport = "tcp", address = "192.0.2.20:5060" }]
 
 [[route]]
 to = "pbx"
